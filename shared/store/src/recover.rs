@@ -76,13 +76,12 @@ fn scan(
         take(segment, entry, index, cursor)?;
     }
     let end = LogEnd { version: index.last(), segment: segment.first, position: cursor.offset };
-    if !segment.is_zero_from(end.position)? {
-        if let Some(later) = segment.later_entry(end.position, end.version)? {
-            let reason = format!("the entry here is broken, but version {} follows at byte {later}", {
-                segment.entry(later)?.header.version
-            });
-            return Err(StoreError::corrupt(segment.path(), end.position, reason));
-        }
+    if !segment.is_zero_from(end.position)?
+        && let Some(later) = segment.later_entry(end.position, end.version)?
+    {
+        let version = segment.entry(later)?.header.version;
+        let reason = format!("the entry here is broken, but version {version} follows at byte {later}");
+        return Err(StoreError::corrupt(segment.path(), end.position, reason));
     }
     let promised = Head::durable_promise(path, id);
     if promised > end.version {
