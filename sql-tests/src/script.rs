@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use sqllogictest::{Connection, DB, DBOutput, Record, RecordOutput, Runner};
+use sqllogictest::{Connection, DB, DBOutput, QueryExpect, Record, RecordOutput, Runner};
 
 use crate::session::Failure;
 use crate::step::Sessions;
@@ -22,10 +22,14 @@ pub struct Config {
     pub store_options: &'static str,
     /// For `onlyif` and `skipif`, beside the name.
     pub labels: &'static [&'static str],
+    /// The oracle: stock SQLite on plain files in WAL mode instead of the extension and its stores. What a file expects
+    /// of a store must hold there too.
+    pub stock: bool,
 }
 
 impl Config {
-    pub const DEFAULT: Self = Self { name: "default", store_options: "", labels: &[] };
+    pub const DEFAULT: Self = Self { name: "default", store_options: "", labels: &[], stock: false };
+    pub const STOCK: Self = Self { name: "stock", stock: true, ..Self::DEFAULT };
 }
 
 /// Runs a file in a fresh temporary directory. The error says where and what; `MANIAC_SLT_KEEP=1` keeps the directory.
@@ -54,8 +58,7 @@ fn run_records(records: Vec<Record<Column>>, tools: &Tools, config: &Config) -> 
 struct Script {
     sessions: Arc<Mutex<Sessions>>,
     variables: BTreeMap<String, String>,
-    store_options: &'static str,
-    labels: Vec<&'static str>,
+    config: Config,
 }
 
 impl Script {
@@ -66,10 +69,9 @@ impl Script {
             ("DUCKLAKE", tools.ducklake.display().to_string()),
         ];
         Self {
-            sessions: Arc::new(Mutex::new(Sessions::new(tools.clone(), directory.to_path_buf()))),
+            sessions: Arc::new(Mutex::new(Sessions::new(tools.clone(), directory.to_path_buf(), config.stock))),
             variables: variables.map(|(name, value)| (name.to_string(), value)).into(),
-            store_options: config.store_options,
-            labels: config.labels.iter().copied().chain([config.name]).collect(),
+            config: *config,
         }
     }
 
@@ -87,7 +89,7 @@ impl Script {
                 || (actual.len() == expected.len()
                     && actual.iter().zip(expected).all(|(actual, expected)| actual.satisfies(expected)))
         });
-        self.labels.iter().for_each(|label| runner.add_label(label));
+        self.config.labels.iter().chain([&self.config.name]).for_each(|label| runner.add_label(label));
 
         for record in records {
             if matches!(record, Record::Halt { .. }) {
@@ -113,14 +115,24 @@ impl Script {
 
     /// Puts variables in, and notes the connection's name.
     fn prepare(&self, mut record: Record<Column>, naming: &Mutex<String>) -> Result<Record<Column>, String> {
-        let (text, connection) = match &mut record {
-            Record::Statement { sql, connection, .. }
-            | Record::Query { sql, connection, .. }
-            | Record::Let { sql, connection, .. } => (sql, Some(connection)),
-            Record::System { command, .. } => (command, None),
+        if let Record::Query { expected: QueryExpect::Results { results, .. }, .. } = &mut record {
+            // What is no variable is left as it stands: it may be what the query gives.
+            results.iter_mut().for_each(|line| *line = self.substitute(line).unwrap_or_else(|_| std::mem::take(line)));
+        }
+        let (text, connection, conditions) = match &mut record {
+            Record::Statement { sql, connection, conditions, .. }
+            | Record::Query { sql, connection, conditions, .. }
+            | Record::Let { sql, connection, conditions, .. } => (sql, Some(connection), conditions),
+            Record::System { command, conditions, .. } => (command, None, conditions),
             _ => return Ok(record),
         };
-        *text = self.substitute(text)?;
+        match self.substitute(text) {
+            Ok(done) => *text = done,
+            // Under a condition the `let` may have been skipped as this record will be; if it runs, the program will
+            // refuse the bare variable.
+            Err(_) if !conditions.is_empty() => {}
+            Err(error) => return Err(error),
+        }
         match connection {
             Some(Connection::Named(name)) => lock(naming).clone_from(name),
             Some(Connection::Default) => *lock(naming) = DEFAULT_CONNECTION.into(),
@@ -141,7 +153,9 @@ impl Script {
             rest = behind;
         }
         done += rest;
-        Ok(done.replace("vfs=maniac", &format!("vfs=maniac{}", self.store_options)))
+        // A plain file's URI keeps its `file:` and its name.
+        let option = if self.config.stock { String::new() } else { format!("vfs=maniac{}", self.config.store_options) };
+        Ok(done.replace("vfs=maniac", &option))
     }
 }
 

@@ -13,13 +13,15 @@ pub(crate) struct Sessions {
     pub tools: Tools,
     pub directory: PathBuf,
     by_name: BTreeMap<String, Session>,
+    /// See `Config::stock`.
+    stock: bool,
     /// Set when a process was lost or a step makes no sense: the file has failed, whatever its record expected.
     pub fatal: Option<String>,
 }
 
 impl Sessions {
-    pub fn new(tools: Tools, directory: PathBuf) -> Self {
-        Self { tools, directory, by_name: BTreeMap::new(), fatal: None }
+    pub fn new(tools: Tools, directory: PathBuf, stock: bool) -> Self {
+        Self { tools, directory, by_name: BTreeMap::new(), stock, fatal: None }
     }
 
     /// Runs a statement or a step on the session of that name, made when it is first named.
@@ -42,9 +44,16 @@ impl Sessions {
     fn step(&mut self, name: &str, step: &str) -> Result<Vec<Vec<Value>>, Failure> {
         let (verb, rest) = step.split_once(char::is_whitespace).unwrap_or((step, ""));
         let rest = rest.trim();
+        let stock = self.stock;
         let session = self.named(name)?;
         match (verb, rest) {
-            ("open", what) if !what.is_empty() => session.open(what)?,
+            ("open", what) if !what.is_empty() => {
+                session.open(what)?;
+                // Readers and writers must not block each other on the oracle either.
+                if stock && session.kind().dialect() == Dialect::Sqlite {
+                    session.run("PRAGMA journal_mode = wal")?;
+                }
+            }
             ("kill", "") => session.kill()?,
             ("exit", "") => session.exit()?,
             ("send", sql) if !sql.is_empty() => session.send(sql)?,
@@ -85,6 +94,7 @@ impl Sessions {
                     "{name}: a connection is named sqlite:x, duckdb:x, plain-sqlite:x or plain-duckdb:x"
                 ))
             })?;
+            let kind = if self.stock && kind == Kind::Sqlite { Kind::PlainSqlite } else { kind };
             self.by_name.insert(name.into(), Session::new(kind, &self.tools, &self.directory));
         }
         Ok(self.by_name.get_mut(name).expect("it was just made"))

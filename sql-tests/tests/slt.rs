@@ -7,8 +7,8 @@ use libtest_mimic::{Arguments, Trial};
 use maniac_sql_tests::Tools;
 use maniac_sql_tests::script::{Config, run_file};
 
-/// The ways to run the suite. The first one's tests carry no prefix.
-const CONFIGS: &[Config] = &[Config::DEFAULT];
+/// The ways to run the suite, and the folders that each runs (none named: all). The first one's tests carry no prefix.
+const CONFIGS: &[(Config, &[&str])] = &[(Config::DEFAULT, &[]), (Config::STOCK, &["vfs"])];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -18,8 +18,12 @@ fn main() -> ExitCode {
     let files = slt_files(&folder);
     assert!(!files.is_empty(), "no .slt files under {}", folder.display());
     let tools = Tools::find();
-    let trials = CONFIGS.iter().flat_map(|config| files.iter().map(|file| trial(config, &folder, file, &tools)));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let mut trials = Vec::new();
+    for (config, only) in CONFIGS {
+        let wanted = |file: &&PathBuf| only.is_empty() || only.iter().any(|name| file.starts_with(folder.join(name)));
+        trials.extend(files.iter().filter(wanted).map(|file| trial(config, &folder, file, &tools)));
+    }
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 fn trial(config: &'static Config, folder: &Path, file: &Path, tools: &Tools) -> Trial {
