@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use crate::session::{Failure, Session};
 use crate::value::{Value, parse_hex};
 
+/// A mirror keeps its own state in tables that begin so, beside the data.
+const STATE_PREFIX: &str = "_maniac_";
 /// Rows shown per side when tables differ.
 const SHOWN: usize = 5;
 
@@ -57,7 +59,7 @@ pub fn table(sqlite: &mut Session, source: &str, duckdb: &mut Session, target: &
 }
 
 /// Compares every ordinary table of the SQLite database with the tables of a DuckDB schema (`schema` or
-/// `catalog.schema`), which must hold the same tables and no others. Returns how many.
+/// `catalog.schema`), which must hold the same tables and, apart from the mirror's state, no others. Returns how many.
 pub fn all(sqlite: &mut Session, duckdb: &mut Session, schema: &str) -> Result<usize, Failure> {
     let listed = sqlite.run(
         "SELECT name FROM pragma_table_list WHERE schema = 'main' AND type = 'table' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' ORDER BY name",
@@ -72,6 +74,7 @@ pub fn all(sqlite: &mut Session, duckdb: &mut Session, schema: &str) -> Result<u
          WHERE table_catalog = {catalog} AND table_schema = '{schema_name}' AND table_type = 'BASE TABLE'"
     ))?;
     let mut mirrored: Vec<String> = listed.into_iter().flatten().map(|name| plain(&name)).collect();
+    mirrored.retain(|name| !name.starts_with(STATE_PREFIX));
     mirrored.sort();
     if names != mirrored {
         return Err(different(format!("SQLite has tables {names:?}, {schema} has {mirrored:?}")));

@@ -10,6 +10,7 @@
 //! directly, for what needs a loop or a clock.
 
 pub mod compare;
+pub mod dice;
 pub mod process;
 pub mod script;
 pub mod session;
