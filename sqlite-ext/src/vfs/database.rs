@@ -96,6 +96,9 @@ impl Database {
     pub fn lock(&mut self, level: i32) -> VfsResult<()> {
         self.store.check_process()?;
         if level >= ffi::SQLITE_LOCK_SHARED && self.snapshot.is_none() {
+            if self.fixed.is_none() {
+                self.store.publish_left_over(self.branch)?;
+            }
             self.snapshot = Some(self.current()?);
         }
         if level >= ffi::SQLITE_LOCK_RESERVED && self.level < ffi::SQLITE_LOCK_RESERVED {
