@@ -4,7 +4,9 @@
 mod checksum;
 mod ids;
 mod pages;
+mod value;
 
 pub use checksum::{Checksum, checksum};
 pub use ids::{BranchId, PageNo, Term, Version};
 pub use pages::{PageError, PageErrorKind, PageSource};
+pub use value::Value;
