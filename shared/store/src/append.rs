@@ -1,0 +1,225 @@
+//! Appending to the log, by one writer at a time over all processes.
+//!
+//! What is on disk before what: a segment is synced before its successor exists; an entry's bytes are written before
+//! `HEAD.written` moves; with `Durability::Full` they are on disk before `HEAD.visible` moves, that is before anyone is
+//! told of the commit.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use maniac_base::{BranchId, PageNo, Term, Version};
+
+use crate::entry::{EntryKind, EntryWriter, Header};
+use crate::error::StoreError;
+use crate::head::LogEnd;
+use crate::index::Index;
+use crate::lock::{LockFile, LockName};
+use crate::recover::peek_next;
+use crate::segment::{self, Segment, TARGET_BYTES};
+use crate::store::{Store, now_ms};
+
+/// When a commit counts as done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// It is on disk.
+    #[default]
+    Full,
+    /// It is with the operating system, and on disk within a second: survives the process, not the machine.
+    Normal,
+    /// It is with the operating system.
+    Off,
+}
+
+/// What will become an entry. Version and time are given by the log.
+pub(crate) struct Draft<'a> {
+    pub kind: EntryKind,
+    pub branch: BranchId,
+    pub base: Version,
+    pub page_size: u32,
+    pub page_count: u32,
+    pub pages: &'a [PageNo],
+    pub image: &'a dyn Fn(PageNo) -> Result<Cow<'a, [u8]>, StoreError>,
+    pub schema: &'a [u8],
+    pub changeset: &'a [u8],
+    pub note: Cow<'a, [u8]>,
+}
+
+pub(crate) struct Appender {
+    /// `None` where the store cannot be written.
+    lock: Option<LockFile>,
+}
+
+/// An entry of up to this size goes into zeroes that are on disk already, where an fsync need not record a new length.
+const SMALL: u64 = 256 << 10;
+
+impl Appender {
+    pub fn new(lock: Option<LockFile>) -> Appender {
+        Appender { lock }
+    }
+}
+
+impl Store {
+    /// Appends what `draft` makes of the index at the end of the log, and publishes it. `draft` may refuse.
+    pub(crate) fn append<'a>(
+        self: &Arc<Self>,
+        durability: Durability,
+        branch: BranchId,
+        draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError>,
+    ) -> Result<Version, StoreError> {
+        self.check_process()?;
+        let (start, version) = {
+            let appender = self.appender.lock();
+            let lock = appender.lock.as_ref().ok_or_else(|| StoreError::ReadOnly { path: self.path.clone() })?;
+            lock.lock(LockName::Append)?;
+            let appended = self.append_locked(durability, branch, draft);
+            lock.unlock(LockName::Append);
+            appended?
+        };
+        match durability {
+            Durability::Full => self.sync_to(version).inspect_err(|_| self.take_back(start, version))?,
+            Durability::Normal => self.sync_soon()?,
+            Durability::Off => (),
+        }
+        self.head.publish(version);
+        self.refresh()?;
+        Ok(version)
+    }
+
+    fn append_locked<'a>(
+        self: &Arc<Self>,
+        durability: Durability,
+        branch: BranchId,
+        draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError>,
+    ) -> Result<(LogEnd, Version), StoreError> {
+        if self.head.append_was_cut_short() {
+            self.repair_tail()?;
+        }
+        self.refresh()?;
+        if self.unseen_touches(branch)? {
+            // Left by a writer that died between writing and publishing: it counts, and whoever comes after it must
+            // see it.
+            self.sync_to(self.head.written())?;
+            self.head.publish(self.head.written());
+            self.refresh()?;
+        }
+        let index = self.index.read();
+        let draft = draft(&index)?;
+        let start = self.head.end();
+        let header = Header {
+            kind: draft.kind,
+            length: 0,
+            version: start.version.next(),
+            term: Term(0),
+            base: draft.base,
+            time_ms: now_ms().max(index.last_time_ms()),
+            branch: draft.branch,
+            page_size: draft.page_size,
+            page_count: draft.page_count,
+            frames: draft.pages.len() as u32,
+            changeset_len: draft.changeset.len() as u64,
+            schema_len: draft.schema.len() as u32,
+            note_len: draft.note.len() as u32,
+        }
+        .with_length();
+        drop(index);
+        self.head.begin_append();
+        let written = self.write_entry(start, header, &draft, durability);
+        let end = match written {
+            Ok(end) => end,
+            Err(error) => {
+                // If even this fails the mark stays, and whoever appends next repairs.
+                self.repair_tail()?;
+                return Err(error);
+            }
+        };
+        self.head.end_append(end);
+        Ok((start, header.version))
+    }
+
+    /// Whether entries that are written but not visible yet bear on this branch. Those of other branches are commits
+    /// under way, and none of our business.
+    fn unseen_touches(&self, branch: BranchId) -> Result<bool, StoreError> {
+        let written = self.head.written();
+        let (mut cursor, mut last) = (*self.cursor.lock(), self.index.read().last());
+        while last < written {
+            let entry = peek_next(&self.path, &self.segments, last, &mut cursor, true)?;
+            if entry.header.branch == branch || entry.header.kind != EntryKind::Transaction {
+                return Ok(true);
+            }
+            cursor.offset += entry.header.length;
+            last = entry.header.version;
+        }
+        Ok(false)
+    }
+
+    fn write_entry(
+        &self,
+        start: LogEnd,
+        header: Header,
+        draft: &Draft<'_>,
+        durability: Durability,
+    ) -> Result<LogEnd, StoreError> {
+        let mut segment = self.active_segment()?;
+        let mut end = LogEnd { version: header.version, ..start };
+        if start.position > segment::HEADER && start.position + header.length > TARGET_BYTES {
+            segment.truncate(start.position)?;
+            segment.sync()?;
+            segment = Arc::new(Segment::create(&self.path, self.id(), header.version, header.time_ms)?);
+            end = LogEnd { segment: header.version, position: segment::HEADER, ..end };
+        } else if durability == Durability::Full && header.length <= SMALL {
+            zero_ahead(&segment, start.position, header.length)?;
+        }
+        let mut buffer = Vec::with_capacity(header.length.min(2 << 20) as usize);
+        let mut sink = |bytes: &[u8]| {
+            buffer.extend_from_slice(bytes);
+            if buffer.len() >= 1 << 20 {
+                segment.write(&buffer, end.position)?;
+                end.position += buffer.len() as u64;
+                buffer.clear();
+            }
+            Ok(())
+        };
+        let mut writer = EntryWriter::begin(header, draft.pages.iter().copied(), &mut sink)?;
+        draft.pages.iter().try_for_each(|page| writer.image(&(draft.image)(*page)?))?;
+        writer.finish(draft.schema, draft.changeset, &draft.note)?;
+        segment.write(&buffer, end.position)?;
+        end.position += buffer.len() as u64;
+        Ok(end)
+    }
+
+    /// Makes the log end where `HEAD` says. The caller holds the append lock.
+    fn repair_tail(&self) -> Result<(), StoreError> {
+        let end = self.head.end();
+        for first in segment::list(&self.path)?.into_iter().filter(|first| *first > end.segment) {
+            segment::remove(&self.path, first)?;
+        }
+        self.active_segment()?.truncate(end.position)?;
+        self.head.end_append(end);
+        Ok(())
+    }
+
+    /// Undoes an append whose fsync failed, if nothing came after it.
+    fn take_back(&self, start: LogEnd, version: Version) {
+        let appender = self.appender.lock();
+        let Some(lock) = appender.lock.as_ref().filter(|lock| lock.lock(LockName::Append).is_ok()) else { return };
+        if self.head.written() == version && self.head.visible() < version {
+            self.head.begin_append();
+            self.head.end_append(start);
+            self.head.begin_append();
+            // When this fails too, the mark that was just set makes the next writer try again.
+            let _ = self.repair_tail();
+        }
+        lock.unlock(LockName::Append);
+    }
+}
+
+/// Makes the file longer than the next entry needs, by as much again as it holds, within bounds.
+fn zero_ahead(segment: &Segment, position: u64, length: u64) -> Result<(), StoreError> {
+    let have = segment.file_length()?;
+    if position + length > have {
+        let more = position.clamp(64 << 10, 4 << 20).max(length);
+        // A full disk may still have room for the entry itself, whose own write will tell.
+        let _ = segment.write(&vec![0; more as usize], have.max(position));
+    }
+    Ok(())
+}
