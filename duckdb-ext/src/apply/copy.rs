@@ -6,7 +6,7 @@ use super::Target;
 use crate::error::{Error, Result};
 use crate::host::{Session, TableWriter};
 use crate::schema::{ColumnType, Fitted, MirrorTable, fit};
-use crate::source::{Source, Value};
+use crate::source::{BorrowedValue, Source};
 
 /// Makes the table and fills it, inside the session's transaction. Columns that cannot hold a value of theirs are
 /// widened in `table`. `progress` is told the number of rows now and then. Returns the number of rows.
@@ -51,8 +51,7 @@ fn fill(
     let mut writer = Some(TableWriter::open(session, &target.catalog, &target.schema, &table.name)?);
     let mut misfits: Vec<usize> = Vec::new();
     let mut count = 0;
-    for row in source.rows(at, &table.source)? {
-        let row = row?;
+    source.scan(at, &table.source, &mut |row| {
         if row.len() != types.len() {
             return Err(Error::source(format!(
                 "table {} has rows of {} values and {} columns at version {at}",
@@ -61,7 +60,7 @@ fn fill(
                 types.len()
             )));
         }
-        match fit_row(&row, &types) {
+        match fit_row(row, &types) {
             Ok(cells) => {
                 if let Some(writer) = &mut writer {
                     writer.push(cells.iter().map(Fitted::cell))?;
@@ -81,7 +80,8 @@ fn fill(
         if count % PROGRESS_EVERY == 0 {
             progress(count);
         }
-    }
+        Ok(())
+    })?;
     progress(count);
     match writer {
         Some(writer) => writer.finish().map(|()| Filled::Whole(count)),
@@ -90,7 +90,7 @@ fn fill(
 }
 
 /// The row's cells, or the columns whose value does not fit.
-pub fn fit_row<'a>(row: &'a [Value], types: &[ColumnType]) -> std::result::Result<Vec<Fitted<'a>>, Vec<usize>> {
+fn fit_row<'a>(row: &'a [BorrowedValue<'_>], types: &[ColumnType]) -> std::result::Result<Vec<Fitted<'a>>, Vec<usize>> {
     let mut cells = Vec::with_capacity(row.len());
     for (value, column) in row.iter().zip(types) {
         match fit(value, *column) {

@@ -13,5 +13,6 @@ mod rows;
 mod state;
 mod target;
 
+pub use state::Owner;
 pub use applier::{Applier, Attached};
 pub use target::Target;

@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libduckdb_sys as ffi;
 
-use super::{Session, exit, register};
+use super::{Session, exit};
 use crate::functions;
 use crate::instance::{Instance, MIRROR_LIMIT, OWN_SESSIONS};
 
@@ -80,7 +80,7 @@ unsafe fn load(
         exit::install();
         let registrar = sessions.pop().ok_or("maniac: no connection to register functions with")?;
         let instance = Instance::start(sessions).map_err(|e| format!("maniac: {e}"))?;
-        functions::register_all(registrar.raw(), &instance).map_err(|e| format!("maniac: {e}"))?;
+        functions::register_all(&registrar, &instance).map_err(|e| format!("maniac: {e}"))?;
         instance.keep(registrar);
         Ok(())
     }

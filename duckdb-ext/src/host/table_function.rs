@@ -12,6 +12,7 @@ use std::sync::Arc;
 use libduckdb_sys as ffi;
 use parking_lot::Mutex;
 
+use super::Session;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 
@@ -21,6 +22,7 @@ pub enum Kind {
     Text,
     Integer,
     Double,
+    Boolean,
     Timestamp,
 }
 
@@ -31,6 +33,7 @@ pub enum Field {
     Text(String),
     Integer(i64),
     Double(f64),
+    Boolean(bool),
 }
 
 impl Field {
@@ -110,14 +113,14 @@ struct Registered {
 
 /// Registers a function, once for each number of positional arguments from `required` on.
 pub fn register(
-    connection: ffi::duckdb_connection,
+    session: &Session,
     function: &'static Function,
     required: usize,
     instance: &Arc<Instance>,
 ) -> Result<()> {
     let positional = function.parameters.iter().filter(|p| matches!(p, Parameter::Positional(_))).count();
     for count in required..=positional {
-        // SAFETY: the connection is open; DuckDB copies names and types, and owns the extra info from `set_extra_info`
+        // SAFETY: the session's connection is open; DuckDB copies names and types, and owns the extra info from `set_extra_info`
         // on, which it frees by the given function.
         unsafe {
             let mut table_function = ffi::duckdb_create_table_function();
@@ -149,7 +152,7 @@ pub fn register(
             ffi::duckdb_table_function_set_bind(table_function, Some(bind));
             ffi::duckdb_table_function_set_init(table_function, Some(init));
             ffi::duckdb_table_function_set_function(table_function, Some(produce));
-            let state = ffi::duckdb_register_table_function(connection, table_function);
+            let state = ffi::duckdb_register_table_function(session.raw(), table_function);
             ffi::duckdb_destroy_table_function(&mut table_function);
             if state != ffi::duckdb_state_DuckDBSuccess {
                 return Err(Error::input(format!("DuckDB refused the function {}", function.name)));
@@ -258,6 +261,7 @@ unsafe fn put(vector: ffi::duckdb_vector, row: usize, field: &Field) {
             }
             Field::Integer(value) => ffi::duckdb_vector_get_data(vector).cast::<i64>().add(row).write(*value),
             Field::Double(value) => ffi::duckdb_vector_get_data(vector).cast::<f64>().add(row).write(*value),
+            Field::Boolean(value) => ffi::duckdb_vector_get_data(vector).cast::<bool>().add(row).write(*value),
             Field::Text(text) => ffi::duckdb_vector_assign_string_element_len(
                 vector,
                 row as u64,
@@ -280,6 +284,7 @@ unsafe fn take_value(mut value: ffi::duckdb_value, kind: Kind) -> Field {
             _ if ffi::duckdb_is_null_value(value) => Field::Null,
             Kind::Integer | Kind::Timestamp => Field::Integer(ffi::duckdb_get_int64(value)),
             Kind::Double => Field::Double(ffi::duckdb_get_double(value)),
+            Kind::Boolean => Field::Boolean(ffi::duckdb_get_bool(value)),
             Kind::Text => {
                 let text = ffi::duckdb_get_varchar(value);
                 let copy = match text.is_null() {
@@ -302,6 +307,7 @@ unsafe fn with_type(kind: Kind, use_type: impl FnOnce(ffi::duckdb_logical_type))
         Kind::Text => ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR,
         Kind::Integer => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT,
         Kind::Double => ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE,
+        Kind::Boolean => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN,
         Kind::Timestamp => ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP,
     };
     // SAFETY: the type is created and destroyed here; DuckDB copies it in between.

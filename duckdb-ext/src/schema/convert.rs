@@ -8,7 +8,7 @@ use super::json::is_json;
 use super::names::quote_text;
 use super::time;
 use crate::host::Cell;
-use crate::source::Value;
+use crate::source::BorrowedValue as Value;
 
 /// A fitting value: ready to store, or text that had to be made first.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,7 +31,7 @@ const EXACT_IN_DOUBLE: u64 = 1 << 53;
 
 /// `value` for a column of `column`'s type; `None` if it does not fit. Everything fits VARCHAR: numbers as SQLite prints
 /// them, blobs and invalid text in DuckDB's notation for blobs (`\xHH`), from which `::BLOB` gives the bytes back.
-pub fn fit(value: &Value, column: ColumnType) -> Option<Fitted<'_>> {
+pub fn fit<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> {
     use ColumnType as T;
     let cell = match (column, value) {
         (_, Value::Null) => Cell::Null,
@@ -56,7 +56,7 @@ pub fn fit(value: &Value, column: ColumnType) -> Option<Fitted<'_>> {
 }
 
 /// The value as an SQL literal of the column's type; `None` if it does not fit.
-pub fn literal(value: &Value, column: ColumnType) -> Option<String> {
+pub fn literal(value: &Value<'_>, column: ColumnType) -> Option<String> {
     let fitted = fit(value, column)?;
     let text = match (fitted.cell(), value) {
         (Cell::Null, _) => return Some("NULL".to_string()),
@@ -74,7 +74,7 @@ pub fn literal(value: &Value, column: ColumnType) -> Option<String> {
 }
 
 /// The value for a message, cut if it is long.
-pub fn show(value: &Value) -> String {
+pub fn show(value: &Value<'_>) -> String {
     const LIMIT: usize = 60;
     let text = match value {
         Value::Null => Cow::Borrowed("NULL"),
@@ -89,7 +89,7 @@ pub fn show(value: &Value) -> String {
 }
 
 /// A number as text that reads back as the same number.
-fn number_text(value: &Value) -> Option<String> {
+fn number_text(value: &Value<'_>) -> Option<String> {
     match value {
         Value::Integer(number) => Some(number.to_string()),
         Value::Real(number) if number.is_infinite() => Some(if *number > 0.0 { "Inf" } else { "-Inf" }.to_string()),
@@ -170,11 +170,11 @@ fn uuid(text: &[u8]) -> Option<i128> {
 mod tests {
     use super::*;
 
-    fn text(text: &str) -> Value {
+    fn text(text: &str) -> Value<'static> {
         Value::Text(text.as_bytes().to_vec().into())
     }
 
-    fn fitted(value: &Value, column: ColumnType) -> Option<Cell<'static>> {
+    fn fitted(value: &Value<'_>, column: ColumnType) -> Option<Cell<'static>> {
         fit(value, column).map(|fitted| match fitted.cell() {
             Cell::Bytes(bytes) => Cell::Bytes(bytes.to_vec().leak()),
             Cell::Null => Cell::Null,

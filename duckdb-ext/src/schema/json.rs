@@ -1,4 +1,11 @@
-//! Whether a text is JSON (RFC 8259): DuckDB's appender takes any text into a JSON column, and functions fail on it later.
+//! JSON (RFC 8259), read and written.
+//!
+//! Read: whether a text is JSON at all, since DuckDB's appender takes any text into a JSON column, and functions fail on
+//! it later. Written: rows as objects.
+
+use std::fmt::Write;
+
+use crate::source::Value;
 
 /// Nesting beyond this is refused rather than followed.
 const MAX_DEPTH: usize = 512;
@@ -10,6 +17,57 @@ pub fn is_json(text: &str) -> bool {
         reader.blanks();
         reader.at == reader.bytes.len()
     }
+}
+
+/// A row as an object, member by member. Numbers keep their digits, blobs become `{"blob": "<hex>"}` so that they are
+/// not taken for text, and what JSON has no number for becomes a string.
+#[derive(Default)]
+pub struct JsonObject(String);
+
+impl JsonObject {
+    pub fn add(&mut self, name: &str, value: &Value) {
+        self.0.push_str(if self.0.is_empty() { "{" } else { "," });
+        push_string(&mut self.0, name);
+        self.0.push(':');
+        match value {
+            Value::Null => self.0.push_str("null"),
+            Value::Integer(number) => push(&mut self.0, format_args!("{number}")),
+            Value::Real(number) if number.is_finite() => push(&mut self.0, format_args!("{number:?}")),
+            Value::Real(number) => push(&mut self.0, format_args!("\"{number}\"")),
+            Value::Text(text) => push_string(&mut self.0, &String::from_utf8_lossy(text)),
+            Value::Blob(bytes) => {
+                self.0.push_str("{\"blob\":\"");
+                for byte in bytes.iter() {
+                    push(&mut self.0, format_args!("{byte:02x}"));
+                }
+                self.0.push_str("\"}");
+            }
+        }
+    }
+
+    pub fn finish(mut self) -> String {
+        self.0.push_str(if self.0.is_empty() { "{}" } else { "}" });
+        self.0
+    }
+}
+
+fn push_string(out: &mut String, text: &str) {
+    out.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\0'..='\x1f' => push(out, format_args!("\\u{:04x}", u32::from(character))),
+            _ => out.push(character),
+        }
+    }
+    out.push('"');
+}
+
+/// Writing to a string cannot fail.
+fn push(out: &mut String, arguments: std::fmt::Arguments<'_>) {
+    let _ = out.write_fmt(arguments);
 }
 
 struct Reader<'a> {
@@ -137,7 +195,7 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_json;
+    use super::*;
 
     #[test]
     fn tells_json_from_other_text() {
@@ -148,5 +206,19 @@ mod tests {
             assert!(!is_json(bad), "{bad}");
         }
         assert!(!is_json(&"[".repeat(100_000)));
+    }
+
+    #[test]
+    fn rows_become_json() {
+        let mut object = JsonObject::default();
+        object.add("a\"b", &Value::Text("x\\y\n\u{1}é".as_bytes().into()));
+        object.add("n", &Value::Real(0.1));
+        object.add("i", &Value::Real(f64::INFINITY));
+        object.add("z", &Value::Null);
+        object.add("bytes", &Value::Blob(vec![0, 255].into()));
+        let text = object.finish();
+        assert_eq!(text, r#"{"a\"b":"x\\y\n\u0001é","n":0.1,"i":"inf","z":null,"bytes":{"blob":"00ff"}}"#);
+        assert!(is_json(&text));
+        assert_eq!(JsonObject::default().finish(), "{}");
     }
 }

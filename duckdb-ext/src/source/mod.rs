@@ -1,6 +1,9 @@
 //! Where a mirror's data comes from: one branch of a store, seen as tables at a version and as commits after one.
 
-use std::time::Duration;
+mod local;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use maniac_base::Version;
 
@@ -8,6 +11,9 @@ use crate::error::Result;
 
 /// A value that owns its bytes.
 pub type Value = maniac_base::Value<'static>;
+
+/// A value that may borrow its bytes from a page.
+pub type BorrowedValue<'a> = maniac_base::Value<'a>;
 
 /// A row in the shape of its `SourceTable`.
 pub type Row = Vec<Value>;
@@ -59,8 +65,12 @@ pub struct Commit {
     pub schema_changed: bool,
     pub renamed: Vec<(String, String)>,
     pub tables: Vec<TableChanges>,
+    /// Tables that had changes which name no row of a mirror: rows whose declared key holds NULL.
+    pub unkeyed: Vec<String>,
     /// Bytes of changes, for bounding what is held in memory.
     pub bytes: usize,
+    /// Pages that it wrote.
+    pub pages: usize,
 }
 
 /// What a mirror is a mirror of.
@@ -74,10 +84,20 @@ pub struct Identity {
     pub location: String,
 }
 
+/// A branch of a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Branch {
+    pub name: String,
+    pub parent: Option<String>,
+    pub fork: Version,
+    pub head: Version,
+    pub created_ms: i64,
+    pub pages: u32,
+    pub commits: u64,
+}
+
 /// Commits in version order.
-pub type Commits<'a> = Box<dyn Iterator<Item = Result<Commit>> + Send + 'a>;
-/// Rows of one table.
-pub type TableRows<'a> = Box<dyn Iterator<Item = Result<Row>> + Send + 'a>;
+pub type Commits = Box<dyn Iterator<Item = Result<Commit>> + Send>;
 
 /// One branch of a store. Methods may be called from several threads.
 pub trait Source: Send + Sync {
@@ -86,19 +106,39 @@ pub trait Source: Send + Sync {
     /// The version of the branch's newest commit.
     fn head(&self) -> Result<Version>;
 
-    /// Blocks until something newer than `after` is committed in the store, on any branch, or `interrupt` is called, or
+    /// Blocks until something newer than `after` is committed in the store, on any branch, or `done` holds (asked again at
+    /// each `interrupt`), or
     /// the timeout passes. Returns the newest version of the store.
-    fn wait(&self, after: Version, timeout: Duration) -> Result<Version>;
+    fn wait(&self, after: Version, timeout: Duration, done: &dyn Fn() -> bool) -> Result<Version>;
 
     /// Wakes those that wait.
     fn interrupt(&self);
 
     /// Commits of the branch with a version above `after`, up to the newest.
-    fn commits(&self, after: Version) -> Result<Commits<'_>>;
+    fn commits(&self, after: Version) -> Result<Commits>;
 
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
 
-    /// All rows of a table at a version.
-    fn rows(&self, at: Version, table: &str) -> Result<TableRows<'_>>;
+    /// Shows all rows of a table at a version to `each`, in the shape of the table, until it fails.
+    fn scan(&self, at: Version, table: &str, each: &mut dyn FnMut(&[BorrowedValue<'_>]) -> Result<()>) -> Result<()>;
+
+    /// How many commits follow `after`, counted up to `limit`, and when the first of them was made.
+    fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)>;
+}
+
+/// Opens a branch of the store at `location`.
+pub fn open(location: &str, branch: &str) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(local::LocalSource::open(location, branch)?))
+}
+
+/// The branches of the store at `location`.
+pub fn branches(location: &str) -> Result<Vec<Branch>> {
+    local::branches(location)
+}
+
+/// Milliseconds since 1970-01-01 UTC.
+pub fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis() as i64
 }
