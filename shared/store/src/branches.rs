@@ -9,7 +9,7 @@ use crate::append::{Draft, Durability};
 use crate::entry::EntryKind;
 use crate::error::StoreError;
 use crate::index::{BranchNote, BranchState, Index};
-use crate::moment::Moment;
+use crate::moment::{Moment, time_text};
 use crate::store::Store;
 
 /// Where a branch stands.
@@ -79,17 +79,15 @@ impl Store {
             Moment::Version(version) => Ok(index.version_at(branch, version)),
             Moment::Time(ms) => {
                 let now = crate::store::now_ms();
-                let text =
-                    |ms| jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |t| t.to_string());
                 if ms > now {
-                    let asked = text(ms);
+                    let asked = time_text(ms);
                     return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
                 }
                 match index.version_at_time(branch, ms) {
                     Version(0) if state.head() > Version(0) => Err(StoreError::BeforeHistory {
-                        asked: text(ms),
+                        asked: time_text(ms),
                         branch: state.name.clone(),
-                        first: index.entry(Version(1)).map_or_else(String::new, |entry| text(entry.time_ms)),
+                        first: index.entry(Version(1)).map_or_else(String::new, |entry| time_text(entry.time_ms)),
                     }),
                     version => Ok(version),
                 }

@@ -105,16 +105,30 @@ pub struct Index {
 /// The branches that a snapshot looks through, each with the newest version that counts there.
 pub type Lineage = Vec<(BranchId, Version)>;
 
-impl Default for Index {
-    fn default() -> Self {
-        let main = BranchState::new("main".into(), None, Version(0), 0);
+impl Index {
+    /// The index of an empty log, of a store made at `created_ms`.
+    pub fn new(created_ms: i64) -> Index {
+        let main = BranchState::new("main".into(), None, Version(0), created_ms);
         Index { entries: Vec::new(), frames: Vec::new(), branches: vec![main], page_size: 0 }
     }
-}
 
-impl Index {
     pub fn last(&self) -> Version {
         Version(self.entries.len() as u64)
+    }
+
+    pub fn page_images(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Bytes of memory that the index takes.
+    pub fn memory(&self) -> usize {
+        let branch = |state: &BranchState| {
+            let leaves = state.heads.0.iter().flatten().count() * size_of::<[u32; Heads::LEAF]>();
+            leaves + state.heads.0.capacity() * 8 + state.commits.capacity() * 8
+        };
+        self.entries.capacity() * size_of::<EntryMeta>()
+            + self.frames.capacity() * size_of::<Frame>()
+            + self.branches.iter().map(branch).sum::<usize>()
     }
 
     pub fn last_time_ms(&self) -> i64 {

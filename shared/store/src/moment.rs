@@ -29,6 +29,11 @@ impl Moment {
     }
 }
 
+/// A time as ISO-8601 text in UTC.
+pub fn time_text(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,30 +20,29 @@ type OpenLog = (Head, Cursor, Index, boxcar::Vec<Segment>);
 
 /// Opens the log. `lock` is `None` where the store cannot be written.
 pub fn open_log(path: &Path, id: StoreId, lock: Option<&LockFile>) -> Result<OpenLog, StoreError> {
-    let start = || -> Result<(Cursor, boxcar::Vec<Segment>), StoreError> {
+    let start = || -> Result<(Cursor, Index, boxcar::Vec<Segment>), StoreError> {
+        let first = Segment::open(path, segment::list(path)?[0], lock.is_some())?;
+        let index = Index::new(first.created_ms);
         let segments = boxcar::Vec::new();
-        let first = segment::list(path)?[0];
-        segments.push(Segment::open(path, first, lock.is_some())?);
-        Ok((Cursor { segment: 0, offset: segment::HEADER }, segments))
+        segments.push(first);
+        Ok((Cursor { segment: 0, offset: segment::HEADER }, index, segments))
     };
     if let Some(head) = Head::open(path, id, lock.is_some())? {
-        let (cursor, segments) = start()?;
-        return Ok((head, cursor, Index::default(), segments));
+        let (cursor, index, segments) = start()?;
+        return Ok((head, cursor, index, segments));
     }
     let Some(lock) = lock else {
-        let (mut cursor, segments) = start()?;
-        let mut index = Index::default();
+        let (mut cursor, mut index, segments) = start()?;
         let end = scan(path, id, &segments, &mut index, &mut cursor, false)?;
         return Ok((Head::private(id, end), cursor, index, segments));
     };
     lock.lock(LockName::Append)?;
     let opened = (|| {
-        let (mut cursor, segments) = start()?;
+        let (mut cursor, mut index, segments) = start()?;
         // Another process may have done the work while this one waited for the lock.
         if let Some(head) = Head::open(path, id, true)? {
-            return Ok((head, cursor, Index::default(), segments));
+            return Ok((head, cursor, index, segments));
         }
-        let mut index = Index::default();
         let end = scan(path, id, &segments, &mut index, &mut cursor, true)?;
         Ok((Head::create(path, id, end)?, cursor, index, segments))
     })();
@@ -76,13 +75,12 @@ fn scan(
         take(segment, entry, index, cursor)?;
     }
     let end = LogEnd { version: index.last(), segment: segment.first, position: cursor.offset };
-    if !segment.is_zero_from(end.position)? {
-        if let Some(later) = segment.later_entry(end.position, end.version)? {
-            let reason = format!("the entry here is broken, but version {} follows at byte {later}", {
-                segment.entry(later)?.header.version
-            });
-            return Err(StoreError::corrupt(segment.path(), end.position, reason));
-        }
+    if !segment.is_zero_from(end.position)?
+        && let Some(later) = segment.later_entry(end.position, end.version)?
+    {
+        let version = segment.entry(later)?.header.version;
+        let reason = format!("the entry here is broken, but version {version} follows at byte {later}");
+        return Err(StoreError::corrupt(segment.path(), end.position, reason));
     }
     let promised = Head::durable_promise(path, id);
     if promised > end.version {

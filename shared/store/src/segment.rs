@@ -84,6 +84,8 @@ pub fn remove(store: &Path, first: Version) -> Result<(), StoreError> {
 pub struct Segment {
     pub first: Version,
     pub store: StoreId,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub created_ms: i64,
     path: PathBuf,
     file: File,
     map: FileMap,
@@ -144,7 +146,8 @@ impl Segment {
         }
         let id = StoreId(u128::from_be_bytes(header[at::STORE..][..16].try_into().expect("sixteen bytes")));
         let map = FileMap::new(&file, length.max(GROWING_MAP) as usize).map_err(StoreError::io(&path, "map"))?;
-        Ok(Segment { first, store: id, path, file, map, whole: OnceLock::new(), length: length.into() })
+        let created_ms = u64_at(at::CREATED_MS) as i64;
+        Ok(Segment { first, store: id, created_ms, path, file, map, whole: OnceLock::new(), length: length.into() })
     }
 
     pub fn path(&self) -> &Path {

@@ -47,7 +47,8 @@ pub(crate) struct Cursor {
 }
 
 /// The open stores of this process by directory (device and inode), so that connections share one index.
-static OPEN: LazyLock<Mutex<HashMap<(u64, u64), Weak<Store>>>> = LazyLock::new(Mutex::default);
+type OpenStores = HashMap<(u64, u64), Weak<Store>>;
+static OPEN: LazyLock<Mutex<OpenStores>> = LazyLock::new(Mutex::default);
 
 impl Store {
     /// Opens the store at `path`. An error leaves nothing behind.

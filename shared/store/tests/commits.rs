@@ -1,36 +1,10 @@
 //! Commits are seen by snapshots of their version and later, on their branch, and by nobody else.
 
-use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{Durability, Moment, OpenOptions, Payload, Snapshot, Store, StoreError, Transaction};
-use std::sync::Arc;
+mod common;
 
-fn open(dir: &tempfile::TempDir) -> Arc<Store> {
-    Store::open(&dir.path().join("s.maniac"), OpenOptions { create: true }).unwrap()
-}
-
-fn commit(store: &Arc<Store>, branch: BranchId, pages: &[(u32, u8)]) -> Result<Version, StoreError> {
-    let head = store.branch_by_id(branch)?.head;
-    commit_on(store.snapshot(branch, head)?, pages)
-}
-
-fn commit_on(base: Snapshot, pages: &[(u32, u8)]) -> Result<Version, StoreError> {
-    let mut lock = base.store().write_lock(base.branch())?;
-    lock.acquire()?;
-    let mut transaction = Transaction::new(base);
-    for (no, fill) in pages {
-        transaction.write(PageNo(*no), &[*fill; 512])?;
-    }
-    let changed = transaction.changed()?;
-    transaction.commit(&lock, &changed, &Payload::default(), Durability::Full)
-}
-
-fn fills(snapshot: &Snapshot) -> Vec<u8> {
-    (1..=snapshot.page_count()).map(|no| snapshot.page(PageNo(no)).unwrap()[0]).collect()
-}
-
-fn at(store: &Arc<Store>, branch: BranchId, version: u64) -> Vec<u8> {
-    fills(&store.snapshot(branch, Version(version)).unwrap())
-}
+use common::{at, commit, commit_on, open};
+use maniac_base::{BranchId, PageNo, Version};
+use maniac_store::{Durability, Moment, StoreError, Transaction};
 
 #[test]
 fn a_snapshot_shows_its_version() {
@@ -70,7 +44,7 @@ fn a_stale_base_is_refused() {
     commit(&store, BranchId::MAIN, &[(1, 1)]).unwrap();
     let old = store.snapshot(BranchId::MAIN, Version(1)).unwrap();
     commit(&store, BranchId::MAIN, &[(1, 2)]).unwrap();
-    let error = commit_on(old, &[(1, 3)]).unwrap_err();
+    let error = commit_on(old, &[(1, 3)], Durability::Full).unwrap_err();
     assert!(matches!(error, StoreError::Stale { base: Version(1), head: Version(2), .. }), "{error}");
     assert_eq!(at(&store, BranchId::MAIN, 2), [2]);
 }

@@ -1,0 +1,14 @@
+//! Table-valued functions: what a store can tell about itself, as rows.
+
+mod branches;
+mod status;
+mod table_function;
+
+use rusqlite::{Connection, Result};
+
+use table_function::register_table;
+
+pub fn register(connection: &Connection) -> Result<()> {
+    register_table::<branches::Branches>(connection)?;
+    register_table::<status::Status>(connection)
+}
