@@ -14,5 +14,5 @@ mod state;
 mod target;
 
 pub use state::Owner;
-pub use applier::{Applier, Attached};
+pub use applier::{Applied, Applier};
 pub use target::Target;

@@ -12,7 +12,7 @@ use crate::host::{Session, register};
 use crate::instance::Instance;
 
 /// Registers every function of the extension.
-pub fn register_all(connection: Connection<'_>, instance: &Arc<Instance>) -> Result<()> {
+pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
     register(session, &attach::ATTACH, 1, instance)?;
     register(session, &control::DETACH, 1, instance)?;
     register(session, &control::PAUSE, 1, instance)?;

@@ -11,5 +11,5 @@ mod types;
 pub use convert::{Fitted, fit, literal, show};
 pub use json::JsonObject;
 pub use names::{Names, quote, quote_text};
-pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, Plan, STATE_TABLE, Step, names_of, plan};
+pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Step, names_of, plan};
 pub use types::ColumnType;
