@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, Term, Version};
 
-use crate::entry::{EntryKind, EntryWriter, Header};
+use crate::entry::{EntryKind, EntryWriter, Header, frame_bytes};
 use crate::error::StoreError;
 use crate::head::LogEnd;
 use crate::index::Index;
@@ -37,8 +37,10 @@ pub(crate) struct Draft<'a> {
     pub base: Version,
     pub page_size: u32,
     pub page_count: u32,
-    pub pages: &'a [PageNo],
-    pub image: &'a dyn Fn(PageNo) -> Result<Cow<'a, [u8]>, StoreError>,
+    /// Pages in ascending order, and how many bytes are stored of each.
+    pub pages: &'a [(PageNo, u32)],
+    /// Those bytes of the n-th page.
+    pub stored: &'a dyn Fn(usize) -> Result<Cow<'a, [u8]>, StoreError>,
     pub schema: &'a [u8],
     pub changeset: &'a [u8],
     pub note: Cow<'a, [u8]>,
@@ -116,6 +118,7 @@ impl Store {
             page_size: draft.page_size,
             page_count: draft.page_count,
             frames: draft.pages.len() as u32,
+            frame_bytes: draft.pages.iter().map(|(_, stored)| frame_bytes(*stored)).sum(),
             changeset_len: draft.changeset.len() as u64,
             schema_len: draft.schema.len() as u32,
             note_len: draft.note.len() as u32,
@@ -180,7 +183,7 @@ impl Store {
             Ok(())
         };
         let mut writer = EntryWriter::begin(header, draft.pages.iter().copied(), &mut sink)?;
-        draft.pages.iter().try_for_each(|page| writer.image(&(draft.image)(*page)?))?;
+        (0..draft.pages.len()).try_for_each(|n| writer.page(&(draft.stored)(n)?))?;
         writer.finish(draft.schema, draft.changeset, &draft.note)?;
         segment.write(&buffer, end.position)?;
         end.position += buffer.len() as u64;

@@ -164,7 +164,7 @@ fn plain<'a>(kind: EntryKind, branch: BranchId, base: Version, note: Vec<u8>) ->
         page_size: 0,
         page_count: 0,
         pages: &[],
-        image: &|page| unreachable!("page {page} of an entry without pages"),
+        stored: &|n| unreachable!("page {n} of an entry without pages"),
         schema: &[],
         changeset: &[],
         note: Cow::Owned(note),

@@ -1,13 +1,14 @@
 //! One entry of the log: its bytes, and the checks that make them trustworthy.
 //!
 //! ```text
-//! header (88) | page numbers (4n, padded to 8) | head checksum (8)
-//! n x ( page image | image checksum (8) )
+//! header (88) | n x ( page number (4), stored bytes (4) ) | head checksum (8)
+//! n x ( stored bytes | padding to 8 | checksum of both (8) )
 //! schema changeset | row changeset | note | padding to 8 | body checksum (8)
 //! ```
 //!
-//! The head checksum covers the header and the page numbers, so that a store can be indexed without reading a page
-//! image. The body checksum covers the image checksums and the rest of the body. All integers are little-endian.
+//! A page is stored as its image, or, when fewer bytes do, as the difference to the same branch's image before (see
+//! `delta`). The head checksum covers the header and the frame list, so that a store can be indexed without reading a
+//! page. The body checksum covers the frames' checksums and the rest of the body. All integers are little-endian.
 
 use maniac_base::{BranchId, Checksum, PageNo, Term, Version, checksum};
 
@@ -15,6 +16,8 @@ use maniac_base::{BranchId, Checksum, PageNo, Term, Version, checksum};
 pub const MAGIC: u32 = u32::from_le_bytes(*b"MENT");
 pub const HEADER: usize = 88;
 const CHECKSUM: usize = 8;
+/// Bytes of an item of the frame list.
+const FRAME: usize = 8;
 
 /// Offsets of the header's fields.
 mod at {
@@ -32,8 +35,7 @@ mod at {
     pub const CHANGESET: usize = 64;
     pub const SCHEMA: usize = 72;
     pub const NOTE: usize = 76;
-    /// 80..88 is zero.
-    pub const RESERVED: usize = 80;
+    pub const FRAME_BYTES: usize = 80;
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,8 +75,10 @@ pub struct Header {
     pub page_size: u32,
     /// Pages in the database after the transaction.
     pub page_count: u32,
-    /// Page images in this entry.
+    /// Pages in this entry.
     pub frames: u32,
+    /// Bytes that they take, with their checksums.
+    pub frame_bytes: u64,
     pub changeset_len: u64,
     pub schema_len: u32,
     pub note_len: u32,
@@ -91,23 +95,18 @@ impl Header {
         self
     }
 
-    /// Where the page numbers end and the head checksum stands.
+    /// Where the frame list ends and the head checksum stands.
     fn head_end(&self) -> u64 {
-        HEADER as u64 + pad8(4 * u64::from(self.frames))
+        (HEADER + FRAME * self.frames as usize) as u64
     }
 
-    /// Where the first page image starts.
-    pub fn images(&self) -> u64 {
+    /// Where the first frame starts.
+    fn frames_start(&self) -> u64 {
         self.head_end() + CHECKSUM as u64
     }
 
-    /// Bytes from one page image to the next.
-    pub fn stride(&self) -> u64 {
-        u64::from(self.page_size) + CHECKSUM as u64
-    }
-
     fn schema_start(&self) -> u64 {
-        self.images() + self.stride() * u64::from(self.frames)
+        self.frames_start() + self.frame_bytes
     }
 
     fn changeset_start(&self) -> u64 {
@@ -140,6 +139,7 @@ impl Header {
         put(at::CHANGESET, &self.changeset_len.to_le_bytes());
         put(at::SCHEMA, &self.schema_len.to_le_bytes());
         put(at::NOTE, &self.note_len.to_le_bytes());
+        put(at::FRAME_BYTES, &self.frame_bytes.to_le_bytes());
         out
     }
 
@@ -150,7 +150,7 @@ impl Header {
             return Err(Defect("an entry does not start with its magic"));
         }
         let kind = EntryKind::from_byte(bytes[at::KIND]).ok_or(Defect("an entry's kind is unknown"))?;
-        if bytes[at::KIND + 1..at::LENGTH].iter().chain(&bytes[at::RESERVED..HEADER]).any(|b| *b != 0) {
+        if bytes[at::KIND + 1..at::LENGTH].iter().any(|byte| *byte != 0) {
             return Err(Defect("an entry's reserved bytes are not zero"));
         }
         let header = Header {
@@ -167,13 +167,16 @@ impl Header {
             changeset_len: u64_at(at::CHANGESET),
             schema_len: u32_at(at::SCHEMA),
             note_len: u32_at(at::NOTE),
+            frame_bytes: u64_at(at::FRAME_BYTES),
         };
-        // Validate the geometry before adding it up: a changeset's length could overflow the sums below.
+        // Validate the geometry before adding it up: the two long lengths could overflow the sums below.
         let size_ok = header.page_size.is_power_of_two() && (512..=65536).contains(&header.page_size);
         if !size_ok && header.frames > 0 {
             return Err(Defect("an entry's page size is not a power of two from 512 to 65536"));
         }
-        if header.changeset_len > 1 << 48 || header.body_end() + CHECKSUM as u64 != header.length {
+        if header.changeset_len.max(header.frame_bytes) > 1 << 48
+            || header.body_end() + CHECKSUM as u64 != header.length
+        {
             return Err(Defect("an entry's length does not match its parts"));
         }
         Ok(header)
@@ -211,15 +214,26 @@ impl<'a> EntryRef<'a> {
         if checksum(&bytes[..end]) != read_u64(&bytes[end..]) {
             return Err(Defect("an entry's head does not match its checksum"));
         }
-        Ok(EntryRef { header, bytes })
+        let entry = EntryRef { header, bytes };
+        let mut total = 0;
+        for frame in entry.frames() {
+            if frame.stored == 0 || frame.stored > header.page_size {
+                return Err(Defect("a page is stored in more bytes than it has"));
+            }
+            total += frame.bytes();
+        }
+        if total != header.frame_bytes {
+            return Err(Defect("an entry's pages do not add up"));
+        }
+        Ok(entry)
     }
 
-    /// Checks everything behind the page images. Until it has passed, `schema`, `changeset` and `note` are hearsay.
+    /// Checks everything but the pages. Until it has passed, `schema`, `changeset` and `note` are hearsay.
     pub fn check_body(&self) -> Result<(), Defect> {
         let mut sum = Checksum::default();
-        for n in 0..self.header.frames {
-            let at = self.image_at(n) + self.header.page_size as usize;
-            sum = sum.with(&self.bytes[at..at + CHECKSUM]);
+        for frame in self.frames() {
+            let end = (frame.offset + frame.bytes()) as usize;
+            sum = sum.with(&self.bytes[end - CHECKSUM..end]);
         }
         let end = self.header.body_end() as usize;
         let sum = sum.with(&self.bytes[self.header.schema_start() as usize..end]).value();
@@ -232,19 +246,21 @@ impl<'a> EntryRef<'a> {
     /// Checks every byte of the entry.
     pub fn check_all(&self) -> Result<(), Defect> {
         self.check_body()?;
-        (0..self.header.frames).try_for_each(|n| {
-            let at = self.image_at(n);
-            check_image(&self.bytes[at..at + self.header.stride() as usize])
+        self.frames().try_for_each(|frame| {
+            check_frame(&self.bytes[frame.offset as usize..][..frame.bytes() as usize], frame.stored).map(drop)
         })
     }
 
-    fn image_at(&self, n: u32) -> usize {
-        (self.header.images() + self.header.stride() * u64::from(n)) as usize
-    }
-
-    pub fn page_numbers(&self) -> impl Iterator<Item = PageNo> + 'a {
-        let list = &self.bytes[HEADER..HEADER + 4 * self.header.frames as usize];
-        list.chunks_exact(4).map(|b| PageNo(u32::from_le_bytes(b.try_into().expect("four bytes"))))
+    /// The pages, in ascending order.
+    pub fn frames(&self) -> impl Iterator<Item = FrameRef> + 'a {
+        let list = &self.bytes[HEADER..HEADER + FRAME * self.header.frames as usize];
+        let mut offset = self.header.frames_start();
+        list.chunks_exact(FRAME).map(move |item| {
+            let u32_at = |at: usize| u32::from_le_bytes(item[at..at + 4].try_into().expect("four bytes"));
+            let frame = FrameRef { page: PageNo(u32_at(0)), stored: u32_at(4), offset };
+            offset = offset.saturating_add(frame.bytes());
+            frame
+        })
     }
 
     /// The session changeset of the changed `sqlite_schema` rows.
@@ -262,13 +278,35 @@ impl<'a> EntryRef<'a> {
     }
 }
 
-/// Checks a page image against the checksum that follows it, and gives the image.
-pub fn check_image(framed: &[u8]) -> Result<(), Defect> {
-    let (image, sum) = framed.split_at(framed.len() - CHECKSUM);
-    if checksum(image) != read_u64(sum) {
-        return Err(Defect("a page image does not match its checksum"));
+/// One page in an entry.
+#[derive(Clone, Copy, Debug)]
+pub struct FrameRef {
+    pub page: PageNo,
+    /// Bytes that are stored of it: a whole page, or fewer for a difference.
+    pub stored: u32,
+    /// Where they start in the entry; a multiple of 8.
+    pub offset: u64,
+}
+
+impl FrameRef {
+    /// Bytes that a frame takes in the entry.
+    fn bytes(&self) -> u64 {
+        frame_bytes(self.stored)
     }
-    Ok(())
+}
+
+/// Bytes that a frame of so many stored bytes takes, with padding and checksum.
+pub const fn frame_bytes(stored: u32) -> u64 {
+    pad8(stored as u64) + CHECKSUM as u64
+}
+
+/// Checks a frame against the checksum at its end, and gives the stored bytes.
+pub fn check_frame(frame: &[u8], stored: u32) -> Result<&[u8], Defect> {
+    let (bytes, sum) = frame.split_at(frame.len() - CHECKSUM);
+    if checksum(bytes) != read_u64(sum) {
+        return Err(Defect("a page does not match its checksum"));
+    }
+    Ok(&bytes[..stored as usize])
 }
 
 fn read_u64(bytes: &[u8]) -> u64 {
@@ -283,27 +321,32 @@ pub struct EntryWriter<'a, E> {
 }
 
 impl<'a, E> EntryWriter<'a, E> {
-    /// `pages` yields `header.frames` numbers in the order in which `image` will be called.
+    /// `frames` yields page numbers and stored bytes, in the order in which `page` will be called.
     pub fn begin(
         header: Header,
-        pages: impl Iterator<Item = PageNo>,
+        frames: impl Iterator<Item = (PageNo, u32)>,
         sink: &'a mut dyn FnMut(&[u8]) -> Result<(), E>,
     ) -> Result<Self, E> {
-        let mut head = Vec::with_capacity(header.images() as usize);
+        let mut head = Vec::with_capacity(header.frames_start() as usize);
         head.extend_from_slice(&header.encode());
-        pages.for_each(|no| head.extend_from_slice(&no.0.to_le_bytes()));
-        head.resize(header.head_end() as usize, 0);
+        for (page, stored) in frames {
+            head.extend_from_slice(&page.0.to_le_bytes());
+            head.extend_from_slice(&stored.to_le_bytes());
+        }
         let sum = checksum(&head);
         head.extend_from_slice(&sum.to_le_bytes());
         sink(&head)?;
         Ok(EntryWriter { sink, header, sum: Checksum::default() })
     }
 
-    pub fn image(&mut self, image: &[u8]) -> Result<(), E> {
-        let sum = checksum(image).to_le_bytes();
+    pub fn page(&mut self, stored: &[u8]) -> Result<(), E> {
+        let padding = &[0; 8][..stored.len().next_multiple_of(8) - stored.len()];
+        let sum = Checksum::default().with(stored).with(padding).value().to_le_bytes();
         self.sum = std::mem::take(&mut self.sum).with(&sum);
-        (self.sink)(image)?;
-        (self.sink)(&sum)
+        for piece in [stored, padding, &sum] {
+            (self.sink)(piece)?;
+        }
+        Ok(())
     }
 
     pub fn finish(self, schema: &[u8], changeset: &[u8], note: &[u8]) -> Result<(), E> {

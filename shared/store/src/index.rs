@@ -2,21 +2,25 @@
 //!
 //! Per page and branch the frames form a chain from new to old. Each frame also has a jump pointer further back, laid
 //! out as a skew-binary list (Myers 1983, "An applicative random-access stack"), so that the newest frame at or below a
-//! version is found in O(log n) steps, even for page 1, which every transaction writes. A frame costs 16 bytes, a
+//! version is found in O(log n) steps, even for page 1, which every transaction writes. A frame costs 24 bytes, a
 //! page's head 4, an entry 48.
 
 use maniac_base::{BranchId, PageNo, Version};
+use smallvec::SmallVec;
 
 use crate::entry::{EntryKind, EntryRef};
 
 const NONE: u32 = u32::MAX;
 
-/// One page image.
+/// One page in one entry.
 struct Frame {
     entry: u32,
     older: u32,
     jump: u32,
     depth: u32,
+    /// Offset in the entry, in units of 8 bytes.
+    offset: u32,
+    stored: u32,
 }
 
 /// One entry of the log.
@@ -25,20 +29,20 @@ pub struct EntryMeta {
     /// Which segment, in the order in which this process opened them.
     pub segment: u32,
     pub offset: u64,
-    first_frame: u32,
-    pub page_size: u32,
     pub page_count: u32,
-    /// Offset of the first image in the segment.
-    images: u64,
     pub time_ms: i64,
 }
 
-/// Where a page image lies.
+/// Where the bytes of a page lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     pub segment: u32,
     pub offset: u64,
+    pub stored: u32,
 }
+
+/// A page: the newest bytes that are stored of it, and, while those are differences, the older ones that they build on.
+pub type Pieces = SmallVec<[Location; 4]>;
 
 /// The newest frame of each page, as a table of tables, because a branch may write few of many pages.
 #[derive(Default)]
@@ -181,10 +185,7 @@ impl Index {
             branch: header.branch,
             segment,
             offset,
-            first_frame: self.frames.len() as u32 - header.frames,
-            page_size: header.page_size,
             page_count: header.page_count,
-            images: offset + header.images(),
             time_ms: header.time_ms,
         });
         Ok(())
@@ -213,8 +214,12 @@ impl Index {
         if frames.len() + header.frames as usize >= NONE as usize {
             return Err("more than 2^32 page images".into());
         }
-        for page in entry.page_numbers() {
-            let slot = branch.heads.slot(page);
+        for frame in entry.frames() {
+            let slot = branch.heads.slot(frame.page);
+            let offset = u32::try_from(frame.offset / 8).map_err(|_| "an entry of more than 32 GiB")?;
+            if *slot == NONE && frame.stored != header.page_size {
+                return Err(format!("page {} is stored as a difference to nothing", frame.page));
+            }
             let id = frames.len() as u32;
             let (jump, depth) = match *slot {
                 NONE => (id, 0),
@@ -225,7 +230,7 @@ impl Index {
                     (if even { further } else { older }, parent.depth + 1)
                 }
             };
-            frames.push(Frame { entry: ordinal, older: *slot, jump, depth });
+            frames.push(Frame { entry: ordinal, older: *slot, jump, depth, offset, stored: frame.stored });
             *slot = id;
         }
         branch.commits.push(header.version);
@@ -260,16 +265,35 @@ impl Index {
         lineage
     }
 
-    /// The page's newest image that the lineage shows; `None` is a page that was never written.
-    pub fn find(&self, lineage: &Lineage, page: PageNo) -> Option<Location> {
-        lineage.iter().find_map(|(branch, at)| {
+    /// What makes up the page that the lineage shows, newest first; nothing for a page that was never written.
+    pub fn find(&self, lineage: &Lineage, page: PageNo) -> Pieces {
+        let newest = lineage.iter().find_map(|(branch, at)| {
             let head = self.branches[branch.0 as usize].heads.get(page);
-            let frame = self.newest(head, at.0)?;
-            let entry = &self.entries[self.frames[frame as usize].entry as usize];
-            let stride = u64::from(entry.page_size) + 8;
-            let offset = entry.images + stride * u64::from(frame - entry.first_frame);
-            Some(Location { segment: entry.segment, offset })
-        })
+            self.newest(head, at.0)
+        });
+        newest.map_or_else(Pieces::new, |id| self.pieces(id))
+    }
+
+    /// What makes up the page as the branch itself wrote it last, for a difference to build on.
+    pub fn find_own(&self, branch: BranchId, page: PageNo) -> Pieces {
+        match self.branches[branch.0 as usize].heads.get(page) {
+            NONE => Pieces::new(),
+            id => self.pieces(id),
+        }
+    }
+
+    fn pieces(&self, mut id: u32) -> Pieces {
+        let mut pieces = Pieces::new();
+        loop {
+            let frame = &self.frames[id as usize];
+            let entry = &self.entries[frame.entry as usize];
+            let offset = entry.offset + 8 * u64::from(frame.offset);
+            pieces.push(Location { segment: entry.segment, offset, stored: frame.stored });
+            if frame.stored == self.page_size {
+                return pieces;
+            }
+            id = frame.older;
+        }
     }
 
     /// The newest frame of the chain whose version is at most `version`.

@@ -10,6 +10,7 @@
 
 mod append;
 mod branches;
+mod delta;
 mod entry;
 mod error;
 mod head;

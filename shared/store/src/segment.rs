@@ -12,7 +12,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 
 use maniac_base::{Version, checksum};
 
-use crate::entry::{self, Defect, EntryRef, check_image};
+use crate::entry::{self, Defect, EntryRef, check_frame};
 use crate::error::StoreError;
 use crate::sys::FileMap;
 
@@ -220,11 +220,10 @@ impl Segment {
         Ok(offset >= end || self.bytes(offset, end - offset)?.iter().all(|byte| *byte == 0))
     }
 
-    /// A page image at `offset`, checked.
-    pub fn image(&self, offset: u64, page_size: u32) -> Result<&[u8], StoreError> {
-        let framed = self.bytes(offset, u64::from(page_size) + 8)?;
-        check_image(framed).map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))?;
-        Ok(&framed[..page_size as usize])
+    /// The stored bytes of a page, checked.
+    pub fn stored(&self, offset: u64, stored: u32) -> Result<&[u8], StoreError> {
+        let frame = self.bytes(offset, entry::frame_bytes(stored))?;
+        check_frame(frame, stored).map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))
     }
 
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
 
+use crate::delta;
 use crate::error::StoreError;
-use crate::index::Lineage;
+use crate::index::{Lineage, Pieces};
 use crate::store::Store;
 
 #[derive(Clone)]
@@ -71,13 +72,30 @@ impl PageSource for Snapshot {
         if no.0 == 0 || no.0 > self.page_count {
             return Err(PageError::out_of_range(no, self.page_count));
         }
-        let Some(found) = self.store.index.read().find(&self.lineage, no) else {
-            return Ok(Cow::Owned(vec![0; self.page_size as usize]));
-        };
-        let segment = &self.store.segments[found.segment as usize];
-        segment.image(found.offset, self.page_size).map(Cow::Borrowed).map_err(|error| {
+        let pieces = self.store.index.read().find(&self.lineage, no);
+        self.store.assemble(&pieces, self.page_size).map_err(|error| {
             let kind = if matches!(error, StoreError::Io { .. }) { PageErrorKind::Io } else { PageErrorKind::Corrupt };
             PageError { page: no, kind, reason: error.to_string() }
         })
+    }
+}
+
+impl Store {
+    /// A page from its pieces: where one image is all, it is borrowed from the mapped log.
+    pub(crate) fn assemble(&self, pieces: &Pieces, page_size: u32) -> Result<Cow<'_, [u8]>, StoreError> {
+        let Some((base, differences)) = pieces.split_last() else {
+            return Ok(Cow::Owned(vec![0; page_size as usize]));
+        };
+        let image = self.segments[base.segment as usize].stored(base.offset, base.stored)?;
+        if differences.is_empty() {
+            return Ok(Cow::Borrowed(image));
+        }
+        let mut page = image.to_vec();
+        for piece in differences.iter().rev() {
+            let segment = &self.segments[piece.segment as usize];
+            delta::apply(segment.stored(piece.offset, piece.stored)?, &mut page)
+                .map_err(|defect| StoreError::corrupt(segment.path(), piece.offset, defect.0))?;
+        }
+        Ok(Cow::Owned(page))
     }
 }

@@ -83,7 +83,7 @@ impl Entries {
             time_ms: header.time_ms,
             kind: header.kind,
             bytes: header.length,
-            pages: entry.page_numbers().collect(),
+            pages: entry.frames().map(|frame| frame.page).collect(),
             schema: entry.schema().to_vec(),
             changeset: entry.changeset().to_vec(),
         })

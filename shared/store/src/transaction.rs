@@ -9,6 +9,7 @@ use std::sync::Arc;
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
 
 use crate::append::{Draft, Durability};
+use crate::delta;
 use crate::entry::EntryKind;
 use crate::error::StoreError;
 use crate::lock::{LockFile, LockName};
@@ -17,6 +18,12 @@ use crate::store::Store;
 
 /// Bytes of pages that a transaction keeps in memory; what comes after goes to a file that has no name.
 const MEMORY_LIMIT: usize = 64 << 20;
+
+/// A page is stored as a whole after so many differences, which bounds the work of reading it.
+const MOST_DIFFERENCES: usize = 16;
+
+/// Transactions of more pages are stored as whole pages.
+const LARGE: usize = 4096;
 
 /// The right to write on a branch, which one connection of all processes can have at a time.
 pub struct WriteLock {
@@ -151,7 +158,7 @@ impl Transaction {
         let mut changed = Vec::with_capacity(self.pages.len());
         let mut same = Vec::new();
         for no in self.pages.keys().copied() {
-            let broken = |error: PageError| StoreError::corrupt(self.path(), 0, error.to_string());
+            let broken = |error: PageError| self.broken(&error);
             let is_same = no.0 <= self.base.page_count()
                 && self.base.page(no).map_err(broken)? == self.page(no).map_err(broken)?;
             if is_same { same.push(no) } else { changed.push(no) }
@@ -175,11 +182,20 @@ impl Transaction {
         durability: Durability,
     ) -> Result<Version, StoreError> {
         assert!(lock.held, "a commit without the branch's write lock");
-        let branch = self.base.branch();
-        let image = |no| self.page(no).map_err(|error| StoreError::corrupt(self.path(), 0, error.to_string()));
-        self.base.store().append(durability, branch, |index| {
+        let (store, branch) = (self.base.store(), self.base.branch());
+        let forms = self.forms(changed)?;
+        let stored = |n: usize| match &forms[n] {
+            Form::Difference(bytes) => Ok(Cow::Borrowed(&bytes[..])),
+            Form::Image => self.page(changed[n]).map_err(|error| self.broken(&error)),
+        };
+        let length = |(page, form): (&PageNo, &Form)| match form {
+            Form::Difference(bytes) => (*page, bytes.len() as u32),
+            Form::Image => (*page, self.page_size),
+        };
+        let pages: Vec<_> = changed.iter().zip(&forms).map(length).collect();
+        store.append(durability, branch, |index| {
             let state = index.branch(branch);
-            let state = state.ok_or_else(|| self.base.store().no_such_branch(index, &branch.to_string()))?;
+            let state = state.ok_or_else(|| store.no_such_branch(index, &branch.to_string()))?;
             if state.head() != self.base.version() {
                 return Err(StoreError::Stale {
                     branch: state.name.clone(),
@@ -196,14 +212,43 @@ impl Transaction {
                 base: self.base.version(),
                 page_size: self.page_size,
                 page_count: self.page_count,
-                pages: changed,
-                image: &image,
+                pages: &pages,
+                stored: &stored,
                 schema: &payload.schema,
                 changeset: &payload.changeset,
                 note: Cow::Borrowed(&[]),
             })
         })
     }
+
+    fn broken(&self, error: &PageError) -> StoreError {
+        StoreError::corrupt(self.path(), 0, error.to_string())
+    }
+
+    /// How each page is best stored. The branch's write lock is held, so what the branch wrote last stays that.
+    fn forms(&self, changed: &[PageNo]) -> Result<Vec<Form>, StoreError> {
+        let store = self.base.store();
+        let form = |page: &PageNo| -> Result<Form, StoreError> {
+            // A large transaction passes through as it is: its differences would have to be held in memory.
+            if changed.len() > LARGE || self.page_size == 0 {
+                return Ok(Form::Image);
+            }
+            let pieces = store.index.read().find_own(self.base.branch(), *page);
+            if pieces.is_empty() || pieces.len() > MOST_DIFFERENCES {
+                return Ok(Form::Image);
+            }
+            let before = store.assemble(&pieces, self.page_size)?;
+            let now = self.page(*page).map_err(|error| self.broken(&error))?;
+            Ok(delta::between(&before, &now, now.len() / 4).map_or(Form::Image, Form::Difference))
+        };
+        changed.iter().map(form).collect()
+    }
+}
+
+/// How a page goes into the log.
+enum Form {
+    Image,
+    Difference(Vec<u8>),
 }
 
 impl PageSource for Transaction {

@@ -3,8 +3,8 @@
 mod common;
 
 use common::{at, commit, commit_on, open};
-use maniac_base::{BranchId, PageNo, Version};
-use maniac_store::{Durability, Moment, StoreError, Transaction};
+use maniac_base::{BranchId, PageNo, PageSource, Version};
+use maniac_store::{Durability, Moment, Payload, StoreError, Transaction};
 
 #[test]
 fn a_snapshot_shows_its_version() {
@@ -120,4 +120,30 @@ fn waiting_ends_with_a_commit() {
     assert_eq!(waiter.join().unwrap(), Version(1));
     let never = store.wait(Version(1), Some(std::time::Duration::from_millis(10))).unwrap();
     assert_eq!(never, Version(1));
+}
+
+#[test]
+fn small_changes_take_few_bytes_and_every_version_reads_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut page = [0_u8; 512];
+    let mut pages = Vec::new();
+    for n in 0..100_u8 {
+        page[usize::from(n) * 5] = n;
+        let mut lock = store.write_lock(BranchId::MAIN).unwrap();
+        lock.acquire().unwrap();
+        let mut transaction = Transaction::new(store.snapshot(BranchId::MAIN, store.head()).unwrap());
+        page[511] = n + 1;
+        transaction.write(PageNo(1), &page).unwrap();
+        let changed = transaction.changed().unwrap();
+        transaction.commit(&lock, &changed, &Payload::default(), Durability::Off).unwrap();
+        pages.push(page);
+    }
+    for (n, page) in pages.iter().enumerate() {
+        let snapshot = store.snapshot(BranchId::MAIN, Version(n as u64 + 1)).unwrap();
+        assert!(*snapshot.page(PageNo(1)).unwrap() == page[..], "version {}", n + 1);
+    }
+    let sizes: Vec<u64> =
+        store.entries(BranchId::MAIN, Version(0)).unwrap().map(|entry| entry.unwrap().bytes).collect();
+    assert!(sizes[1] < 200 && sizes.iter().filter(|size| **size > 512).count() < 10, "{sizes:?}");
 }
