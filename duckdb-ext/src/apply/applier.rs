@@ -135,6 +135,7 @@ impl Applier {
             attached.push(Attached { table: name, rows });
             self.tables.push(table);
         }
+        attached.sort_by(|a, b| a.table.cmp(&b.table));
         state::write_tables(&self.session, &self.target, &self.tables)?;
         self.mark(self.version, at)?;
         self.version = at;
@@ -176,6 +177,7 @@ impl Applier {
             let rows = self.session.value(&sql)?.and_then(|count| count.parse().ok()).unwrap_or(0);
             attached.push(Attached { table: table.name.clone(), rows });
         }
+        attached.sort_by(|a, b| a.table.cmp(&b.table));
         Ok(attached)
     }
 

@@ -46,7 +46,7 @@ pub static WAIT: Function = Function {
     name: "maniac_wait",
     parameters: &[
         Parameter::Positional(Kind::Text),
-        Parameter::Positional(Kind::Integer),
+        Parameter::Named("version", Kind::Integer),
         Parameter::Named("timeout_ms", Kind::Integer),
     ],
     columns: COLUMNS,
@@ -61,7 +61,7 @@ fn ask(instance: &Arc<Instance>, args: &Args, wish: Wish) -> Result<Rows> {
 
 fn wait(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let mirror = instance.mirror(&args.text_at(0, NAME)?)?;
-    let version = match args.integer_at(1) {
+    let version = match args.integer("version") {
         None => mirror.source.head()?,
         Some(version) => Version(
             u64::try_from(version)

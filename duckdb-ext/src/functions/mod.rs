@@ -13,14 +13,17 @@ use crate::instance::Instance;
 
 /// Registers every function of the extension.
 pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
-    register(session, &attach::ATTACH, 1, instance)?;
-    register(session, &control::DETACH, 1, instance)?;
-    register(session, &control::PAUSE, 1, instance)?;
-    register(session, &control::RESUME, 1, instance)?;
-    register(session, &control::WAIT, 1, instance)?;
-    register(session, &status::STATUS, 0, instance)?;
-    register(session, &history::CHANGES, 1, instance)?;
-    register(session, &history::TABLES, 1, instance)?;
-    register(session, &history::BRANCHES, 1, instance)?;
-    register(session, &history::LOG, 1, instance)
+    let functions = [
+        &attach::ATTACH,
+        &control::DETACH,
+        &control::PAUSE,
+        &control::RESUME,
+        &control::WAIT,
+        &status::STATUS,
+        &history::CHANGES,
+        &history::TABLES,
+        &history::BRANCHES,
+        &history::LOG,
+    ];
+    functions.into_iter().try_for_each(|function| register(session, function, instance))
 }

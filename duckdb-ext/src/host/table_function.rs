@@ -80,13 +80,6 @@ impl Args {
         }
     }
 
-    pub fn integer_at(&self, place: usize) -> Option<i64> {
-        match self.positional.get(place) {
-            Some(Field::Integer(value)) => Some(*value),
-            _ => None,
-        }
-    }
-
     /// A named text; `None` when left out or NULL.
     pub fn text(&self, name: &str) -> Option<String> {
         self.named.iter().find_map(|(key, field)| match field {
@@ -106,60 +99,47 @@ impl Args {
 /// What DuckDB keeps with the registered function.
 struct Registered {
     function: &'static Function,
-    /// How many positional parameters this overload takes.
-    positional: usize,
     instance: Arc<Instance>,
 }
 
-/// Registers a function, once for each number of positional arguments from `required` on.
-pub fn register(
-    session: &Session,
-    function: &'static Function,
-    required: usize,
-    instance: &Arc<Instance>,
-) -> Result<()> {
-    let positional = function.parameters.iter().filter(|p| matches!(p, Parameter::Positional(_))).count();
-    for count in required..=positional {
-        // SAFETY: the session's connection is open; DuckDB copies names and types, and owns the extra info from `set_extra_info`
-        // on, which it frees by the given function.
-        unsafe {
-            let mut table_function = ffi::duckdb_create_table_function();
-            let name = c_string(function.name);
-            ffi::duckdb_table_function_set_name(table_function, name.as_ptr());
-            let mut place = 0;
-            for parameter in function.parameters {
-                match parameter {
-                    Parameter::Positional(kind) => {
-                        place += 1;
-                        if place <= count {
-                            with_type(*kind, |t| ffi::duckdb_table_function_add_parameter(table_function, t));
-                        }
-                    }
-                    Parameter::Named(name, kind) => {
-                        let name = c_string(name);
-                        with_type(*kind, |t| {
-                            ffi::duckdb_table_function_add_named_parameter(table_function, name.as_ptr(), t)
-                        });
-                    }
+/// Registers a function. DuckDB's C API knows neither optional positional parameters nor overloads of table functions (a
+/// second one of a name is dropped without a word), so that what is optional is named.
+pub fn register(session: &Session, function: &'static Function, instance: &Arc<Instance>) -> Result<()> {
+    // SAFETY: the session's connection is open; DuckDB copies names and types, and owns the extra info from
+    // `set_extra_info` on, which it frees by the given function.
+    unsafe {
+        let mut table_function = ffi::duckdb_create_table_function();
+        let name = c_string(function.name);
+        ffi::duckdb_table_function_set_name(table_function, name.as_ptr());
+        for parameter in function.parameters {
+            match parameter {
+                Parameter::Positional(kind) => {
+                    with_type(*kind, |t| ffi::duckdb_table_function_add_parameter(table_function, t));
+                }
+                Parameter::Named(name, kind) => {
+                    let name = c_string(name);
+                    with_type(*kind, |t| {
+                        ffi::duckdb_table_function_add_named_parameter(table_function, name.as_ptr(), t)
+                    });
                 }
             }
-            let registered = Registered { function, positional: count, instance: instance.clone() };
-            ffi::duckdb_table_function_set_extra_info(
-                table_function,
-                Box::into_raw(Box::new(registered)).cast(),
-                Some(destroy::<Registered>),
-            );
-            ffi::duckdb_table_function_set_bind(table_function, Some(bind));
-            ffi::duckdb_table_function_set_init(table_function, Some(init));
-            ffi::duckdb_table_function_set_function(table_function, Some(produce));
-            let state = ffi::duckdb_register_table_function(session.raw(), table_function);
-            ffi::duckdb_destroy_table_function(&mut table_function);
-            if state != ffi::duckdb_state_DuckDBSuccess {
-                return Err(Error::input(format!("DuckDB refused the function {}", function.name)));
-            }
+        }
+        let registered = Box::new(Registered { function, instance: instance.clone() });
+        ffi::duckdb_table_function_set_extra_info(
+            table_function,
+            Box::into_raw(registered).cast(),
+            Some(destroy::<Registered>),
+        );
+        ffi::duckdb_table_function_set_bind(table_function, Some(bind));
+        ffi::duckdb_table_function_set_init(table_function, Some(init));
+        ffi::duckdb_table_function_set_function(table_function, Some(produce));
+        let state = ffi::duckdb_register_table_function(session.raw(), table_function);
+        ffi::duckdb_destroy_table_function(&mut table_function);
+        match state {
+            ffi::duckdb_state_DuckDBSuccess => Ok(()),
+            _ => Err(Error::input(format!("DuckDB refused the function {}", function.name))),
         }
     }
-    Ok(())
 }
 
 /// The state of one running call.
@@ -180,7 +160,7 @@ unsafe extern "C" fn bind(info: ffi::duckdb_bind_info) {
                 Parameter::Positional(kind) => Some(*kind),
                 Parameter::Named(..) => None,
             });
-            for (place, kind) in kinds.take(registered.positional).enumerate() {
+            for (place, kind) in kinds.enumerate() {
                 args.positional.push(take_value(ffi::duckdb_bind_get_parameter(info, place as u64), kind));
             }
             for parameter in registered.function.parameters {

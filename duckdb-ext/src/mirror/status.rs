@@ -264,6 +264,6 @@ impl Report {
     pub fn rate(&self) -> f64 {
         let now = Instant::now();
         let recent = self.recent.iter().filter(|(at, _)| now.duration_since(*at) <= RATE_WINDOW);
-        recent.map(|(_, transactions)| *transactions as f64).sum::<f64>() / RATE_WINDOW.as_secs_f64()
+        recent.map(|(_, transactions)| *transactions).sum::<u64>() as f64 / RATE_WINDOW.as_secs_f64()
     }
 }

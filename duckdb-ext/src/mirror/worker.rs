@@ -54,7 +54,8 @@ pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -
 }
 
 fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
-    let mut seen = applier.version();
+    // Whatever the store's head is, the first look does not wait for it to move.
+    let mut seen = Version(0);
     let mut failures = 0;
     let mut last_batch: Option<Instant> = None;
     loop {
@@ -68,6 +69,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
                 });
                 mirror.rest_paused();
                 mirror.update(|report| report.state = State::CatchingUp);
+                seen = Version(0);
                 failures = 0;
                 continue;
             }
