@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 
+use super::Target;
 use super::copy::copy_table;
 use super::net::{NetTable, net};
 use super::rows::{self, Outcome};
 use super::state::{self, Owner, State};
-use super::Target;
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
@@ -262,10 +262,8 @@ impl Applier {
         let identity = self.source.identity();
         let versions = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
         let message = format!("{} {}: {versions}", identity.location, identity.branch);
-        let extra = format!(
-            "{{\"store\": \"{}\", \"branch_id\": {}, \"version\": {to}}}",
-            identity.store, identity.branch_id
-        );
+        let extra =
+            format!("{{\"store\": \"{}\", \"branch_id\": {}, \"version\": {to}}}", identity.store, identity.branch_id);
         match self.target.mark(&message, &extra) {
             Some(statement) => self.session.run(&statement).map(|_| ()),
             None => Ok(()),

@@ -90,7 +90,13 @@ struct Inner {
 }
 
 impl Mirror {
-    pub fn new(name: String, identity: &Identity, target: Target, settings: Settings, source: Arc<dyn Source>) -> Mirror {
+    pub fn new(
+        name: String,
+        identity: &Identity,
+        target: Target,
+        settings: Settings,
+        source: Arc<dyn Source>,
+    ) -> Mirror {
         let report = Report {
             state: State::Copying,
             applied: Version(0),

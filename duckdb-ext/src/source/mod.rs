@@ -45,7 +45,10 @@ pub enum RowChange {
     /// The key columns' values are given, the others may be `None`.
     Delete(Vec<Option<Value>>),
     /// `None` is a value that did not change. The key never changes: a changed key is a delete and an insert.
-    Update { old: Vec<Option<Value>>, new: Vec<Option<Value>> },
+    Update {
+        old: Vec<Option<Value>>,
+        new: Vec<Option<Value>>,
+    },
 }
 
 /// The changes of one table in one commit, with columns as they are after it.
