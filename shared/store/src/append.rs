@@ -97,13 +97,7 @@ impl Store {
             self.repair_tail()?;
         }
         self.refresh()?;
-        if self.unseen_touches(branch)? {
-            // Left by a writer that died between writing and publishing: it counts, and whoever comes after it must
-            // see it.
-            self.sync_to(self.head.written())?;
-            self.head.publish(self.head.written());
-            self.refresh()?;
-        }
+        self.publish_unseen(branch)?;
         let index = self.index.read();
         let draft = draft(&index)?;
         let start = self.head.end();
@@ -137,6 +131,36 @@ impl Store {
         };
         self.head.end_append(end);
         Ok((start, header.version))
+    }
+
+    /// Makes visible what a writer of this branch left behind when it died between writing and publishing. It counts, and
+    /// whoever comes after must see it: found only when the next transaction commits, it would refuse that one as stale.
+    pub fn publish_left_over(self: &Arc<Self>, branch: BranchId) -> Result<(), StoreError> {
+        // The order matters. Who writes holds the branch's lock until the entry is visible, so an entry that was unseen
+        // before the lock was found free has nobody left who would publish it.
+        if self.head.written() == self.head.visible() || !self.unseen_touches(branch)? {
+            return Ok(());
+        }
+        // Readers don't wait for whoever is appending: the next one looks again.
+        let Some(appender) = self.appender.try_lock() else { return Ok(()) };
+        let Some(lock) = appender.lock.as_ref() else { return Ok(()) };
+        if lock.is_held_elsewhere(LockName::Writer(branch))? {
+            return Ok(());
+        }
+        lock.lock(LockName::Append)?;
+        let published = self.publish_unseen(branch);
+        lock.unlock(LockName::Append);
+        published
+    }
+
+    /// Publishes everything that is written, if any of it bears on this branch. The caller holds the append lock.
+    fn publish_unseen(self: &Arc<Self>, branch: BranchId) -> Result<(), StoreError> {
+        if self.unseen_touches(branch)? {
+            self.sync_to(self.head.written())?;
+            self.head.publish(self.head.written());
+            self.refresh()?;
+        }
+        Ok(())
     }
 
     /// Whether entries that are written but not visible yet bear on this branch. Those of other branches are commits

@@ -55,6 +55,11 @@ impl LockFile {
             .map_err(StoreError::io(&self.path, "take a lock"))
     }
 
+    /// Whether another handle holds the lock, in this process or in any other.
+    pub fn is_held_elsewhere(&self, name: LockName) -> Result<bool, StoreError> {
+        sys::is_byte_locked(self.file.as_raw_fd(), name.byte()).map_err(StoreError::io(&self.path, "look at a lock"))
+    }
+
     /// Waits for the lock.
     pub fn lock(&self, name: LockName) -> Result<(), StoreError> {
         sys::lock_byte(self.file.as_raw_fd(), name.byte(), sys::LockOp::Wait)

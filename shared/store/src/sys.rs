@@ -37,6 +37,17 @@ pub fn lock_byte(fd: RawFd, byte: i64, op: LockOp) -> io::Result<bool> {
     }
 }
 
+/// Whether anybody holds the byte, this handle apart. Takes nothing, so that no one is refused because of the question.
+pub fn is_byte_locked(fd: RawFd, byte: i64) -> io::Result<bool> {
+    let mut lock =
+        libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: byte, l_len: 1, l_pid: 0 };
+    // SAFETY: `lock` is a whole `flock` that outlives the call, which writes to nothing else.
+    match unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &mut lock) } {
+        0 => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// A read-only shared mapping that may reach beyond the file's end, so that it need not move while the file grows.
 pub struct FileMap(MmapRaw);
 

@@ -63,6 +63,11 @@ impl Database {
         self.branch
     }
 
+    /// A branch of this store by name; this connection's without one.
+    pub fn branch_named(&self, name: Option<&str>) -> VfsResult<BranchId> {
+        name.map_or(Ok(self.branch), |name| Ok(self.store.branch(name)?.id))
+    }
+
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }
@@ -91,6 +96,9 @@ impl Database {
     pub fn lock(&mut self, level: i32) -> VfsResult<()> {
         self.store.check_process()?;
         if level >= ffi::SQLITE_LOCK_SHARED && self.snapshot.is_none() {
+            if self.fixed.is_none() {
+                self.store.publish_left_over(self.branch)?;
+            }
             self.snapshot = Some(self.current()?);
         }
         if level >= ffi::SQLITE_LOCK_RESERVED && self.level < ffi::SQLITE_LOCK_RESERVED {
