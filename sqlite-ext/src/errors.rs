@@ -5,6 +5,7 @@
 use std::ffi::{CString, c_int};
 
 use maniac_base::{PageError, PageErrorKind};
+use maniac_history::HistoryError;
 use maniac_store::StoreError;
 use parking_lot::Mutex;
 use rusqlite::ffi;
@@ -47,6 +48,15 @@ impl From<StoreError> for VfsError {
             | StoreError::PageSize { .. } => ffi::SQLITE_ERROR,
         };
         VfsError { code, message: error.to_string() }
+    }
+}
+
+impl From<HistoryError> for VfsError {
+    fn from(error: HistoryError) -> VfsError {
+        match error {
+            HistoryError::Store(error) => error.into(),
+            other => VfsError::new(ffi::SQLITE_ERROR, other.to_string()),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+use maniac_base::Version;
+use maniac_history::changeset;
 use maniac_store::Moment;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
@@ -24,6 +26,11 @@ pub fn register(connection: &Connection) -> Result<()> {
     })?;
     connection.create_scalar_function(c"maniac_branch", 0, READS, |context| {
         on_store(context, |database| Ok(database.store().branch_by_id(database.branch())?.name))
+    })?;
+    connection.create_scalar_function(c"maniac_changeset", 2, READS, |context| {
+        let version = |n| context.get::<i64>(n).map(|version| Version(version.max(0) as u64));
+        let (from, to) = (version(0)?, version(1)?);
+        on_store(context, |database| Ok(changeset(database.store(), database.branch(), from, to)?))
     })?;
     for arguments in 1..=3 {
         connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;

@@ -161,3 +161,25 @@ unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
 fn module_error(error: VfsError) -> rusqlite::Error {
     rusqlite::Error::ModuleError(sql(error).to_string())
 }
+
+/// An argument that is a whole number; nothing where it was left out or NULL.
+pub fn integer_argument(argument: &Option<Value>, name: &str) -> VfsResult<Option<i64>> {
+    match argument {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Integer(number)) => Ok(Some(*number)),
+        Some(other) => Err(wrong(name, "a whole number", other)),
+    }
+}
+
+/// An argument that is a text; nothing where it was left out or NULL.
+pub fn text_argument(argument: &Option<Value>, name: &str) -> VfsResult<Option<String>> {
+    match argument {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Text(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(wrong(name, "a text", other)),
+    }
+}
+
+fn wrong(name: &str, wanted: &str, found: &Value) -> VfsError {
+    VfsError::new(ffi::SQLITE_ERROR, format!("the argument {name} must be {wanted}, not a {}", found.data_type()))
+}

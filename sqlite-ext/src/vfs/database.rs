@@ -63,6 +63,11 @@ impl Database {
         self.branch
     }
 
+    /// A branch of this store by name; this connection's without one.
+    pub fn branch_named(&self, name: Option<&str>) -> VfsResult<BranchId> {
+        name.map_or(Ok(self.branch), |name| Ok(self.store.branch(name)?.id))
+    }
+
     pub fn is_read_only(&self) -> bool {
         self.read_only
     }

@@ -1,0 +1,15 @@
+//! The schema: which tables a database has, and how their rows are laid out.
+
+mod affinity;
+mod create_table;
+mod default;
+mod lexer;
+mod read;
+mod table;
+
+pub use affinity::Affinity;
+pub use read::{Schema, SchemaRow};
+pub use table::{Collation, Column, Generated, KeyForm, KeyPart, Table, TableKind};
+
+#[cfg(test)]
+mod tests;
