@@ -242,6 +242,9 @@ impl Store {
 
 /// Makes the file longer than the next entry needs, by as much again as it holds, within bounds.
 fn zero_ahead(segment: &Segment, position: u64, length: u64) -> Result<(), StoreError> {
+    if segment.reaches(position + length) {
+        return Ok(());
+    }
     let have = segment.file_length()?;
     if position + length > have {
         let more = position.clamp(64 << 10, 4 << 20).max(length);

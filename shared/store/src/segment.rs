@@ -192,7 +192,7 @@ impl Segment {
     pub fn entry(&self, offset: u64) -> Result<EntryRef<'_>, StoreError> {
         let corrupt = |defect: Defect| StoreError::corrupt(&self.path, offset, defect.0);
         let length = entry::length(self.bytes(offset, entry::HEADER as u64)?).map_err(corrupt)?;
-        if length > self.file_length()?.saturating_sub(offset) {
+        if offset + length > self.length.load(Acquire) && offset + length > self.file_length()? {
             return Err(corrupt(Defect("the log ends inside an entry")));
         }
         EntryRef::open(self.bytes(offset, length)?).map_err(corrupt)
@@ -224,6 +224,11 @@ impl Segment {
     pub fn stored(&self, offset: u64, stored: u32) -> Result<&[u8], StoreError> {
         let frame = self.bytes(offset, entry::frame_bytes(stored))?;
         check_frame(frame, stored).map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))
+    }
+
+    /// Whether the file is known to be so long.
+    pub fn reaches(&self, length: u64) -> bool {
+        length <= self.length.load(Acquire)
     }
 
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {

@@ -193,7 +193,7 @@ impl Transaction {
             Form::Image => (*page, self.page_size),
         };
         let pages: Vec<_> = changed.iter().zip(&forms).map(length).collect();
-        store.append(durability, branch, |index| {
+        let version = store.append(durability, branch, |index| {
             let state = index.branch(branch);
             let state = state.ok_or_else(|| store.no_such_branch(index, &branch.to_string()))?;
             if state.head() != self.base.version() {
@@ -218,7 +218,20 @@ impl Transaction {
                 changeset: &payload.changeset,
                 note: Cow::Borrowed(&[]),
             })
-        })
+        })?;
+        self.keep_assembled(changed, &forms)?;
+        Ok(version)
+    }
+
+    /// The next transaction is likely to build on the pages of this one.
+    fn keep_assembled(&self, changed: &[PageNo], forms: &[Form]) -> Result<(), StoreError> {
+        let store = self.base.store();
+        for (page, _) in changed.iter().zip(forms).filter(|(_, form)| matches!(form, Form::Difference(_))) {
+            let pieces = store.index.read().find_own(self.base.branch(), *page);
+            let image: Arc<[u8]> = self.page(*page).map_err(|error| self.broken(&error))?.as_ref().into();
+            store.assembled.lock().put(pieces[0], image);
+        }
+        Ok(())
     }
 
     fn broken(&self, error: &PageError) -> StoreError {
