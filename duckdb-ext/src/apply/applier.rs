@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 
-use super::Target;
 use super::copy::copy_table;
 use super::net::{NetTable, net};
 use super::rows::{self, Outcome};
 use super::state::{self, Owner, State};
+use super::Target;
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
@@ -71,9 +71,9 @@ impl Applier {
     pub fn apply(&mut self, commits: &[Commit]) -> Result<Applied> {
         let Some(last) = commits.last() else { return Ok(Applied::default()) };
         let (before, to) = (self.tables.clone(), last.version);
-        let mut forced = HashSet::new();
+        let mut refused = HashSet::new();
         loop {
-            let outcome = self.transaction(|applier| applier.write(commits, &forced));
+            let outcome = self.transaction(|applier| applier.write(commits, &refused));
             match outcome {
                 Ok(applied) => {
                     self.version = to;
@@ -91,19 +91,22 @@ impl Applier {
                     }
                     // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
                     // one. The tables concerned are copied instead.
-                    let refused = last.schema_changed && matches!(error, Error::Database { .. }) && forced.is_empty();
-                    if !refused {
+                    let another_way = matches!(error, Error::Database { .. }) && refused.is_empty();
+                    if last.schema.is_none() || !another_way {
                         return Err(error);
                     }
-                    forced = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
+                    refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
                 }
             }
         }
     }
 
     /// Leaves the mirror for the next applier to take up.
-    pub fn detach(self) -> Result<()> {
-        state::release(&self.session, &self.target, &self.owner)
+    pub fn detach(mut self) -> Result<()> {
+        self.transaction(|applier| {
+            state::release(&applier.session, &applier.target, &applier.owner)?;
+            applier.mark("detached", applier.version)
+        })
     }
 
     fn transaction<T>(&mut self, work: impl FnOnce(&mut Applier) -> Result<T>) -> Result<T> {
@@ -137,7 +140,7 @@ impl Applier {
         }
         attached.sort_by(|a, b| a.table.cmp(&b.table));
         state::write_tables(&self.session, &self.target, &self.tables)?;
-        self.mark(self.version, at)?;
+        self.mark(&format!("copied at version {at}"), at)?;
         self.version = at;
         Ok(attached)
     }
@@ -168,9 +171,12 @@ impl Applier {
                 )));
             }
         }
-        state::claim(&self.session, &self.target, &self.owner)?;
-        self.tables = state::read_tables(&self.session, &self.target)?;
         self.version = state.version;
+        self.transaction(|applier| {
+            state::claim(&applier.session, &applier.target, &applier.owner)?;
+            applier.mark("attached", applier.version)
+        })?;
+        self.tables = state::read_tables(&self.session, &self.target)?;
         let mut attached = Vec::new();
         for table in &self.tables {
             let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
@@ -181,15 +187,14 @@ impl Applier {
         Ok(attached)
     }
 
-    fn write(&mut self, commits: &[Commit], forced: &HashSet<String>) -> Result<Applied> {
+    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<Applied> {
         let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Ok(Applied::default()) };
-        debug_assert!(commits.len() == 1 || commits.iter().all(|commit| !commit.schema_changed));
+        debug_assert!(commits.len() == 1 || commits.iter().all(|commit| commit.schema.is_none()));
         let at = last.version;
         let mut copied = HashSet::new();
         let mut applied = Applied::default();
-        if first.schema_changed {
-            let touched = first.tables.iter().map(|table| table.table.clone()).collect();
-            let plan = plan(&self.tables, &self.source.tables(at)?, &first.renamed, &touched, forced);
+        if let Some(change) = &first.schema {
+            let plan = plan(&self.tables, &self.source.tables(at)?, change, refused);
             self.tables = plan.tables;
             for step in &plan.steps {
                 match (step, self.target.statement(step)?) {
@@ -242,11 +247,13 @@ impl Applier {
                 }
             }
         }
-        if first.schema_changed || !copied.is_empty() {
+        if first.schema.is_some() || !copied.is_empty() {
             state::write_tables(&self.session, &self.target, &self.tables)?;
         }
         state::advance(&self.session, &self.target, &self.owner, self.version, at, last.time_ms)?;
-        self.mark(first.version, at)?;
+        let (from, to) = (first.version, at);
+        let what = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
+        self.mark(&what, at)?;
         Ok(applied)
     }
 
@@ -258,12 +265,14 @@ impl Applier {
         copy_table(&self.session, &self.target, &*self.source, at, &mut self.tables[place], &|_| {})
     }
 
-    fn mark(&self, from: Version, to: Version) -> Result<()> {
+    /// Says in the lake's own history what this transaction does.
+    fn mark(&self, what: &str, version: Version) -> Result<()> {
         let identity = self.source.identity();
-        let versions = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
-        let message = format!("{} {}: {versions}", identity.location, identity.branch);
-        let extra =
-            format!("{{\"store\": \"{}\", \"branch_id\": {}, \"version\": {to}}}", identity.store, identity.branch_id);
+        let message = format!("{} {}: {what}", identity.location, identity.branch);
+        let extra = format!(
+            "{{\"store\": \"{}\", \"branch_id\": {}, \"version\": {version}}}",
+            identity.store, identity.branch_id
+        );
         match self.target.mark(&message, &extra) {
             Some(statement) => self.session.run(&statement).map(|_| ()),
             None => Ok(()),

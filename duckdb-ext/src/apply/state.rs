@@ -145,7 +145,7 @@ pub fn advance(
     }
 }
 
-/// Makes `owner` the applier, in a transaction of its own.
+/// Makes `owner` the applier.
 pub fn claim(session: &Session, target: &Target, owner: &Owner) -> Result<()> {
     session.run(&format!("UPDATE {} SET owner = {}", target.table(STATE_TABLE), quote_text(&owner.token())))?;
     Ok(())

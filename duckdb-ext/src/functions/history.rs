@@ -112,7 +112,7 @@ struct Shapes {
 
 impl Shapes {
     fn rows(&mut self, commit: &Commit) -> Result<Vec<Vec<Field>>> {
-        if !self.fresh || commit.schema_changed {
+        if !self.fresh || commit.schema.is_some() {
             self.tables = self.source.tables(commit.version)?;
             self.fresh = true;
         }
@@ -209,7 +209,7 @@ fn log(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
             micros(commit.time_ms),
             Field::text(names.join(", ")),
             Field::Integer(changed as i64),
-            Field::Boolean(commit.schema_changed),
+            Field::Boolean(commit.schema.is_some()),
             Field::Integer(commit.pages as i64),
             Field::Integer(commit.bytes as i64),
         ])

@@ -165,7 +165,7 @@ fn gather(mirror: &Mirror, after: Version, behind: bool) -> Result<(Vec<Commit>,
     for commit in mirror.source.commits(after)? {
         let commit = commit?;
         bytes += commit.bytes;
-        let alone = commit.schema_changed;
+        let alone = commit.schema.is_some();
         if !batch.is_empty() && (batch.len() >= limit || bytes > BATCH_BYTES || alone) {
             return Ok((batch, true));
         }

@@ -1,13 +1,16 @@
 //! How a mirror follows a changed schema: the steps from the tables it has to those the source has.
 //!
 //! Added, dropped and renamed columns and renamed tables become the same statement in DuckDB, which costs nothing per
-//! row. Whatever else happened to a table (a new key, other types, several changes at once that could be read in two
-//! ways) is answered by copying that table anew at the version: always right, and as rare as such changes are.
+//! row. Whatever else happened to a table (a new key, other types, several changes at once) is answered by copying that
+//! table anew at the version: always right, and as rare as such changes are.
+//!
+//! Which table was which before is the source's to say, since the row changes of the commit rest on it: tables by name,
+//! and by their place in the schema when renamed; columns by name, and by place and type when renamed.
 
 use std::collections::HashSet;
 
 use super::{ColumnType, Names};
-use crate::source::{SourceTable, Value};
+use crate::source::{SchemaChange, SourceTable, Value};
 
 /// Tables of the extension's own in a mirror's schema. A source table of such a name gets another one.
 pub const STATE_TABLE: &str = "_maniac_state";
@@ -108,21 +111,17 @@ pub struct Plan {
     pub tables: Vec<MirrorTable>,
 }
 
-/// Plans from the tables `old` to those of the source, `new`. `renamed` has the renames of tables that the commit made;
-/// `touched` the (new) names of tables that it changed rows of; `forced` those of tables that are to be copied if anything
-/// about them changed.
-pub fn plan(
-    old: &[MirrorTable],
-    new: &[SourceTable],
-    renamed: &[(String, String)],
-    touched: &HashSet<String>,
-    forced: &HashSet<String>,
-) -> Plan {
+/// Plans from the tables `old` to those of the source, `new`, as the source's `change` has them belong together.
+/// `refused` has tables that are to be copied if anything about them changed, because the target refused a statement.
+pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, refused: &HashSet<String>) -> Plan {
     let mut names = names_of(old);
     let mut plan = Plan::default();
     let mut kept = Vec::new();
     let former = |name: &str| {
-        let from = renamed.iter().rev().find(|(_, to)| same(to, name)).map_or(name, |(from, _)| from.as_str());
+        if change.created.iter().any(|created| same(created, name)) {
+            return None;
+        }
+        let from = change.renamed.iter().find(|(_, to)| same(to, name)).map_or(name, |(from, _)| from.as_str());
         old.iter().position(|table| same(&table.source, from))
     };
     let matched: Vec<Option<usize>> = new.iter().map(|table| former(&table.name)).collect();
@@ -139,8 +138,8 @@ pub fn plan(
             continue;
         };
         let mut tentative = names.clone();
-        let follows = follow(before, table, &mut tentative, touched.contains(&table.name))
-            .filter(|(steps, _)| steps.is_empty() || !forced.contains(&table.name));
+        let follows = follow(before, table, &mut tentative)
+            .filter(|(steps, _)| steps.is_empty() || !refused.contains(&table.name));
         if follows.is_some() {
             names = tentative;
         } else {
@@ -169,12 +168,7 @@ pub fn plan(
 
 /// The statements that turn a table into its new form, or none if it has to be copied; `names` is of use only if there
 /// are some.
-fn follow(
-    before: &MirrorTable,
-    table: &SourceTable,
-    names: &mut Names,
-    touched: bool,
-) -> Option<(Vec<Step>, MirrorTable)> {
+fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Option<(Vec<Step>, MirrorTable)> {
     if before.key_is_rowid != table.key_is_rowid || before.key.len() != table.key.len() {
         return None;
     }
@@ -205,8 +199,8 @@ fn follow(
             if new.name == after.columns[place].source {
                 continue;
             }
-            // With changed rows beside it, it may be a column dropped and another one added.
-            if touched {
+            // A name that another column had: columns have changed places.
+            if before.columns.iter().any(|column| same(&column.source, &new.name) && column.source != after.columns[place].source) {
                 return None;
             }
             let mut column_names = after.column_names();
@@ -232,10 +226,7 @@ fn follow(
             after.columns.push(column);
         }
     } else {
-        // What is left must be the old columns without some, and nothing else may have happened.
-        if touched {
-            return None;
-        }
+        // What is left must be the old columns without some.
         let mut place = 0;
         let mut left = Vec::new();
         for column in &after.columns {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
-use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
+use maniac_changeset::{Change, Item, Op, Reader, ROWID_COLUMN, Record, TableHeader, Target};
+use maniac_diff::match_tables;
 use maniac_sqlite_format::{Database, KeyForm, Rows, Schema, Selection, Table, TableKind};
 use maniac_store::{Entries, Entry, EntryKind, OpenOptions, Snapshot, Store, StoreError};
 
 use super::{
-    BorrowedValue, Branch, Commit, Commits, Identity, RowChange, Source, SourceColumn, SourceTable, TableChanges, Value,
+    BorrowedValue, Branch, Commit, Commits, Identity, RowChange, SchemaChange, Source, SourceColumn, SourceTable, TableChanges, Value,
 };
 use crate::error::{Error, Result};
 
@@ -94,9 +95,21 @@ impl Source for LocalSource {
 
     fn commits(&self, after: Version) -> Result<Commits> {
         let entries = self.entries(after)?;
-        let transactions =
-            entries.filter(|entry| entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction)));
-        Ok(Box::new(transactions.map(|entry| commit_of(&entry.map_err(of_store)?))))
+        let transactions = entries.filter(|entry| {
+            entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction))
+        });
+        let (store, branch, location) = (self.store.clone(), self.branch, self.identity.location.clone());
+        Ok(Box::new(transactions.map(move |entry| {
+            let entry = entry.map_err(of_store)?;
+            if entry.schema.is_empty() {
+                return commit_of(&entry, None);
+            }
+            let read = |at: Version| {
+                let snapshot = store.snapshot(branch, at).map_err(of_store)?;
+                Schema::read(&snapshot).map_err(|error| Error::source(format!("{location} at version {at}: {error}")))
+            };
+            commit_of(&entry, Some(schema_change(&read(entry.base)?, &read(entry.version)?)))
+        })))
     }
 
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
@@ -180,13 +193,12 @@ fn source_table(table: &Table) -> SourceTable {
     SourceTable { name: table.name.clone(), columns, key, key_is_rowid }
 }
 
-fn commit_of(entry: &Entry) -> Result<Commit> {
+fn commit_of(entry: &Entry, schema: Option<SchemaChange>) -> Result<Commit> {
     let broken = |error| Error::source(format!("the changes of version {}: {error}", entry.version));
     let mut commit = Commit {
         version: entry.version,
         time_ms: entry.time_ms,
-        schema_changed: !entry.schema.is_empty(),
-        renamed: renames(&entry.schema).map_err(broken)?,
+        schema,
         tables: Vec::new(),
         unkeyed: Vec::new(),
         bytes: entry.changeset.len(),
@@ -226,8 +238,7 @@ fn place_of(tables: &mut Vec<TableChanges>, name: &str, header: &TableHeader<'_>
 
 fn row_change(change: &Change<'_>) -> RowChange {
     let all = |record: Option<Record<'_>>| -> Vec<Option<Value>> {
-        record
-            .map_or_else(Vec::new, |record| record.values().map(|value| value.map(BorrowedValue::into_owned)).collect())
+        record.map_or_else(Vec::new, |record| record.values().map(|value| value.map(BorrowedValue::into_owned)).collect())
     };
     match change.op {
         Op::Insert => RowChange::Insert(all(change.new).into_iter().map(Option::unwrap_or_default).collect()),
@@ -236,23 +247,17 @@ fn row_change(change: &Change<'_>) -> RowChange {
     }
 }
 
-/// The renamed tables among changed rows of `sqlite_schema` (columns `_rowid_`, type, name, tbl_name, rootpage, sql): a
-/// row that stays and whose name and tbl_name both change. (Of an index, only one of them ever does.)
-fn renames(schema: &[u8]) -> std::result::Result<Vec<(String, String)>, maniac_changeset::ChangesetError> {
-    const NAME: usize = 2;
-    const TABLE_NAME: usize = 3;
-    let mut renames = Vec::new();
-    for item in Reader::new(schema) {
-        let Item::Change(change) = item? else { continue };
-        let (Op::Update, Some(old), Some(new)) = (change.op, change.old, change.new) else { continue };
-        let text = |record: Record<'_>, place: usize| -> Option<String> {
-            record.values().nth(place).flatten().and_then(|value| value.as_str().map(str::to_string))
-        };
-        let before = text(old, NAME).filter(|name| text(old, TABLE_NAME).as_ref() == Some(name));
-        let after = text(new, NAME).filter(|name| text(new, TABLE_NAME).as_ref() == Some(name));
-        if let (Some(before), Some(after)) = (before, after) {
-            renames.push((before, after));
+/// How the tables of two schemas belong together, as the row changes between them assume.
+fn schema_change(old: &Schema, new: &Schema) -> SchemaChange {
+    let mut change = SchemaChange::default();
+    for pair in match_tables(old, new) {
+        match (pair.old, pair.new) {
+            (Some(old), Some(new)) if old.name != new.name => {
+                change.renamed.push((old.name.clone(), new.name.clone()));
+            }
+            (None, Some(new)) => change.created.push(new.name.clone()),
+            _ => {}
         }
     }
-    Ok(renames)
+    change
 }

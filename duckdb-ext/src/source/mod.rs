@@ -59,14 +59,21 @@ pub struct TableChanges {
     pub rows: Vec<RowChange>,
 }
 
+/// How the tables before and after a commit belong together. Those of one name are the same unless they are in `created`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SchemaChange {
+    /// Old and new names.
+    pub renamed: Vec<(String, String)>,
+    /// New tables, also those that have taken the place and name of another one.
+    pub created: Vec<String>,
+}
+
 /// One committed transaction of the branch.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Commit {
     pub version: Version,
     pub time_ms: i64,
-    /// Whether it changed the schema. Renames of tables are told apart from drops, old name first.
-    pub schema_changed: bool,
-    pub renamed: Vec<(String, String)>,
+    pub schema: Option<SchemaChange>,
     pub tables: Vec<TableChanges>,
     /// Tables that had changes which name no row of a mirror: rows whose declared key holds NULL.
     pub unkeyed: Vec<String>,

@@ -30,9 +30,8 @@ fn delete(row: &[u8]) -> Vec<u8> {
 }
 
 fn update(old: &[u8], new: &[u8]) -> Vec<u8> {
-    let fields = |row| Record::parse(row, 3).unwrap().fields().collect::<Vec<_>>();
-    let (old, new) = (fields(old), fields(new));
-    changeset(|writer| assert!(writer.update(&HEADER, old.iter().copied(), new.iter().copied())))
+    let record = |row| Record::parse(row, 3).unwrap();
+    changeset(|writer| assert!(writer.update(&HEADER, record(old), record(new))))
 }
 
 fn net(changesets: &[Vec<u8>]) -> Vec<u8> {
@@ -86,11 +85,7 @@ fn equal_rows_are_no_update() {
     let row = row(1, "a", 0.5);
     let record = Record::parse(&row, 3).unwrap();
     let mut writer = Writer::new();
-    assert!(!writer.update(
-        &HEADER,
-        record.fields().collect::<Vec<_>>().into_iter(),
-        record.fields().collect::<Vec<_>>().into_iter()
-    ));
+    assert!(!writer.update(&HEADER, record, record));
     assert!(writer.is_empty());
 }
 

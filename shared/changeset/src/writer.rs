@@ -2,7 +2,7 @@
 
 use maniac_base::Value;
 
-use crate::{Change, Field, Op, TableHeader, push_value};
+use crate::{Change, Field, Op, Record, TableHeader, push_value};
 
 /// Appends tables and changes. What is written can be taken away at any time, so a changeset of any size goes through a
 /// small buffer.
@@ -57,16 +57,11 @@ impl Writer {
 
     /// The update that turns one whole row into another with the same key. Rows that are equal are no update; the answer
     /// says whether there was one.
-    pub fn update<'f>(
-        &mut self,
-        header: &TableHeader<'_>,
-        old: impl Iterator<Item = Field<'f>> + Clone,
-        new: impl Iterator<Item = Field<'f>> + Clone,
-    ) -> bool {
+    pub fn update(&mut self, header: &TableHeader<'_>, old: Record<'_>, new: Record<'_>) -> bool {
         let start = self.out.len();
         self.start(Op::Update, false);
         let mut changed = false;
-        for (i, (old, new)) in old.clone().zip(new.clone()).enumerate() {
+        for (i, (old, new)) in old.fields().zip(new.fields()).enumerate() {
             changed |= old != new && !header.is_key(i);
             let keep = old != new || header.is_key(i);
             self.out.extend_from_slice(if keep { old.bytes() } else { Field::UNDEFINED.bytes() });
@@ -75,7 +70,7 @@ impl Writer {
             self.out.truncate(start);
             return false;
         }
-        for (i, (old, new)) in old.zip(new).enumerate() {
+        for (i, (old, new)) in old.fields().zip(new.fields()).enumerate() {
             let keep = old != new && !header.is_key(i);
             self.out.extend_from_slice(if keep { new.bytes() } else { Field::UNDEFINED.bytes() });
         }

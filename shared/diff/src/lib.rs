@@ -1,24 +1,33 @@
-use maniac_base::*;
-pub struct Tracker;
-pub struct TrackerUpdate;
-pub struct Captured {
-    pub changeset: Vec<u8>,
-    pub schema: Vec<u8>,
-    pub update: TrackerUpdate,
-}
-#[derive(Debug)]
-pub struct DiffError;
-impl std::fmt::Display for DiffError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "x")
-    }
-}
-impl Tracker {
-    pub fn new(_: &dyn PageSource) -> Result<Tracker, DiffError> {
-        Ok(Tracker)
-    }
-    pub fn capture(&self, _: &dyn PageSource, _: &dyn PageSource, _: &[PageNo]) -> Result<Captured, DiffError> {
-        Ok(Captured { changeset: vec![], schema: vec![], update: TrackerUpdate })
-    }
-    pub fn advance(&mut self, _: TrackerUpdate) {}
-}
+//! What changed between two snapshots of a database, row by row.
+//!
+//! ```text
+//! dirty pages ─┐
+//! page map ────┴─ trees ── leaves that differ ── rows that differ ── paired by key ── changeset
+//!                   │                                 │
+//!                overflow: leaves whose          shape: old rows in the
+//!                chains differ                   columns of the new table
+//! ```
+//!
+//! One primitive serves the capture of a commit (dirty pages known, cost proportional to them), the difference of any
+//! two versions or branches, and a consumer that fell behind. It needs nothing but pages: no hooks, no triggers, no SQL.
+
+mod capture;
+mod encode;
+mod error;
+mod order;
+mod output;
+mod overflow;
+mod page_map;
+mod row_diff;
+mod schema_match;
+mod segments;
+mod snapshots;
+mod touched;
+mod tracker;
+mod tree_diff;
+
+pub use capture::{Captured, TableSummary};
+pub use error::DiffError;
+pub use schema_match::{TableMatch, match_tables};
+pub use snapshots::{TableDiff, diff};
+pub use tracker::{Tracker, TrackerUpdate};

@@ -1,0 +1,328 @@
+//! The capture of one transaction: from dirty pages to a changeset.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use maniac_base::{PageNo, PageSource};
+use maniac_sqlite_format::{Database, Table};
+
+use crate::DiffError;
+use crate::overflow::{Chains, OverflowMap, explain_by_freelist, owner_by_ptrmap};
+use crate::page_map::MapDelta;
+use crate::row_diff::{RowDiffer, TableShape};
+use crate::schema_match::{TableMatch, match_tables};
+use crate::segments::Cells;
+use crate::snapshots::diff_all;
+use crate::touched::Touched;
+use crate::tracker::{Step, TrackedSchema, Tracker, TrackerUpdate, Update, note_chains};
+use crate::tree_diff::{Segment, TreeDiff, TreeDiffer};
+
+/// Bytes of page 1 before its b-tree page starts.
+const HEADER_LEN: usize = 100;
+
+/// What a transaction changed.
+#[derive(Debug)]
+pub struct Captured {
+    /// Row changes, in the shape of the newer schema.
+    pub changeset: Vec<u8>,
+    /// A changeset of `sqlite_schema`, keyed by rowid. Empty when the schema didn't change.
+    pub schema: Vec<u8>,
+    /// One entry for each table with changes, in the order of the changeset.
+    pub summary: Vec<TableSummary>,
+    pub update: TrackerUpdate,
+}
+
+/// How many rows of a table changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableSummary {
+    pub table: String,
+    pub inserts: u64,
+    pub updates: u64,
+    pub deletes: u64,
+}
+
+/// A b-tree before and after, and the table whose rows are in it.
+struct Tree {
+    old: Option<PageNo>,
+    new: Option<PageNo>,
+    /// Rows of the older snapshot alone make no changes: their table was dropped.
+    rows: Option<(Arc<Table>, TableShape)>,
+    tracked: bool,
+    diff: TreeDiff,
+    delta: MapDelta,
+}
+
+struct Capture<'a, 's> {
+    tracker: &'a Tracker,
+    old: &'a Database<'s>,
+    new: &'a Database<'s>,
+    touched: Touched,
+    chains: Chains,
+}
+
+impl Tracker {
+    /// What changed from `old`, the snapshot that the tracker is at, to `new`. `dirty` are the pages whose bytes may
+    /// differ; pages that SQLite freed without writing them need not be among them.
+    pub fn capture(&self, old: &dyn PageSource, new: &dyn PageSource, dirty: &[PageNo]) -> Result<Captured, DiffError> {
+        if old.page_count() != self.page_count() {
+            return Err(DiffError::OutOfStep { expected: self.page_count(), found: old.page_count() });
+        }
+        let (old_db, new_db) =
+            (Database::open(old).map_err(DiffError::Old)?, Database::open(new).map_err(DiffError::New)?);
+        if let (Some(old_db), Some(new_db)) = (&old_db, &new_db)
+            && same_geometry(old_db, new_db)
+        {
+            let touched = Touched::new(&self.map, dirty);
+            let chains = Chains { dirty: touched.dirty().collect(), ..Chains::default() };
+            return Capture { tracker: self, old: old_db, new: new_db, touched, chains }.run();
+        }
+        // The first transaction of a database, or a VACUUM that gave its pages another shape.
+        let tracker = Box::new(Tracker::new(new)?);
+        let newer = tracker.schema.clone();
+        let (mut changeset, mut summary) = (Vec::new(), Vec::new());
+        let schema =
+            diff_all((old_db.as_ref(), &self.schema.schema), (new_db.as_ref(), &newer.schema), &mut |table| {
+                changeset.extend(table.changeset);
+                summary.push(table.summary);
+                Ok(())
+            })?;
+        Ok(Captured { changeset, schema, summary, update: TrackerUpdate(Update::Rebuilt(tracker)) })
+    }
+}
+
+fn same_geometry(old: &Database<'_>, new: &Database<'_>) -> bool {
+    let (old, new) = (old.header(), new.header());
+    (old.page_size, old.usable, old.auto_vacuum, old.encoding)
+        == (new.page_size, new.usable, new.auto_vacuum, new.encoding)
+}
+
+impl Capture<'_, '_> {
+    fn run(mut self) -> Result<Captured, DiffError> {
+        let mut unknown = self.unknown_pages();
+        let (schema, schema_delta, schema_tree) = self.schema_change(&unknown)?;
+        for (page, _) in &schema_delta.set {
+            unknown.remove(page);
+        }
+        let newer = if schema.is_empty() {
+            self.tracker.schema.clone()
+        } else {
+            Arc::new(TrackedSchema::read(self.new).map_err(DiffError::New)?)
+        };
+        let mut trees = self.trees(&newer, !schema.is_empty());
+        for tree in &mut trees {
+            self.compare(tree)?;
+        }
+        let noted = self.explain(unknown, &schema_tree, &mut trees)?;
+        let schema_chains = self.chains_of([&schema_tree])?;
+        let chains = if noted.is_some() || self.tracker.overflow.is_some() {
+            self.chains_of(trees.iter().filter(|tree| tree.tracked).map(|tree| &tree.diff))?
+        } else {
+            OverflowMap::default()
+        };
+
+        let (mut changeset, mut summary) = (Vec::new(), Vec::new());
+        for tree in &trees {
+            let Some((table, shape)) = &tree.rows else { continue };
+            let differ = RowDiffer::new(shape, Some(self.old), Some(self.new), &self.chains);
+            let counts = differ.run(&tree.diff, &mut changeset)?;
+            if counts != Default::default() {
+                summary.push(TableSummary {
+                    table: table.name.clone(),
+                    inserts: counts.inserts,
+                    updates: counts.updates,
+                    deletes: counts.deletes,
+                });
+            }
+        }
+        let mut delta = schema_delta;
+        for tree in trees {
+            delta.removed.extend(tree.delta.removed);
+            delta.set.extend(tree.delta.set);
+        }
+        let step = Step {
+            delta,
+            page_count: self.new.page_count(),
+            header: *self.new.header(),
+            schema: (!Arc::ptr_eq(&newer, &self.tracker.schema)).then_some(newer),
+            noted,
+            chains,
+            schema_chains,
+        };
+        Ok(Captured { changeset, schema, summary, update: TrackerUpdate(Update::Step(Box::new(step))) })
+    }
+
+    /// Dirty pages that were part of no b-tree and may have been overflow pages.
+    fn unknown_pages(&self) -> HashSet<PageNo> {
+        let may_be_overflow = |page: &PageNo| {
+            page.0 > 1
+                && page.0 <= self.old.page_count().min(self.new.page_count())
+                && self.tracker.map.parent(*page).is_none()
+                && !self.old.is_ptrmap(*page)
+                && *page != self.old.lock_page()
+        };
+        self.touched.dirty().filter(may_be_overflow).collect()
+    }
+
+    /// The changes of `sqlite_schema` itself.
+    fn schema_change(&mut self, unknown: &HashSet<PageNo>) -> Result<(Vec<u8>, MapDelta, TreeDiff), DiffError> {
+        let owners: Vec<PageNo> = unknown.iter().filter_map(|&page| self.tracker.schema_chains.owner(page)).collect();
+        for &leaf in &owners {
+            self.touched.add(&self.tracker.map, leaf);
+        }
+        let mut delta = MapDelta::default();
+        let root = Some(PageNo(1));
+        let tree = self.differ(false).run(root, root, &mut delta)?;
+        // Every transaction writes the header, so page 1 is always dirty; most leave the rest of it as it is.
+        let page_1 = [Segment { page: PageNo(1), cell: None }];
+        if owners.is_empty() && tree.old == page_1 && tree.new == page_1 && self.same_schema_page()? {
+            return Ok((Vec::new(), delta, TreeDiff::default()));
+        }
+        let shape = TableShape::of_schema(Some(self.old), Some(self.new));
+        let chains = Chains { unexplained: unknown.clone(), dirty: self.chains.dirty.clone(), all: false };
+        let mut schema = Vec::new();
+        RowDiffer::new(&shape, Some(self.old), Some(self.new), &chains).run(&tree, &mut schema)?;
+        Ok((schema, delta, tree))
+    }
+
+    fn same_schema_page(&self) -> Result<bool, DiffError> {
+        let (first, start) = (PageNo(1), HEADER_LEN);
+        let old = self.old.page(first, first, 0).map_err(DiffError::Old)?;
+        let new = self.new.page(first, first, 0).map_err(DiffError::New)?;
+        Ok(old[start..] == new[start..])
+    }
+
+    fn differ(&self, all: bool) -> TreeDiffer<'_, '_> {
+        TreeDiffer { map: &self.tracker.map, touched: &self.touched, old: Some(self.old), new: Some(self.new), all }
+    }
+
+    fn compare(&self, tree: &mut Tree) -> Result<(), DiffError> {
+        let all = tree.rows.as_ref().is_some_and(|(_, shape)| tree.old.is_some() && !shape.raw_comparable);
+        tree.delta = MapDelta::default();
+        tree.diff = self.differ(all).run(tree.old, tree.new, &mut tree.delta)?;
+        Ok(())
+    }
+
+    /// The trees that the transaction may have changed: those with dirty pages, and after a change of schema all whose
+    /// root appeared, went or moved.
+    fn trees(&self, newer: &TrackedSchema, schema_changed: bool) -> Vec<Tree> {
+        let older = &self.tracker.schema;
+        let tree = |old, new, rows: Option<(Arc<Table>, TableShape)>, tracked| Tree {
+            old,
+            new,
+            rows,
+            tracked,
+            diff: TreeDiff::default(),
+            delta: MapDelta::default(),
+        };
+        let shape = |pair: &TableMatch, table: &Table| TableShape::new(pair, table, Some(self.old), Some(self.new));
+        if !schema_changed {
+            let roots = self.touched.roots().iter().filter(|root| root.0 != 1);
+            let mut trees: Vec<Tree> = roots
+                .map(|&root| {
+                    let table = older.by_root.get(&root);
+                    let rows = table.map(|table| {
+                        let columns = (0..table.columns.len()).map(Some).collect();
+                        let pair = TableMatch { old: Some(table.clone()), new: Some(table.clone()), columns };
+                        (table.clone(), shape(&pair, table))
+                    });
+                    tree(Some(root), Some(root), rows, table.is_some())
+                })
+                .collect();
+            // The order of the schema, whatever the roots.
+            trees.sort_by_key(|tree| tree.rows.as_ref().map(|(table, _)| table.schema_rowid));
+            return trees;
+        }
+        let mut trees = Vec::new();
+        let mut old_roots: HashSet<PageNo> = older.schema.roots().collect();
+        let mut new_roots: HashSet<PageNo> = newer.schema.roots().collect();
+        for pair in match_tables(&older.schema, &newer.schema) {
+            let old = pair.old.as_ref().filter(|table| table.is_tracked()).map(|table| table.root);
+            let new = pair.new.as_ref().filter(|table| table.is_tracked());
+            let rows = new.map(|table| (table.clone(), shape(&pair, table)));
+            let new = new.map(|table| table.root);
+            old.iter().for_each(|root| _ = old_roots.remove(root));
+            new.iter().for_each(|root| _ = new_roots.remove(root));
+            if old.is_some() || new.is_some() {
+                trees.push(tree(old, new, rows, true));
+            }
+        }
+        for root in &old_roots {
+            let new = new_roots.remove(root).then_some(*root);
+            trees.push(tree(Some(*root), new, None, false));
+        }
+        trees.extend(new_roots.into_iter().map(|root| tree(None, Some(root), None, false)));
+        trees
+    }
+
+    /// Finds the rows whose overflow chain changed though their page didn't, and compares their trees again with those
+    /// pages in. Returns the chains of all tables of the older snapshot, if they had to be noted.
+    fn explain(
+        &mut self,
+        mut unknown: HashSet<PageNo>,
+        schema_tree: &TreeDiff,
+        trees: &mut [Tree],
+    ) -> Result<Option<OverflowMap>, DiffError> {
+        for tree in trees.iter() {
+            for (page, _) in &tree.delta.set {
+                unknown.remove(page);
+            }
+        }
+        let chains = &self.chains;
+        let segments = || std::iter::once(schema_tree).chain(trees.iter().map(|tree| &tree.diff));
+        for diff in segments() {
+            chains.explain_by_cells(self.new, &diff.new, true, &mut unknown).map_err(DiffError::New)?;
+        }
+        explain_by_freelist(self.new, &mut unknown).map_err(DiffError::New)?;
+        let unexplained = unknown.clone();
+        for diff in segments() {
+            chains.explain_by_cells(self.new, &diff.new, false, &mut unknown).map_err(DiffError::New)?;
+        }
+        self.chains.unexplained = unexplained;
+        if unknown.is_empty() {
+            return Ok(None);
+        }
+        let mut noted = None;
+        let mut found = false;
+        for page in unknown {
+            let owner = if self.old.header().auto_vacuum {
+                owner_by_ptrmap(self.old, page).map_err(DiffError::Old)?
+            } else {
+                if self.tracker.overflow.is_none() && noted.is_none() {
+                    noted = Some(note_chains(self.old, self.tracker.schema.roots()).map_err(DiffError::Old)?);
+                }
+                noted.as_ref().or(self.tracker.overflow.as_ref()).and_then(|map| map.owner(page))
+            };
+            if let Some(owner) = owner {
+                self.touched.add(&self.tracker.map, owner);
+                found = true;
+            }
+        }
+        if found {
+            self.compare_again(trees)?;
+        }
+        Ok(noted)
+    }
+
+    /// Compares the trees that have touched pages by now.
+    fn compare_again(&self, trees: &mut [Tree]) -> Result<(), DiffError> {
+        for tree in trees.iter_mut() {
+            if tree.old.is_some_and(|root| self.touched.roots().contains(&root)) {
+                self.compare(tree)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The chains of the cells that a transaction may have written.
+    fn chains_of<'t>(&self, diffs: impl IntoIterator<Item = &'t TreeDiff>) -> Result<OverflowMap, DiffError> {
+        let mut chains = OverflowMap::default();
+        for diff in diffs {
+            let mut cells = Cells::new(Some(self.new), &diff.new).map_err(DiffError::New)?;
+            while let Some(cell) = cells.current().map_err(DiffError::New)? {
+                chains.add(self.new, &cell).map_err(DiffError::New)?;
+                cells.advance().map_err(DiffError::New)?;
+            }
+        }
+        Ok(chains)
+    }
+}

@@ -1,0 +1,89 @@
+//! Which table of the newer schema is which of the older one, and column by column.
+//!
+//! Everyone who turns a change of schema into an action of their own has to decide this the same way, so it depends on
+//! the two schemas alone:
+//!
+//! - Tables with the same name are the same table, if both have a rowid or both don't, and have the same key.
+//! - A table whose name is gone and one whose name is new are the same table, renamed, if they share their row in
+//!   `sqlite_schema`, their root page and the names of their columns. SQLite keeps all three on ALTER TABLE RENAME.
+//! - Columns are the same by name. One that is left over on both sides at the same place with the same type was renamed.
+//!
+//! A table that has no match was dropped or created.
+
+use std::sync::Arc;
+
+use maniac_sqlite_format::{KeyForm, Schema, Table};
+
+/// A table before and after. At least one of the two is there.
+#[derive(Clone, Debug)]
+pub struct TableMatch {
+    pub old: Option<Arc<Table>>,
+    pub new: Option<Arc<Table>>,
+    /// For each column of the newer table, the older table's column that it was.
+    pub columns: Vec<Option<usize>>,
+}
+
+/// Pairs the tables of two schemas: the newer one's in their order, then those that were dropped.
+pub fn match_tables(old: &Schema, new: &Schema) -> Vec<TableMatch> {
+    let mut matches = Vec::new();
+    let mut taken = vec![false; old.tables.len()];
+    for table in &new.tables {
+        let found = find(old, new, table);
+        let found = found.filter(|&(i, _)| !std::mem::replace(&mut taken[i], true));
+        let (old, columns) = match found {
+            Some((i, columns)) => (Some(old.tables[i].clone()), columns),
+            None => (None, vec![None; table.columns.len()]),
+        };
+        matches.push(TableMatch { old, new: Some(table.clone()), columns });
+    }
+    for (table, taken) in old.tables.iter().zip(taken) {
+        if !taken {
+            matches.push(TableMatch { old: Some(table.clone()), new: None, columns: Vec::new() });
+        }
+    }
+    matches
+}
+
+fn find(old: &Schema, new: &Schema, table: &Table) -> Option<(usize, Vec<Option<usize>>)> {
+    let same_name = old.tables.iter().position(|before| before.name.eq_ignore_ascii_case(&table.name));
+    if let Some(i) = same_name {
+        let columns = match_columns(&old.tables[i], table);
+        return same_rows(&old.tables[i], table, &columns).then_some((i, columns));
+    }
+    let renamed = old.tables.iter().position(|before| {
+        before.schema_rowid == table.schema_rowid
+            && before.root == table.root
+            && before.columns.len() == table.columns.len()
+            && before.columns.iter().zip(&table.columns).all(|(a, b)| a.name.eq_ignore_ascii_case(&b.name))
+            && new.table(&before.name).is_none()
+    })?;
+    let columns = match_columns(&old.tables[renamed], table);
+    same_rows(&old.tables[renamed], table, &columns).then_some((renamed, columns))
+}
+
+fn match_columns(old: &Table, new: &Table) -> Vec<Option<usize>> {
+    let by_name = |name: &str| old.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
+    let mut columns: Vec<Option<usize>> = new.columns.iter().map(|column| by_name(&column.name)).collect();
+    for i in 0..columns.len() {
+        let free = columns[i].is_none() && i < old.columns.len() && !columns.contains(&Some(i));
+        if free
+            && old.columns[i].declared_type == new.columns[i].declared_type
+            && old.columns[i].generated == new.columns[i].generated
+        {
+            columns[i] = Some(i);
+        }
+    }
+    columns
+}
+
+/// Whether rows of the two can be told apart in the same way.
+fn same_rows(old: &Table, new: &Table, columns: &[Option<usize>]) -> bool {
+    let keyed = |table: &Table| table.key_form() != KeyForm::Rowid;
+    old.is_tracked() == new.is_tracked()
+        && std::mem::discriminant(&old.kind) == std::mem::discriminant(&new.kind)
+        && old.without_rowid == new.without_rowid
+        && keyed(old) == keyed(new)
+        && old.key.len() == new.key.len()
+        && new.key.iter().zip(&old.key).all(|(after, before)| columns[after.column] == Some(before.column))
+        && new.rowid_alias.map(|column| columns[column]) == old.rowid_alias.map(Some)
+}

@@ -1,0 +1,73 @@
+//! The difference of two whole snapshots.
+
+use maniac_base::PageSource;
+use maniac_sqlite_format::{Database, Schema, Table};
+
+use crate::DiffError;
+use crate::capture::TableSummary;
+use crate::overflow::Chains;
+use crate::page_map::{MapDelta, PageMap};
+use crate::row_diff::{RowDiffer, TableShape};
+use crate::schema_match::match_tables;
+use crate::touched::Touched;
+use crate::tree_diff::TreeDiffer;
+
+/// What changed in one table.
+#[derive(Debug)]
+pub struct TableDiff<'t> {
+    /// As it is in the newer snapshot.
+    pub table: &'t Table,
+    /// This table's part of the changeset, header included.
+    pub changeset: Vec<u8>,
+    pub summary: TableSummary,
+}
+
+type Sink<'f> = &'f mut dyn FnMut(TableDiff<'_>) -> Result<(), DiffError>;
+
+/// Compares two snapshots, of which the older may be empty, and hands each table with changes to `sink`, in the order of
+/// the newer schema. Returns the changeset of `sqlite_schema`.
+///
+/// This reads both snapshots whole. Where the pages that may differ are known, a [`Tracker`](crate::Tracker) of the older
+/// snapshot compares at a cost proportional to those; and the rows of a single snapshot are read faster and without a
+/// changeset by [`Rows`](maniac_sqlite_format::Rows).
+pub fn diff(old: &dyn PageSource, new: &dyn PageSource, sink: Sink<'_>) -> Result<Vec<u8>, DiffError> {
+    let open = |source| Database::open(source);
+    let (old, new) = (open(old).map_err(DiffError::Old)?, open(new).map_err(DiffError::New)?);
+    let read = |db: &Option<Database<'_>>| db.as_ref().map(Schema::read_from).transpose();
+    let old_schema = read(&old).map_err(DiffError::Old)?.unwrap_or_default();
+    let new_schema = read(&new).map_err(DiffError::New)?.unwrap_or_default();
+    diff_all((old.as_ref(), &old_schema), (new.as_ref(), &new_schema), sink)
+}
+
+pub(crate) fn diff_all<'s>(
+    (old, old_schema): (Option<&Database<'s>>, &Schema),
+    (new, new_schema): (Option<&Database<'s>>, &Schema),
+    sink: Sink<'_>,
+) -> Result<Vec<u8>, DiffError> {
+    let (map, touched) = (PageMap::default(), Touched::default());
+    let differ = TreeDiffer { map: &map, touched: &touched, old, new, all: true };
+    let chains = Chains { all: true, ..Chains::default() };
+    let mut schema = Vec::new();
+    let root = |db: Option<&Database<'_>>| db.map(|_| maniac_base::PageNo(1));
+    let tree = differ.run(root(old), root(new), &mut MapDelta::default())?;
+    RowDiffer::new(&TableShape::of_schema(old, new), old, new, &chains).run(&tree, &mut schema)?;
+
+    for pair in match_tables(old_schema, new_schema) {
+        let Some(table) = pair.new.as_ref().filter(|table| table.is_tracked()) else { continue };
+        let before = pair.old.as_ref().map(|table| table.root);
+        let tree = differ.run(before, Some(table.root), &mut MapDelta::default())?;
+        let shape = TableShape::new(&pair, table, old, new);
+        let mut changeset = Vec::new();
+        let counts = RowDiffer::new(&shape, old, new, &chains).run(&tree, &mut changeset)?;
+        if !changeset.is_empty() {
+            let summary = TableSummary {
+                table: table.name.clone(),
+                inserts: counts.inserts,
+                updates: counts.updates,
+                deletes: counts.deletes,
+            };
+            sink(TableDiff { table, changeset, summary })?;
+        }
+    }
+    Ok(schema)
+}
