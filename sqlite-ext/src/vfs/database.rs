@@ -10,9 +10,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{Durability, OpenOptions, Payload, Snapshot, Store, Transaction, WriteLock};
+use maniac_store::{Commit, Durability, OpenOptions, Snapshot, Store, Transaction, WriteLock};
 use rusqlite::ffi;
 
+use super::group::{self, Member};
 use super::uri::Request;
 use crate::capture::Capture;
 use crate::errors::{VfsError, VfsResult};
@@ -33,6 +34,8 @@ pub struct Database {
     recent: Option<(Version, Snapshot)>,
     write_lock: Option<WriteLock>,
     transaction: Option<Transaction>,
+    /// This database's part of a commit of several.
+    waiting: Option<group::Shared>,
 }
 
 impl Database {
@@ -52,6 +55,7 @@ impl Database {
             recent: None,
             write_lock: None,
             transaction: None,
+            waiting: None,
         })
     }
 
@@ -127,6 +131,7 @@ impl Database {
 
     pub fn unlock(&mut self, level: i32) {
         if level < ffi::SQLITE_LOCK_RESERVED {
+            self.take_back();
             self.transaction = None;
             if let Some(lock) = &mut self.write_lock {
                 lock.release();
@@ -180,6 +185,8 @@ impl Database {
         if self.read_only || self.level < ffi::SQLITE_LOCK_RESERVED {
             return Err(VfsError::new(ffi::SQLITE_READONLY, "a write to a snapshot that is only read"));
         }
+        // A write after the sync is a rollback: SQLite puts the old pages back.
+        self.take_back();
         if self.transaction.is_none() {
             self.transaction = Some(Transaction::new(self.current()?));
         }
@@ -206,25 +213,81 @@ impl Database {
         }
     }
 
-    /// SQLite has written all pages of a transaction: make it a version.
+    /// SQLite has written all pages of a transaction: make it a version, or, with the name of a super-journal, get ready
+    /// to become one together with others.
     ///
     /// SQLite calls this in a rollback too, after it has put the old pages back; then nothing has changed.
-    pub fn commit(&mut self) -> VfsResult<()> {
-        let Some(transaction) = &mut self.transaction else { return Ok(()) };
-        let changed = transaction.changed()?;
-        if transaction.is_empty() {
-            self.transaction = None;
-            return Ok(());
+    pub fn commit(&mut self, super_journal: Option<&[u8]>) -> VfsResult<()> {
+        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
+        let ready = (|| {
+            let changed = transaction.changed()?;
+            let captured =
+                if transaction.is_empty() { None } else { Some(self.capture.decode(&transaction, &changed)?) };
+            Ok::<_, VfsError>((changed, captured))
+        })();
+        let (changed, captured) = match ready {
+            Ok((_, None)) => return Ok(()),
+            Ok((changed, Some(captured))) => (changed, captured),
+            Err(error) => {
+                self.transaction = Some(transaction);
+                return Err(error);
+            }
+        };
+        let lock = self.write_lock.take().expect("a transaction holds the write lock");
+        let member = Member { transaction, lock, changed, captured, durability: self.durability, version: None };
+        let member = match super_journal {
+            None => member,
+            Some(name) => match group::join(name, member) {
+                Ok(shared) => {
+                    self.waiting = Some(shared);
+                    return Ok(());
+                }
+                Err(member) => *member,
+            },
+        };
+        self.append(member)
+    }
+
+    fn append(&mut self, mut member: Member) -> VfsResult<()> {
+        let Member { transaction, lock, changed, captured, durability, .. } = &member;
+        let commit = Commit { transaction, lock, changed, payload: &captured.payload };
+        match self.store.commit(&[commit], *durability) {
+            Ok(versions) => {
+                member.version = versions.first().copied();
+                self.finish(member)
+            }
+            Err(error) => {
+                self.write_lock = Some(member.lock);
+                self.transaction = Some(member.transaction);
+                Err(error.into())
+            }
         }
-        let lock = self.write_lock.as_ref().expect("a transaction holds the write lock");
-        let version = self.capture.commit(transaction, &changed, |payload: &Payload| {
-            transaction.commit(lock, &changed, payload, self.durability)
-        })?;
-        self.transaction = None;
-        let snapshot = self.store.snapshot(self.branch, version)?;
-        self.recent = None;
-        self.snapshot = Some(snapshot);
+    }
+
+    /// The super-journal is gone, and with it what this database waited for.
+    pub fn commit_is_over(&mut self) -> VfsResult<()> {
+        match self.waiting.take().and_then(|shared| shared.lock().take()) {
+            Some(member) => self.finish(member),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on from the version that the member has become.
+    fn finish(&mut self, member: Member) -> VfsResult<()> {
+        self.write_lock = Some(member.lock);
+        if let Some(version) = member.version {
+            self.capture.follow(member.captured, version);
+            self.recent = None;
+            self.snapshot = Some(self.store.snapshot(self.branch, version)?);
+        }
         Ok(())
+    }
+
+    /// Leaves a commit of several that has not come about.
+    fn take_back(&mut self) {
+        if let Some(member) = self.waiting.take().and_then(|shared| shared.lock().take()) {
+            self.write_lock = Some(member.lock);
+        }
     }
 
     /// Answers a pragma that the store knows better than SQLite; `None` leaves it to SQLite.
