@@ -6,6 +6,7 @@
 //! applied to. Every run is decided by its seed.
 
 pub mod apply;
+pub mod case;
 pub mod dump;
 pub mod history;
 pub mod normal;
