@@ -21,6 +21,15 @@ impl Op {
         }
     }
 
+    /// The SQL statement that does it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Op::Delete => "DELETE",
+            Op::Insert => "INSERT",
+            Op::Update => "UPDATE",
+        }
+    }
+
     /// The op that undoes this one.
     pub fn inverse(self) -> Op {
         match self {

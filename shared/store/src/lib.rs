@@ -1,1 +1,43 @@
-//! (in progress)
+//! The store: a directory with an append-only log that *is* the database, and what is derived from it in memory.
+//!
+//! ```text
+//!   Transaction ──append──> log/*.wals ──refresh──> Index ──lookup──> Snapshot
+//!                             │                                        (immutable)
+//!                           HEAD: how far the log goes, seen by every process
+//! ```
+//!
+//! It knows pages, branches and versions. It knows nothing of SQLite, DuckDB or what lies in a page.
+
+mod append;
+mod branches;
+mod commit;
+mod delta;
+mod draft;
+mod entry;
+mod error;
+mod head;
+mod index;
+mod lock;
+mod moment;
+mod recover;
+mod segment;
+mod snapshot;
+mod status;
+mod store;
+mod stream;
+mod sync;
+mod sys;
+mod transaction;
+
+pub use append::Durability;
+pub use branches::Branch;
+pub use commit::{Commit, Payload};
+pub use entry::EntryKind;
+pub use error::StoreError;
+pub use moment::{Moment, time_text};
+pub use segment::{FORMAT, StoreId};
+pub use snapshot::Snapshot;
+pub use status::Status;
+pub use store::{OpenOptions, Store};
+pub use stream::{Entries, Entry};
+pub use transaction::{Transaction, WriteLock};

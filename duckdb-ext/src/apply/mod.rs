@@ -1,0 +1,18 @@
+//! Puts a source's commits into DuckDB: whole, in order, exactly once.
+//!
+//! ```text
+//!   commits ── net (one change per key) ──┐
+//!   schema change ── plan (statements) ───┼── applier: one DuckDB transaction with the version
+//!   misfit, diverged ── copy (a table) ───┘
+//! ```
+
+mod applier;
+mod copy;
+mod net;
+mod rows;
+mod state;
+mod target;
+
+pub use applier::{Applied, Applier};
+pub use state::Owner;
+pub use target::Target;

@@ -1,0 +1,161 @@
+//! A batch of commits as one change per key and table, so that a row which changed a hundred times is written once.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+
+use crate::source::{Commit, Row, RowChange, TableChanges, Value};
+
+/// What is left of all changes of one key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Net {
+    /// The key is new: nothing has to be deleted.
+    Insert(Row),
+    /// The key was there; the whole row is known.
+    Replace(Row),
+    /// The key was there; `None` is a value that stays as it is.
+    Patch(Vec<Option<Value>>),
+    Delete,
+}
+
+/// One table's share of a batch. Keys come in the order in which they were first changed.
+#[derive(Debug, Default, PartialEq)]
+pub struct NetTable {
+    pub changes: Vec<(Row, Net)>,
+}
+
+/// What a batch does to each table, by its name in the source.
+pub fn net(commits: &[Commit]) -> Vec<(String, NetTable)> {
+    let mut order: Vec<&str> = Vec::new();
+    let mut tables: HashMap<&str, Netting> = HashMap::new();
+    for changes in commits.iter().flat_map(|commit| &commit.tables) {
+        let netting = tables.entry(&changes.table).or_insert_with(|| {
+            order.push(&changes.table);
+            Netting::default()
+        });
+        netting.add(changes);
+    }
+    order.into_iter().filter_map(|name| tables.remove(name).map(|table| (name.to_string(), table.finish()))).collect()
+}
+
+#[derive(Default)]
+struct Netting {
+    places: HashMap<Key, usize>,
+    /// `None` is a key that came and went within the batch.
+    changes: Vec<Option<(Row, Net)>>,
+}
+
+impl Netting {
+    fn add(&mut self, changes: &TableChanges) {
+        for change in &changes.rows {
+            let key_values: Row = match change {
+                RowChange::Insert(row) => pick(&changes.key, |place| row.get(place)),
+                RowChange::Delete(old) | RowChange::Update { old, .. } => {
+                    pick(&changes.key, |place| old.get(place).and_then(Option::as_ref))
+                }
+            };
+            let place = match self.places.entry(Key::of(&key_values)) {
+                Entry::Occupied(occupied) => *occupied.get(),
+                Entry::Vacant(vacant) => {
+                    vacant.insert(self.changes.len());
+                    self.changes.push(Some((key_values, first(change))));
+                    continue;
+                }
+            };
+            let earlier = self.changes[place].take().map(|(_, net)| net);
+            self.changes[place] = next(earlier, change).map(|net| (key_values, net));
+        }
+    }
+
+    fn finish(self) -> NetTable {
+        NetTable { changes: self.changes.into_iter().flatten().collect() }
+    }
+}
+
+fn pick<'a>(key: &[usize], value: impl Fn(usize) -> Option<&'a Value>) -> Row {
+    key.iter().map(|place| value(*place).cloned().unwrap_or(Value::Null)).collect()
+}
+
+fn first(change: &RowChange) -> Net {
+    match change {
+        RowChange::Insert(row) => Net::Insert(row.clone()),
+        RowChange::Update { new, .. } => whole_or_patch(new.clone()),
+        RowChange::Delete(_) => Net::Delete,
+    }
+}
+
+/// The net of what was and a further change; `earlier` is `None` when the key was not there before the batch and is not
+/// there now.
+fn next(earlier: Option<Net>, change: &RowChange) -> Option<Net> {
+    match (earlier, change) {
+        (None, RowChange::Insert(row)) => Some(Net::Insert(row.clone())),
+        (None | Some(Net::Insert(_)), RowChange::Delete(_)) => None,
+        (Some(_), RowChange::Delete(_)) => Some(Net::Delete),
+        (Some(Net::Delete), RowChange::Insert(row)) => Some(Net::Replace(row.clone())),
+        // An insert of a key that is there already replaces it: the later state is the one that counts.
+        (Some(Net::Insert(_)), RowChange::Insert(row)) => Some(Net::Insert(row.clone())),
+        (Some(_), RowChange::Insert(row)) => Some(Net::Replace(row.clone())),
+        (Some(Net::Insert(row)), RowChange::Update { new, .. }) => Some(Net::Insert(overlay(row, new))),
+        (Some(Net::Replace(row)), RowChange::Update { new, .. }) => Some(Net::Replace(overlay(row, new))),
+        (Some(Net::Patch(values)), RowChange::Update { new, .. }) => {
+            let merged = values.into_iter().zip(new).map(|(value, new)| new.clone().or(value)).collect();
+            Some(whole_or_patch(merged))
+        }
+        (None | Some(Net::Delete), RowChange::Update { new, .. }) => Some(whole_or_patch(new.clone())),
+    }
+}
+
+fn overlay(row: Row, new: &[Option<Value>]) -> Row {
+    row.into_iter().zip(new).map(|(value, new)| new.clone().unwrap_or(value)).collect()
+}
+
+fn whole_or_patch(values: Vec<Option<Value>>) -> Net {
+    match values.iter().all(Option::is_some) {
+        true => Net::Replace(values.into_iter().flatten().collect()),
+        false => Net::Patch(values),
+    }
+}
+
+/// A key that hashes. One integer, by far the most frequent key, needs no allocation.
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Integer(i64),
+    Bytes(Vec<u8>),
+}
+
+impl Key {
+    fn of(values: &[Value]) -> Key {
+        if let [Value::Integer(number)] = values {
+            return Key::Integer(*number);
+        }
+        let mut bytes = Vec::new();
+        for value in values {
+            // A tag per class, and a length before bytes, so that no two keys have one form.
+            match value {
+                Value::Null => bytes.push(0),
+                Value::Integer(number) => {
+                    bytes.push(1);
+                    bytes.extend(number.to_le_bytes());
+                }
+                Value::Real(number) => {
+                    bytes.push(2);
+                    bytes.extend(number.to_bits().to_le_bytes());
+                }
+                Value::Text(text) => {
+                    bytes.push(3);
+                    bytes.extend((text.len() as u64).to_le_bytes());
+                    bytes.extend(text.iter());
+                }
+                Value::Blob(blob) => {
+                    bytes.push(4);
+                    bytes.extend((blob.len() as u64).to_le_bytes());
+                    bytes.extend(blob.iter());
+                }
+            }
+        }
+        Key::Bytes(bytes)
+    }
+}
+
+#[cfg(test)]
+#[path = "net_tests.rs"]
+mod tests;

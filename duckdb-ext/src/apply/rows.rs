@@ -1,0 +1,240 @@
+//! The netted changes of one table as statements: patched rows are completed, touched keys deleted, rows inserted.
+
+use super::Target;
+use super::net::{Net, NetTable};
+use crate::error::{Error, Result};
+use crate::host::{Cell, Session, TableWriter};
+use crate::schema::{ColumnType, Fitted, MirrorTable, fit, quote};
+use crate::source::Value;
+
+/// Up to here a list of integer keys goes into the statement, where a native table's index answers it; above, and for
+/// other keys, a join with a temporary table is faster.
+const LISTED_KEYS: usize = 2_000;
+
+/// Temporary tables of the session, made anew for each use.
+const KEYS: &str = "_maniac_keys";
+const PATCHES: &str = "_maniac_patches";
+const PATCHED: &str = "_maniac_patched";
+
+/// What came of applying a table's changes.
+#[derive(Debug, PartialEq)]
+pub enum Outcome {
+    Applied,
+    /// These columns cannot hold a value of theirs. Nothing was written.
+    Misfits(Vec<usize>),
+    /// The mirror does not have the rows that it should: somebody changed it, or two keys of the source are one here.
+    Diverged,
+}
+
+/// Applies a table's changes inside the session's transaction.
+pub fn apply(session: &Session, target: &Target, table: &MirrorTable, changes: &NetTable) -> Result<Outcome> {
+    let misfits = misfits(table, changes);
+    if !misfits.is_empty() {
+        return Ok(Outcome::Misfits(misfits));
+    }
+    let gone: Vec<&[Value]> = changes
+        .changes
+        .iter()
+        .filter(|(_, net)| !matches!(net, Net::Insert(_)))
+        .map(|(key, _)| key.as_slice())
+        .collect();
+    let patches: Vec<&[Option<Value>]> = changes
+        .changes
+        .iter()
+        .filter_map(|(_, net)| match net {
+            Net::Patch(values) => Some(values.as_slice()),
+            _ => None,
+        })
+        .collect();
+    if !patches.is_empty() && complete(session, target, table, &patches)? != patches.len() as u64 {
+        return Ok(Outcome::Diverged);
+    }
+    if !gone.is_empty() && delete(session, target, table, &gone)? != gone.len() as u64 {
+        return Ok(Outcome::Diverged);
+    }
+    let rows = changes.changes.iter().filter_map(|(_, net)| match net {
+        Net::Insert(row) | Net::Replace(row) => Some(row.as_slice()),
+        Net::Patch(_) | Net::Delete => None,
+    });
+    insert(session, target, table, rows)?;
+    if !patches.is_empty() {
+        session.run(&format!("INSERT INTO {} FROM {}", target.table(&table.name), temporary(PATCHED)))?;
+    }
+    Ok(Outcome::Applied)
+}
+
+/// Columns that have a value which they cannot hold.
+fn misfits(table: &MirrorTable, changes: &NetTable) -> Vec<usize> {
+    let mut found = vec![false; table.columns.len()];
+    let mut check = |place: usize, value: &Value| {
+        if let (Some(column), Some(found)) = (table.columns.get(place), found.get_mut(place)) {
+            *found = *found || fit(value, column.column_type).is_none();
+        }
+    };
+    for (_, net) in &changes.changes {
+        match net {
+            Net::Insert(row) | Net::Replace(row) => row.iter().enumerate().for_each(|(at, value)| check(at, value)),
+            Net::Patch(values) => {
+                values.iter().enumerate().for_each(|(at, value)| value.iter().for_each(|value| check(at, value)));
+            }
+            Net::Delete => {}
+        }
+    }
+    found.iter().enumerate().filter(|(_, found)| **found).map(|(place, _)| place).collect()
+}
+
+fn insert<'a>(
+    session: &Session,
+    target: &Target,
+    table: &MirrorTable,
+    rows: impl Iterator<Item = &'a [Value]>,
+) -> Result<()> {
+    let types = table.types();
+    let mut writer = None;
+    for row in rows {
+        let cells = fitted(table, row.iter().map(Some), &types)?;
+        if writer.is_none() {
+            writer = Some(TableWriter::open(session, &target.catalog, &target.schema, &table.name)?);
+        }
+        if let Some(writer) = &mut writer {
+            writer.push(cells.iter().map(Fitted::cell))?;
+        }
+    }
+    writer.map_or(Ok(()), TableWriter::finish)
+}
+
+/// Deletes the rows of the keys and returns how many there were.
+fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
+    let name = target.table(&table.name);
+    if let Some(list) = listed(table, keys) {
+        return session.run(&format!("DELETE FROM {name} WHERE {} IN ({list})", quote(key_name(table, 0))));
+    }
+    let columns: Vec<String> = table
+        .key
+        .iter()
+        .map(|place| format!("{} {}", value_alias(*place), table.columns[*place].column_type))
+        .collect();
+    session.run(&format!("CREATE OR REPLACE TEMP TABLE {} ({})", quote(KEYS), columns.join(", ")))?;
+    let types: Vec<ColumnType> = table.key.iter().map(|place| table.columns[*place].column_type).collect();
+    let mut writer = TableWriter::open(session, "temp", "main", KEYS)?;
+    for key in keys {
+        let cells = fitted(table, key.iter().map(Some), &types)?;
+        writer.push(cells.iter().map(Fitted::cell))?;
+    }
+    writer.finish()?;
+    session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {}", temporary(KEYS), same_key(table, "k")))
+}
+
+/// Puts the whole new rows of partly changed ones into the table `PATCHED`: what changed from the changes, the rest from
+/// the mirror. Returns how many of the rows the mirror has.
+fn complete(session: &Session, target: &Target, table: &MirrorTable, patches: &[&[Option<Value>]]) -> Result<u64> {
+    let patched: Vec<usize> = (0..table.columns.len())
+        .filter(|place| !table.key.contains(place))
+        .filter(|place| patches.iter().any(|values| values.get(*place).is_some_and(Option::is_some)))
+        .collect();
+    // A column that is given in all rows needs no flag that tells whether it is.
+    let partial = |place: &usize| patches.iter().any(|values| values.get(*place).is_none_or(Option::is_none));
+    let flagged: Vec<usize> = patched.iter().copied().filter(partial).collect();
+    let valued: Vec<usize> = table.key.iter().chain(&patched).copied().collect();
+    let mut columns: Vec<String> =
+        valued.iter().map(|place| format!("{} {}", value_alias(*place), table.columns[*place].column_type)).collect();
+    columns.extend(flagged.iter().map(|place| format!("f{place} BOOLEAN")));
+    session.run(&format!("CREATE OR REPLACE TEMP TABLE {} ({})", quote(PATCHES), columns.join(", ")))?;
+
+    let types: Vec<ColumnType> = valued.iter().map(|place| table.columns[*place].column_type).collect();
+    let mut writer = TableWriter::open(session, "temp", "main", PATCHES)?;
+    for values in patches {
+        let cells = fitted(table, valued.iter().map(|place| values.get(*place).and_then(Option::as_ref)), &types)?;
+        let flags = flagged.iter().map(|place| Cell::Bool(values.get(*place).is_some_and(Option::is_some)));
+        writer.push(cells.iter().map(Fitted::cell).chain(flags))?;
+    }
+    writer.finish()?;
+
+    let selected = table.columns.iter().enumerate().map(|(place, column)| {
+        let old = format!("t.{}", quote(&column.name));
+        let value = match (patched.contains(&place), flagged.contains(&place)) {
+            (true, true) => format!("CASE WHEN p.f{place} THEN p.{} ELSE {old} END", value_alias(place)),
+            (true, false) => format!("p.{}", value_alias(place)),
+            (false, _) => old,
+        };
+        format!("{value} AS c{place}")
+    });
+    let selected = selected.collect::<Vec<_>>().join(", ");
+    let keys: Option<Vec<Vec<Value>>> = patches
+        .iter()
+        .map(|values| table.key.iter().map(|place| values.get(*place).cloned().flatten()).collect())
+        .collect();
+    let keys =
+        keys.ok_or_else(|| Error::source(format!("a change of table {} comes without its key", table.source)))?;
+    let keys: Vec<&[Value]> = keys.iter().map(Vec::as_slice).collect();
+    let name = target.table(&table.name);
+    // The list, in a subquery of its own, keeps the index scan that a join would not use.
+    let from = match listed(table, &keys) {
+        Some(list) => format!("(FROM {name} WHERE {} IN ({list}))", quote(key_name(table, 0))),
+        None => name,
+    };
+    session.run(&format!(
+        "CREATE OR REPLACE TEMP TABLE {} AS SELECT {selected} FROM {from} AS t JOIN {} AS p ON {}",
+        quote(PATCHED),
+        temporary(PATCHES),
+        same_key(table, "p")
+    ))?;
+    let count = session.value(&format!("SELECT count(*)::VARCHAR FROM {}", temporary(PATCHED)))?;
+    Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
+fn fitted<'a>(
+    table: &MirrorTable,
+    values: impl Iterator<Item = Option<&'a Value>>,
+    types: &[ColumnType],
+) -> Result<Vec<Fitted<'a>>> {
+    values
+        .zip(types)
+        .map(|(value, column)| match value {
+            None => Ok(Fitted::Cell(Cell::Null)),
+            Some(value) => fit(value, *column).ok_or_else(|| Error::Misfit {
+                table: table.source.clone(),
+                column: format!("of type {column}"),
+                value: crate::schema::show(value),
+            }),
+        })
+        .collect()
+}
+
+/// The keys as a list for the statement, if that is the better way.
+fn listed(table: &MirrorTable, keys: &[&[Value]]) -> Option<String> {
+    if !table.key_is_rowid || keys.len() > LISTED_KEYS {
+        return None;
+    }
+    let numbers: Option<Vec<String>> = keys
+        .iter()
+        .map(|key| match key {
+            [Value::Integer(number)] => Some(number.to_string()),
+            _ => None,
+        })
+        .collect();
+    Some(numbers?.join(","))
+}
+
+/// The condition that a row `t` of the mirror has the key of a row of a temporary table. Keys may hold NULL in SQLite,
+/// unless they are rowids.
+fn same_key(table: &MirrorTable, other: &str) -> String {
+    let equals = if table.key_is_rowid { "=" } else { "IS NOT DISTINCT FROM" };
+    let conditions = table
+        .key
+        .iter()
+        .map(|place| format!("t.{} {equals} {other}.{}", quote(&table.columns[*place].name), value_alias(*place)));
+    conditions.collect::<Vec<_>>().join(" AND ")
+}
+
+fn key_name(table: &MirrorTable, at: usize) -> &str {
+    table.key.get(at).map_or("", |place| table.columns[*place].name.as_str())
+}
+
+fn value_alias(place: usize) -> String {
+    format!("v{place}")
+}
+
+fn temporary(name: &str) -> String {
+    format!("temp.main.{}", quote(name))
+}

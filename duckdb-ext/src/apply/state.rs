@@ -1,0 +1,245 @@
+//! What a mirror remembers beside its data, in the same schema and so in the same transactions: which version of what it
+//! shows and who applies (`_maniac_state`, one row), and which columns it has (`_maniac_columns`).
+//!
+//! The state row is the guard of exactly once. Every batch moves it from the version that the applier believes in to
+//! the next one, under the applier's own token: a batch that was applied before, or by somebody else, moves no row or
+//! conflicts, and is rolled back.
+
+use maniac_base::Version;
+
+use super::Target;
+use crate::error::{Error, Result};
+use crate::host::Session;
+use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, quote_text};
+use crate::source::Identity;
+
+/// Who applies: host, process and a number of its own, so that a dead applier can be told from a living one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owner {
+    pub host: String,
+    pub process: u32,
+    /// When the process started, in the kernel's ticks: process numbers are used again.
+    pub started: u64,
+    pub number: u64,
+}
+
+impl Owner {
+    pub fn token(&self) -> String {
+        format!("{}/{}/{}/{}", self.process, self.started, self.number, self.host)
+    }
+
+    pub fn parse(token: &str) -> Option<Owner> {
+        let mut parts = token.splitn(4, '/');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let (process, started, number) = (number()?, number()?, number()?);
+        let host = parts.next()?.to_string();
+        Some(Owner { host, process: u32::try_from(process).ok()?, started, number })
+    }
+}
+
+/// The state row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct State {
+    pub store: String,
+    pub branch_id: u32,
+    pub branch: String,
+    pub location: String,
+    pub version: Version,
+    /// Empty when the last applier left in order.
+    pub owner: String,
+}
+
+/// Whether the target's schema exists, and the mirror's state in it if there is one.
+pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)> {
+    let place = |column: &str| {
+        format!(
+            "lower(database_name) = lower({}) AND lower({column}) = lower({})",
+            quote_text(&target.catalog),
+            quote_text(&target.schema)
+        )
+    };
+    let schema = session.value(&format!("SELECT schema_name FROM duckdb_schemas() WHERE {}", place("schema_name")))?;
+    if schema.is_none() {
+        return Ok((false, None));
+    }
+    let table = format!(
+        "SELECT table_name FROM duckdb_tables() WHERE {} AND table_name = {}",
+        place("schema_name"),
+        quote_text(STATE_TABLE)
+    );
+    if session.value(&table)?.is_none() {
+        return Ok((true, None));
+    }
+    let rows = session.query(&format!(
+        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, owner FROM {}",
+        target.table(STATE_TABLE)
+    ))?;
+    let damaged = || {
+        Error::input(format!(
+            "{} does not hold the state of a mirror: drop the schema {} to start over",
+            target.table(STATE_TABLE),
+            target.shown()
+        ))
+    };
+    let [row] = rows.as_slice() else { return Err(damaged()) };
+    let [Some(store), Some(branch_id), Some(branch), Some(location), Some(version), owner] = row.as_slice() else {
+        return Err(damaged());
+    };
+    let state = State {
+        store: store.clone(),
+        branch_id: branch_id.parse().map_err(|_| damaged())?,
+        branch: branch.clone(),
+        location: location.clone(),
+        version: Version(version.parse().map_err(|_| damaged())?),
+        owner: owner.clone().unwrap_or_default(),
+    };
+    Ok((true, Some(state)))
+}
+
+/// Makes the two tables, with the state of a copy at `version`.
+pub fn create(session: &Session, target: &Target, of: &Identity, version: Version, owner: &Owner) -> Result<()> {
+    session.run(&format!(
+        "CREATE TABLE {} (source VARCHAR, store VARCHAR, branch VARCHAR, branch_id BIGINT, version BIGINT, \
+         committed TIMESTAMP, owner VARCHAR)",
+        target.table(STATE_TABLE)
+    ))?;
+    session.run(&format!(
+        "CREATE TABLE {} (table_name VARCHAR, mirror_table VARCHAR, position BIGINT, column_name VARCHAR, \
+         mirror_column VARCHAR, declared_type VARCHAR, mirror_type VARCHAR, key_position BIGINT, rowid_key BOOLEAN)",
+        target.table(COLUMNS_TABLE)
+    ))?;
+    session.run(&format!(
+        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, {})",
+        target.table(STATE_TABLE),
+        quote_text(&of.location),
+        quote_text(&of.store),
+        quote_text(&of.branch),
+        of.branch_id,
+        quote_text(&owner.token()),
+    ))?;
+    Ok(())
+}
+
+/// Moves the state from one version to the next. Fails with `Overtaken` if it is not where it was left.
+pub fn advance(
+    session: &Session,
+    target: &Target,
+    owner: &Owner,
+    from: Version,
+    to: Version,
+    time_ms: i64,
+) -> Result<()> {
+    let moved = session.run(&format!(
+        "UPDATE {} SET version = {to}, committed = make_timestamp({}) WHERE version = {from} AND owner = {}",
+        target.table(STATE_TABLE),
+        time_ms.saturating_mul(1000),
+        quote_text(&owner.token()),
+    ))?;
+    match moved {
+        1 => Ok(()),
+        _ => Err(Error::Overtaken(format!(
+            "{} is no longer applied by this process: another one attached it, or its state was changed. \
+             maniac_detach here, or attach again to take it back",
+            target.shown()
+        ))),
+    }
+}
+
+/// Makes `owner` the applier.
+pub fn claim(session: &Session, target: &Target, owner: &Owner) -> Result<()> {
+    session.run(&format!("UPDATE {} SET owner = {}", target.table(STATE_TABLE), quote_text(&owner.token())))?;
+    Ok(())
+}
+
+/// Leaves in order: the next applier need not ask whether this one lives.
+pub fn release(session: &Session, target: &Target, owner: &Owner) -> Result<()> {
+    session.run(&format!(
+        "UPDATE {} SET owner = '' WHERE owner = {}",
+        target.table(STATE_TABLE),
+        quote_text(&owner.token())
+    ))?;
+    Ok(())
+}
+
+/// Writes the tables' columns anew.
+pub fn write_tables(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
+    session.run(&format!("DELETE FROM {}", target.table(COLUMNS_TABLE)))?;
+    let mut values = Vec::new();
+    for table in tables {
+        for (place, column) in table.columns.iter().enumerate() {
+            let key = table.key.iter().position(|key| *key == place).map_or(0, |at| at + 1);
+            values.push(format!(
+                "({}, {}, {place}, {}, {}, {}, {}, {key}, {})",
+                quote_text(&table.source),
+                quote_text(&table.name),
+                quote_text(&column.source),
+                quote_text(&column.name),
+                quote_text(&column.declared),
+                quote_text(&column.column_type.to_string()),
+                table.key_is_rowid
+            ));
+        }
+    }
+    if !values.is_empty() {
+        session.run(&format!("INSERT INTO {} VALUES {}", target.table(COLUMNS_TABLE), values.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// The tables as the last `write_tables` left them, in no particular order.
+pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable>> {
+    let rows = session.query(&format!(
+        "SELECT table_name, mirror_table, column_name, mirror_column, declared_type, mirror_type, \
+         key_position::VARCHAR, rowid_key::VARCHAR FROM {} ORDER BY table_name, position",
+        target.table(COLUMNS_TABLE)
+    ))?;
+    let mut tables: Vec<MirrorTable> = Vec::new();
+    let mut keys: Vec<Vec<(usize, usize)>> = Vec::new();
+    for row in rows {
+        let row: Vec<String> = row.into_iter().map(Option::unwrap_or_default).collect();
+        let [source, name, column, mirror_column, declared, mirror_type, key, rowid] = row.as_slice() else { continue };
+        let column_type = mirror_type.parse().map_err(|()| {
+            Error::input(format!(
+                "{} names the unknown type {mirror_type}: it was written by another version of the extension. \
+                 Drop the schema {} to start over",
+                target.table(COLUMNS_TABLE),
+                target.shown()
+            ))
+        })?;
+        if tables.last().is_none_or(|table| table.source != *source) {
+            let (source, name) = (source.clone(), name.clone());
+            let key_is_rowid = rowid == "true";
+            tables.push(MirrorTable { source, name, columns: Vec::new(), key: Vec::new(), key_is_rowid });
+            keys.push(Vec::new());
+        }
+        let (Some(table), Some(keys)) = (tables.last_mut(), keys.last_mut()) else { continue };
+        match key.parse::<usize>() {
+            Ok(position) if position > 0 => keys.push((position, table.columns.len())),
+            _ => {}
+        }
+        table.columns.push(MirrorColumn {
+            source: column.clone(),
+            name: mirror_column.clone(),
+            declared: declared.clone(),
+            column_type,
+        });
+    }
+    for (table, mut keys) in tables.iter_mut().zip(keys) {
+        keys.sort_unstable();
+        table.key = keys.into_iter().map(|(_, place)| place).collect();
+    }
+    Ok(tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Owner;
+
+    #[test]
+    fn owners_are_read_back() {
+        let owner = Owner { host: "a/b".to_string(), process: 7, started: 12, number: 3 };
+        assert_eq!(Owner::parse(&owner.token()), Some(owner));
+        assert_eq!(Owner::parse(""), None);
+        assert_eq!(Owner::parse("1/2/3"), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! Where a mirror lives: a schema of a DuckDB database or of a DuckLake, and the statements that differ between them.
+
+use crate::error::{Error, Result};
+use crate::host::Session;
+use crate::schema::{ColumnType, MirrorTable, Step, literal, quote, quote_text};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    pub catalog: String,
+    pub schema: String,
+    pub lake: bool,
+}
+
+impl Target {
+    /// Finds the database that a mirror asks for: a DuckLake, another attached database, or the default one.
+    pub fn find(session: &Session, lake: Option<&str>, database: Option<&str>, schema: &str) -> Result<Target> {
+        if lake.is_some() && database.is_some() {
+            return Err(Error::input("lake := and database := name two targets; give one of them"));
+        }
+        let rows = session.query(
+            "SELECT database_name, type, readonly::VARCHAR FROM duckdb_databases() WHERE NOT internal ORDER BY 1",
+        )?;
+        let databases: Vec<(String, String, bool)> = rows
+            .into_iter()
+            .filter_map(|row| match <[Option<String>; 3]>::try_from(row) {
+                Ok([Some(name), Some(kind), readonly]) => Some((name, kind, readonly.as_deref() == Some("true"))),
+                _ => None,
+            })
+            .collect();
+        let wanted = match lake.or(database) {
+            Some(name) => name.to_string(),
+            None => session.value("SELECT current_database()")?.unwrap_or_default(),
+        };
+        let known = || {
+            let of_kind = databases.iter().filter(|(_, kind, _)| (kind == "ducklake") == lake.is_some());
+            let names: Vec<&str> = of_kind.map(|(name, ..)| name.as_str()).collect();
+            if names.is_empty() { "none".to_string() } else { names.join(", ") }
+        };
+        let Some((catalog, kind, readonly)) = databases.iter().find(|(name, ..)| name.eq_ignore_ascii_case(&wanted))
+        else {
+            return Err(Error::input(match lake {
+                Some(_) => format!(
+                    "no DuckLake named {wanted} is attached (attached: {}): run ATTACH 'ducklake:<path>' AS {} first",
+                    known(),
+                    quote(&wanted)
+                ),
+                None => format!("no database named {wanted} is attached (attached: {})", known()),
+            }));
+        };
+        match (lake, kind.as_str()) {
+            (Some(_), "ducklake") | (None, "duckdb" | "ducklake") => {}
+            (Some(_), _) => {
+                return Err(Error::input(format!(
+                    "{catalog} is not a DuckLake but a database of type {kind}; use database := '{catalog}' for tables in it"
+                )));
+            }
+            (None, _) => {
+                return Err(Error::input(format!("{catalog} is of type {kind}, in which a mirror cannot live")));
+            }
+        }
+        if *readonly {
+            return Err(Error::input(format!("{catalog} is attached read only, and a mirror has to write to it")));
+        }
+        Ok(Target { catalog: catalog.clone(), schema: schema.to_string(), lake: kind == "ducklake" })
+    }
+
+    /// A table's full name for SQL.
+    pub fn table(&self, name: &str) -> String {
+        format!("{}.{}", self.schema_name(), quote(name))
+    }
+
+    pub fn schema_name(&self) -> String {
+        format!("{}.{}", quote(&self.catalog), quote(&self.schema))
+    }
+
+    /// `lake.shop`, for messages.
+    pub fn shown(&self) -> String {
+        format!("{}.{}", self.catalog, self.schema)
+    }
+
+    /// The statement that makes a mirror's table. A rowid is an integer that is always there, so that a native table
+    /// takes it as its primary key, which makes finding a few keys in a large table cheap. Other keys of SQLite may hold
+    /// NULL or several types, and DuckLake has no keys at all.
+    pub fn create_table(&self, table: &MirrorTable) -> String {
+        let columns = table.columns.iter().enumerate().map(|(place, column)| {
+            let key = !self.lake && table.key_is_rowid && table.key == [place];
+            let key = if key { " PRIMARY KEY" } else { "" };
+            format!("{} {}{key}", quote(&column.name), column.column_type)
+        });
+        format!("CREATE TABLE {} ({})", self.table(&table.name), columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The statement for a step; `None` for a copy, which is more than a statement.
+    pub fn statement(&self, step: &Step) -> Result<Option<String>> {
+        let alter = |table: &str| format!("ALTER TABLE {}", self.table(table));
+        Ok(Some(match step {
+            Step::Drop { table } => format!("DROP TABLE {}", self.table(table)),
+            Step::RenameTable { from, to } => format!("{} RENAME TO {}", alter(from), quote(to)),
+            Step::RenameColumn { table, from, to } => {
+                format!("{} RENAME COLUMN {} TO {}", alter(table), quote(from), quote(to))
+            }
+            Step::DropColumn { table, column } => format!("{} DROP COLUMN {}", alter(table), quote(column)),
+            Step::AddColumn { table, column, default } => {
+                let value = literal(default, column.column_type).ok_or_else(|| Error::Misfit {
+                    table: table.clone(),
+                    column: column.name.clone(),
+                    value: crate::schema::show(default),
+                })?;
+                let value = default_for(&value, self.lake, column.column_type);
+                format!("{} ADD COLUMN {} {}{value}", alter(table), quote(&column.name), column.column_type)
+            }
+            Step::Copy { .. } => return Ok(None),
+        }))
+    }
+
+    /// The statement that marks the lake's snapshot with what it shows; `None` for a native target.
+    pub fn mark(&self, message: &str, extra: &str) -> Option<String> {
+        self.lake.then(|| {
+            format!(
+                "CALL {}.set_commit_message('maniac', {}, extra_info => {})",
+                quote(&self.catalog),
+                quote_text(message),
+                quote_text(extra)
+            )
+        })
+    }
+}
+
+/// The DEFAULT clause of an added column. DuckLake takes only plain literals there.
+fn default_for(value: &str, lake: bool, column: ColumnType) -> String {
+    match (value, lake) {
+        ("NULL", _) => String::new(),
+        (_, false) => format!(" DEFAULT {value}"),
+        (_, true) => {
+            let suffix = format!(" AS {column})");
+            let plain = value.strip_prefix("CAST(").and_then(|rest| rest.strip_suffix(&suffix)).unwrap_or(value);
+            format!(" DEFAULT {plain}")
+        }
+    }
+}

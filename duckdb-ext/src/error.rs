@@ -1,0 +1,33 @@
+//! What can go wrong, told by what the caller can do about it.
+
+/// The result of everything that may fail in this crate.
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The call named something that is not there or cannot be: fix the call.
+    #[error("{0}")]
+    Input(String),
+    /// The store could not be read.
+    #[error("{0}")]
+    Source(String),
+    /// A statement of ours failed in DuckDB.
+    #[error("{message} (in: {statement})")]
+    Database { message: String, statement: String },
+    /// Another process took this mirror over, so that going on would apply transactions twice.
+    #[error("{0}")]
+    Overtaken(String),
+    /// A value that its column cannot hold. The applier answers it by widening the column.
+    #[error("column {column} of table {table} cannot hold the value {value}")]
+    Misfit { table: String, column: String, value: String },
+}
+
+impl Error {
+    pub fn input(message: impl Into<String>) -> Error {
+        Error::Input(message.into())
+    }
+
+    pub fn source(message: impl ToString) -> Error {
+        Error::Source(message.to_string())
+    }
+}

@@ -1,0 +1,108 @@
+//! `maniac_attach`: starts a mirror.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::apply::{Applier, Target};
+use crate::error::{Error, Result};
+use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
+use crate::instance::Instance;
+use crate::mirror::{self, Mirror, Settings};
+use crate::source;
+
+pub static ATTACH: Function = Function {
+    name: "maniac_attach",
+    parameters: &[
+        Parameter::Positional(Kind::Text),
+        Parameter::Named("schema", Kind::Text),
+        Parameter::Named("lake", Kind::Text),
+        Parameter::Named("database", Kind::Text),
+        Parameter::Named("branch", Kind::Text),
+        Parameter::Named("mode", Kind::Text),
+        Parameter::Named("batch_size", Kind::Integer),
+        Parameter::Named("batch_timeout_ms", Kind::Integer),
+    ],
+    columns: &[("table", Kind::Text), ("rows", Kind::Integer), ("version", Kind::Integer)],
+    start: attach,
+};
+
+const DEFAULT_BRANCH: &str = "main";
+const DEFAULT_BATCH_SIZE: i64 = 1000;
+const DEFAULT_BATCH_TIMEOUT_MS: i64 = 100;
+
+fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
+    let location = args.text_at(0, "the store to mirror")?;
+    let settings = settings(args)?;
+    let branch = args.text("branch").unwrap_or_else(|| DEFAULT_BRANCH.to_string());
+    let source = source::open(&location, &branch)?;
+    let schema = args.text("schema").unwrap_or_else(|| default_name(&location, &branch));
+    if schema.is_empty() {
+        return Err(Error::input(format!("{location} gives no name for the mirror: choose one with schema := '...'")));
+    }
+    let session = instance.lease()?;
+    let target = Target::find(&session, args.text("lake").as_deref(), args.text("database").as_deref(), &schema)?;
+    let identity = source.identity();
+    let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone()));
+    instance.add(&mirror)?;
+    // From here on the name is taken, and given back if anything fails.
+    let attached = (|| {
+        let progress = |table: &str, rows| {
+            mirror.update(|report| report.copying = Some((table.to_string(), rows)));
+        };
+        let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), &progress)?;
+        let version = applier.version();
+        mirror::start(instance, &mirror, applier)?;
+        Ok((attached, version))
+    })();
+    if attached.is_err() {
+        instance.remove(&mirror);
+    }
+    let (attached, version) = attached?;
+    let rows = attached.into_iter().map(move |table| {
+        Ok(vec![Field::text(table.table), Field::Integer(table.rows as i64), Field::Integer(version.0 as i64)])
+    });
+    Ok(Box::new(rows))
+}
+
+fn settings(args: &Args) -> Result<Settings> {
+    let number = |name: &str, default: i64, least: i64| match args.integer(name).unwrap_or(default) {
+        number if number >= least => Ok(number),
+        number => Err(Error::input(format!("{name} := {number} is too small: give {least} or more"))),
+    };
+    let batch_size = number("batch_size", DEFAULT_BATCH_SIZE, 1)? as usize;
+    let timeout = number("batch_timeout_ms", DEFAULT_BATCH_TIMEOUT_MS, 0)? as u64;
+    let batch_timeout = match args.text("mode").as_deref() {
+        None | Some("micro_batch") => Duration::from_millis(timeout),
+        Some("streaming") => Duration::ZERO,
+        Some(other) => {
+            return Err(Error::input(format!("mode := '{other}' is not known: give 'micro_batch' or 'streaming'")));
+        }
+    };
+    Ok(Settings { batch_size, batch_timeout })
+}
+
+/// `data/shop.maniac` -> `shop`, with `__branch` behind it for a branch other than `main`.
+fn default_name(location: &str, branch: &str) -> String {
+    let last = location.trim_end_matches('/').rsplit('/').next().unwrap_or("");
+    let stem = match last.rsplit_once('.') {
+        Some((stem, _)) if !stem.is_empty() => stem,
+        _ => last,
+    };
+    match branch {
+        DEFAULT_BRANCH => stem.to_string(),
+        _ => format!("{stem}__{branch}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::default_name;
+
+    #[test]
+    fn names_come_from_the_store() {
+        assert_eq!(default_name("data/shop.maniac", "main"), "shop");
+        assert_eq!(default_name("/a/b.c/shop.v2.maniac/", "dev"), "shop.v2__dev");
+        assert_eq!(default_name("shop", "main"), "shop");
+        assert_eq!(default_name(".maniac", "main"), ".maniac");
+    }
+}

@@ -1,0 +1,18 @@
+//! The boundary to DuckDB's C API: everything that is `unsafe`, and nothing that decides.
+//!
+//! - `entry`: the function that DuckDB calls to load the extension
+//! - `session`: a connection that runs statements and reads text results
+//! - `chunk`: typed rows written into a table through the appender
+//! - `table_function`: Rust functions that SQL calls as tables
+//! - `exit`: holds our threads still when the process ends
+
+mod chunk;
+mod entry;
+mod exit;
+mod session;
+mod table_function;
+
+pub use chunk::{Cell, TableWriter};
+pub use exit::{Busy, busy};
+pub use session::Session;
+pub use table_function::{Args, Field, Function, Kind, Parameter, Rows, register};

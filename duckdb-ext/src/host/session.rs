@@ -1,0 +1,141 @@
+//! One connection to the database: statements, text results, row counts.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::mem;
+
+use libduckdb_sys as ffi;
+
+use crate::error::{Error, Result};
+
+/// A row of a text result; `None` is NULL.
+pub type TextRow = Vec<Option<String>>;
+
+/// A connection of the extension's own. Used by one thread at a time.
+pub struct Session {
+    connection: ffi::duckdb_connection,
+}
+
+// SAFETY: DuckDB's connections may move between threads; `Session` is not `Sync`, so that two never use one at once.
+unsafe impl Send for Session {}
+
+impl Session {
+    /// # Safety
+    /// `connection` must be open and owned by nobody else; the session closes it.
+    pub unsafe fn adopt(connection: ffi::duckdb_connection) -> Session {
+        Session { connection }
+    }
+
+    /// The connection, for calls of this folder; valid as long as the session.
+    pub(super) fn raw(&self) -> ffi::duckdb_connection {
+        self.connection
+    }
+
+    /// Runs one statement and returns how many rows it changed.
+    pub fn run(&self, sql: &str) -> Result<u64> {
+        let mut result = self.execute(sql)?;
+        // SAFETY: `execute` returned a valid result, destroyed by its guard.
+        Ok(unsafe { ffi::duckdb_rows_changed(&mut result.0) })
+    }
+
+    /// Runs a query whose columns are all VARCHAR and returns its rows.
+    pub fn query(&self, sql: &str) -> Result<Vec<TextRow>> {
+        let mut result = self.execute(sql)?;
+        let mut rows = Vec::new();
+        // SAFETY: the result is valid; chunks and vectors are read within their sizes and before the chunk is
+        // destroyed; the type check makes the vector's elements `duckdb_string_t`.
+        unsafe {
+            let columns = ffi::duckdb_column_count(&mut result.0);
+            for column in 0..columns {
+                if ffi::duckdb_column_type(&mut result.0, column) != ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR {
+                    let message = format!("column {column} of an internal query is not VARCHAR");
+                    return Err(Error::Database { message, statement: shorten(sql) });
+                }
+            }
+            loop {
+                let mut chunk = ffi::duckdb_fetch_chunk(result.0);
+                if chunk.is_null() {
+                    return Ok(rows);
+                }
+                let size = ffi::duckdb_data_chunk_get_size(chunk);
+                let start = rows.len();
+                rows.resize_with(start + size as usize, || Vec::with_capacity(columns as usize));
+                for column in 0..columns {
+                    let vector = ffi::duckdb_data_chunk_get_vector(chunk, column);
+                    let data = ffi::duckdb_vector_get_data(vector).cast::<ffi::duckdb_string_t>();
+                    let validity = ffi::duckdb_vector_get_validity(vector);
+                    for row in 0..size {
+                        let valid = validity.is_null() || ffi::duckdb_validity_row_is_valid(validity, row);
+                        let text = valid.then(|| text_of(data.add(row as usize)));
+                        rows[start + row as usize].push(text);
+                    }
+                }
+                ffi::duckdb_destroy_data_chunk(&mut chunk);
+            }
+        }
+    }
+
+    /// The only value of a query; `None` if it has no row or the value is NULL.
+    pub fn value(&self, sql: &str) -> Result<Option<String>> {
+        Ok(self.query(sql)?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
+    }
+
+    fn execute(&self, sql: &str) -> Result<ResultGuard> {
+        let text = CString::new(sql).map_err(|_| Error::Database {
+            message: "a statement holds a NUL byte".to_string(),
+            statement: shorten(sql),
+        })?;
+        // SAFETY: the connection is open, the text ends with NUL, and the result is destroyed by its guard even when
+        // the statement failed.
+        unsafe {
+            let mut result = ResultGuard(mem::zeroed());
+            if ffi::duckdb_query(self.connection, text.as_ptr(), &mut result.0) == ffi::duckdb_state_DuckDBSuccess {
+                return Ok(result);
+            }
+            let message = ffi::duckdb_result_error(&mut result.0);
+            let message = match message.is_null() {
+                true => "DuckDB gave no reason".to_string(),
+                false => CStr::from_ptr(message).to_string_lossy().into_owned(),
+            };
+            Err(Error::Database { message, statement: shorten(sql) })
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // SAFETY: the session owns the connection.
+        unsafe { ffi::duckdb_disconnect(&mut self.connection) }
+    }
+}
+
+struct ResultGuard(ffi::duckdb_result);
+
+impl Drop for ResultGuard {
+    fn drop(&mut self) {
+        // SAFETY: the guard owns the result, which DuckDB filled or which is still zeroed.
+        unsafe { ffi::duckdb_destroy_result(&mut self.0) }
+    }
+}
+
+/// # Safety
+/// `string` points to a string of a chunk that is alive.
+unsafe fn text_of(string: *mut ffi::duckdb_string_t) -> String {
+    // SAFETY: by the caller; data and length describe the bytes of the string.
+    unsafe {
+        let length = ffi::duckdb_string_t_length(*string) as usize;
+        let data = ffi::duckdb_string_t_data(string).cast::<u8>();
+        String::from_utf8_lossy(std::slice::from_raw_parts(data, length)).into_owned()
+    }
+}
+
+/// The start of a statement, enough to recognise it in a message.
+pub(super) fn shorten(sql: &str) -> String {
+    const LIMIT: usize = 120;
+    let line = sql.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(LIMIT) {
+        Some((at, _)) => format!("{}...", &line[..at]),
+        None => line,
+    }
+}

@@ -1,0 +1,208 @@
+//! What the extension keeps for one database instance: connections, mirrors, and the thread that lets go of them.
+//!
+//! A process may have several instances at once, so that nothing of this is in a static: functions reach their instance
+//! through what was registered with them.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+
+use crate::error::{Error, Result};
+use crate::host::{Busy, Session, busy};
+use crate::mirror::Mirror;
+
+/// Mirrors that one instance can have: connections cannot be opened later (see `host::entry`), so they are opened ahead.
+pub const MIRROR_LIMIT: usize = 32;
+/// Connections besides those of mirrors: for calls that read or write for a moment, and for the reaper.
+pub const OWN_SESSIONS: usize = 4;
+
+/// How often the reaper looks whether the user's connections are gone.
+const REAPER_PERIOD: Duration = Duration::from_millis(50);
+/// Looks in a row that must agree, so that a host which closes one connection to open the next is not cut off.
+const REAPER_LOOKS: u32 = 2;
+/// Every so many looks, one is made while no mirror has a transaction open: DuckLake's transactions hold connections
+/// of their own, which would pass for the user's.
+const REAPER_QUIET_EVERY: u32 = 10;
+
+pub struct Instance {
+    /// Idle connections; `None` after the instance was let go.
+    idle: Mutex<Option<Vec<Session>>>,
+    mirrors: Mutex<BTreeMap<String, Arc<Mirror>>>,
+    /// Held for reading by each transaction of a mirror.
+    quiet: RwLock<()>,
+    /// Transactions of mirrors that are open now.
+    open: AtomicU32,
+}
+
+/// A connection on loan; it goes back when dropped.
+pub struct Lease {
+    session: Option<Session>,
+    instance: Weak<Instance>,
+}
+
+/// Proof that a mirror's transaction is announced to the reaper and to the process's exit.
+pub struct Work<'a> {
+    _busy: Busy,
+    _quiet: RwLockReadGuard<'a, ()>,
+    open: &'a AtomicU32,
+}
+
+impl Instance {
+    /// Starts with the connections that the extension has in the instance, and starts the reaper.
+    pub fn start(mut sessions: Vec<Session>) -> Result<Arc<Instance>> {
+        let own = sessions.len() + 1;
+        let reaper = sessions.pop().ok_or_else(|| Error::input("no connection is left for the reaper"))?;
+        let instance = Arc::new(Instance {
+            idle: Mutex::new(Some(sessions)),
+            mirrors: Mutex::default(),
+            quiet: RwLock::new(()),
+            open: AtomicU32::new(0),
+        });
+        let weak = Arc::downgrade(&instance);
+        thread::Builder::new()
+            .name("maniac-reaper".to_string())
+            .spawn(move || reap(reaper, &weak, own))
+            .map_err(|error| Error::input(format!("cannot start a thread: {error}")))?;
+        Ok(instance)
+    }
+
+    /// Adds a connection to the idle ones.
+    pub fn keep(&self, session: Session) {
+        if let Some(idle) = &mut *self.idle.lock() {
+            idle.push(session);
+        }
+    }
+
+    /// Borrows a connection.
+    pub fn lease(self: &Arc<Self>) -> Result<Lease> {
+        let mut idle = self.idle.lock();
+        let Some(sessions) = &mut *idle else {
+            return Err(Error::input(
+                "maniac has let go of this database, because it had no open connection for a while: open it again",
+            ));
+        };
+        match sessions.pop() {
+            Some(session) => Ok(Lease { session: Some(session), instance: Arc::downgrade(self) }),
+            None => Err(Error::input(format!(
+                "all of maniac's connections are in use (there can be {MIRROR_LIMIT} mirrors in one DuckDB): detach a \
+                 mirror with maniac_detach first"
+            ))),
+        }
+    }
+
+    /// To be held around a mirror's transaction.
+    pub fn work(&self) -> Work<'_> {
+        let work = Work { _busy: busy(), _quiet: self.quiet.read(), open: &self.open };
+        self.open.fetch_add(1, Ordering::AcqRel);
+        work
+    }
+
+    /// The mirror of that name.
+    pub fn mirror(&self, name: &str) -> Result<Arc<Mirror>> {
+        let mirrors = self.mirrors.lock();
+        if let Some(mirror) = mirrors.get(&name.to_lowercase()) {
+            return Ok(mirror.clone());
+        }
+        let known: Vec<&str> = mirrors.values().map(|mirror| mirror.name.as_str()).collect();
+        let known = if known.is_empty() { "none".to_string() } else { known.join(", ") };
+        Err(Error::input(format!("no mirror named {name} is attached (attached: {known}): CALL maniac_attach first")))
+    }
+
+    pub fn mirrors(&self) -> Vec<Arc<Mirror>> {
+        self.mirrors.lock().values().cloned().collect()
+    }
+
+    /// Takes the mirror's name.
+    pub fn add(&self, mirror: &Arc<Mirror>) -> Result<()> {
+        let mut mirrors = self.mirrors.lock();
+        if let Some(other) = mirrors.get(&mirror.name.to_lowercase()) {
+            return Err(Error::input(format!(
+                "a mirror named {} is attached already (of {}): detach it with CALL maniac_detach('{}'), or choose \
+                 another name with schema := '...'",
+                other.name, other.location, other.name
+            )));
+        }
+        mirrors.insert(mirror.name.to_lowercase(), mirror.clone());
+        Ok(())
+    }
+
+    pub fn remove(&self, mirror: &Arc<Mirror>) {
+        let mut mirrors = self.mirrors.lock();
+        let key = mirror.name.to_lowercase();
+        if mirrors.get(&key).is_some_and(|known| Arc::ptr_eq(known, mirror)) {
+            mirrors.remove(&key);
+        }
+    }
+
+    /// Ends all mirrors and closes all connections but the caller's.
+    fn let_go(&self) {
+        // The idle connections go first, so that nothing new starts; those on loan close when their mirror ends.
+        let idle = self.idle.lock().take();
+        for mirror in self.mirrors() {
+            mirror.stop();
+            self.remove(&mirror);
+        }
+        drop(idle);
+    }
+}
+
+impl Deref for Lease {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        match &self.session {
+            Some(session) => session,
+            None => unreachable!("a lease has its session until it is dropped"),
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if let (Some(session), Some(instance)) = (self.session.take(), self.instance.upgrade()) {
+            instance.keep(session);
+        }
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.open.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Waits until the extension's connections are the only ones, and lets go of them. A held connection keeps the database
+/// open: its file would stay locked after the user has closed it, and opening it again in this process would hang.
+fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
+    let mut alone = 0;
+    let mut looks = 0u32;
+    while alone < REAPER_LOOKS {
+        thread::sleep(REAPER_PERIOD);
+        let Some(instance) = instance.upgrade() else { return };
+        looks = looks.wrapping_add(1);
+        let quiet = match instance.open.load(Ordering::Acquire) > 0 && looks % REAPER_QUIET_EVERY == 0 {
+            true => Some(instance.quiet.write()),
+            false => None,
+        };
+        let _busy = busy();
+        let count = session.value("SELECT count::VARCHAR FROM duckdb_connection_count()");
+        drop(quiet);
+        match count {
+            Ok(Some(count)) if count.parse().is_ok_and(|count: usize| count <= own) => alone += 1,
+            // A database that was shut down answers nothing any more.
+            Err(_) => alone += 1,
+            Ok(_) => alone = 0,
+        }
+    }
+    if let Some(instance) = instance.upgrade() {
+        instance.let_go();
+    }
+    // The last connection ends the database instance, on this thread.
+    let _busy = busy();
+    drop(session);
+}

@@ -1,0 +1,9 @@
+//! A mirror at work: its settings and status, seen by SQL, and the thread that applies commits as they come.
+
+mod owner;
+mod status;
+mod worker;
+
+pub use owner::{is_alive, new_owner};
+pub use status::{Mirror, Settings, State, Wish};
+pub use worker::start;

@@ -1,0 +1,275 @@
+//! What SQL sees and asks of a mirror: shared between its thread and the functions.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use maniac_base::Version;
+use parking_lot::{Condvar, Mutex};
+
+use crate::apply::{Applied, Target};
+use crate::error::{Error, Result};
+use crate::source::{Identity, Source};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Commits that one batch may hold while the mirror keeps up.
+    pub batch_size: usize,
+    /// The least time between two batches, in which commits gather; zero applies each commit at once.
+    pub batch_timeout: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Copying,
+    Streaming,
+    CatchingUp,
+    Paused,
+    Error,
+    Detached,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// What the user wants of the thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    Run,
+    Pause,
+    Stop,
+}
+
+/// The state of a mirror at one moment.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub state: State,
+    /// The newest version of the branch that the mirror shows.
+    pub applied: Version,
+    /// The store's version up to which the branch has nothing that the mirror lacks.
+    pub complete: Version,
+    pub applied_time_ms: i64,
+    pub transactions: u64,
+    pub rows: u64,
+    pub batches: u64,
+    pub widened: u64,
+    pub repaired: u64,
+    pub errors: u64,
+    pub last_error: Option<String>,
+    /// Rows of the first copy so far, with the table's name.
+    pub copying: Option<(String, u64)>,
+    /// Transactions applied in the seconds just past, with the time of each batch.
+    recent: VecDeque<(Instant, u64)>,
+}
+
+/// Over how long the rate is taken.
+const RATE_WINDOW: Duration = Duration::from_secs(10);
+
+pub struct Mirror {
+    pub name: String,
+    pub location: String,
+    pub branch: String,
+    pub target: Target,
+    pub settings: Settings,
+    pub source: Arc<dyn Source>,
+    inner: Mutex<Inner>,
+    changed: Condvar,
+}
+
+struct Inner {
+    wish: Wish,
+    /// Somebody waits for this version: apply up to it without waiting for company.
+    urgent: Version,
+    report: Report,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Mirror {
+    pub fn new(
+        name: String,
+        identity: &Identity,
+        target: Target,
+        settings: Settings,
+        source: Arc<dyn Source>,
+    ) -> Mirror {
+        let report = Report {
+            state: State::Copying,
+            applied: Version(0),
+            complete: Version(0),
+            applied_time_ms: 0,
+            transactions: 0,
+            rows: 0,
+            batches: 0,
+            widened: 0,
+            repaired: 0,
+            errors: 0,
+            last_error: None,
+            copying: None,
+            recent: VecDeque::new(),
+        };
+        Mirror {
+            name,
+            location: identity.location.clone(),
+            branch: identity.branch.clone(),
+            target,
+            settings,
+            source,
+            inner: Mutex::new(Inner { wish: Wish::Run, urgent: Version(0), report, thread: None }),
+            changed: Condvar::new(),
+        }
+    }
+
+    pub fn report(&self) -> Report {
+        self.inner.lock().report.clone()
+    }
+
+    pub fn wish(&self) -> Wish {
+        self.inner.lock().wish
+    }
+
+    pub fn is_urgent(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.urgent > inner.report.complete
+    }
+
+    /// Changes the report and wakes those that wait for it.
+    pub fn update(&self, change: impl FnOnce(&mut Report)) {
+        change(&mut self.inner.lock().report);
+        self.changed.notify_all();
+    }
+
+    pub fn set_thread(&self, thread: JoinHandle<()>) {
+        self.inner.lock().thread = Some(thread);
+    }
+
+    /// Pauses or resumes; the thread follows after the batch under way.
+    pub fn ask(&self, wish: Wish) -> Result<()> {
+        {
+            let mut inner = self.inner.lock();
+            if inner.report.state == State::Detached || inner.report.state == State::Copying {
+                return Err(Error::input(format!("mirror {} is not running: it is {}", self.name, inner.report.state)));
+            }
+            inner.wish = wish;
+        }
+        self.wake();
+        let mut inner = self.inner.lock();
+        let reached = |state: State| match wish {
+            // A mirror that gave up is as still as a paused one.
+            Wish::Pause => matches!(state, State::Paused | State::Error | State::Detached),
+            Wish::Run | Wish::Stop => true,
+        };
+        while inner.wish == wish && !reached(inner.report.state) {
+            self.changed.wait(&mut inner);
+        }
+        Ok(())
+    }
+
+    /// Ends the thread after the batch under way, and returns when it has ended.
+    pub fn stop(&self) {
+        let thread = {
+            let mut inner = self.inner.lock();
+            inner.wish = Wish::Stop;
+            inner.thread.take()
+        };
+        self.wake();
+        if let Some(thread) = thread {
+            // A thread that panicked has ended too, and has reported it.
+            drop(thread.join());
+        }
+    }
+
+    /// Waits until the mirror shows everything of its branch up to `version`.
+    pub fn wait(&self, version: Version, timeout: Duration) -> Result<Report> {
+        let deadline = Instant::now() + timeout;
+        {
+            let mut inner = self.inner.lock();
+            inner.urgent = inner.urgent.max(version);
+        }
+        self.wake();
+        let mut inner = self.inner.lock();
+        loop {
+            let report = &inner.report;
+            if report.complete >= version {
+                return Ok(report.clone());
+            }
+            let refuse = |why: &str| {
+                Error::input(format!(
+                    "mirror {} does not show version {version} but {}: {why}",
+                    self.name, report.complete
+                ))
+            };
+            match report.state {
+                State::Paused => return Err(refuse(&format!("it is paused; CALL maniac_resume('{}')", self.name))),
+                State::Detached => return Err(refuse("it was detached")),
+                State::Error if report.errors > 0 && inner.wish == Wish::Pause => {
+                    return Err(refuse(report.last_error.as_deref().unwrap_or("it failed")));
+                }
+                _ => {}
+            }
+            if self.changed.wait_until(&mut inner, deadline).timed_out() && inner.report.complete < version {
+                let report = &inner.report;
+                let reason = report.last_error.as_ref().map_or(String::new(), |error| format!("; last error: {error}"));
+                return Err(Error::input(format!(
+                    "mirror {} shows version {} and not yet {version} after {} ms (state {}){reason}. Give it longer \
+                     with timeout_ms := ...",
+                    self.name,
+                    report.complete,
+                    timeout.as_millis(),
+                    report.state
+                )));
+            }
+        }
+    }
+
+    /// Sleeps until `deadline`, or until somebody wishes something else.
+    pub fn rest(&self, deadline: Instant) {
+        let mut inner = self.inner.lock();
+        while inner.wish == Wish::Run && !self.changed.wait_until(&mut inner, deadline).timed_out() {}
+    }
+
+    /// Sleeps while paused.
+    pub fn rest_paused(&self) {
+        let mut inner = self.inner.lock();
+        while inner.wish == Wish::Pause {
+            self.changed.wait(&mut inner);
+        }
+    }
+
+    /// Stops applying for a reason that does not pass by itself; `maniac_resume` tries again.
+    pub fn give_up(&self) {
+        self.inner.lock().wish = Wish::Pause;
+    }
+
+    fn wake(&self) {
+        self.changed.notify_all();
+        self.source.interrupt();
+    }
+}
+
+impl Report {
+    /// Counts a batch that was applied.
+    pub fn count(&mut self, transactions: u64, applied: Applied) {
+        let now = Instant::now();
+        self.transactions += transactions;
+        self.rows += applied.rows;
+        self.batches += 1;
+        self.widened += applied.widened;
+        self.repaired += applied.repaired;
+        self.recent.push_back((now, transactions));
+        while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {
+            self.recent.pop_front();
+        }
+    }
+
+    /// Transactions per second over the last ten seconds.
+    pub fn rate(&self) -> f64 {
+        let now = Instant::now();
+        let recent = self.recent.iter().filter(|(at, _)| now.duration_since(*at) <= RATE_WINDOW);
+        recent.map(|(_, transactions)| *transactions).sum::<u64>() as f64 / RATE_WINDOW.as_secs_f64()
+    }
+}

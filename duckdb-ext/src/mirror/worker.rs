@@ -1,0 +1,184 @@
+//! A mirror's thread: waits for commits, gathers them into batches, applies them, and recovers from what goes wrong.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use maniac_base::Version;
+
+use super::status::{Mirror, State, Wish};
+use crate::apply::Applier;
+use crate::error::{Error, Result};
+use crate::instance::Instance;
+use crate::source::Commit;
+
+/// Bytes of changes that a batch may hold; a single larger transaction is applied alone.
+const BATCH_BYTES: usize = 32 << 20;
+/// Commits of a batch while the mirror is behind: fewer, larger transactions are what lets it catch up.
+const CATCH_UP_COMMITS: usize = 20_000;
+/// Waits after a failure: doubled up to the longest.
+const FIRST_RETRY: Duration = Duration::from_millis(20);
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// Failures in a row after which the mirror reports the state Error; before, they are likely conflicts that pass.
+const TOLERATED_FAILURES: u32 = 3;
+/// The longest sleep without a look at the store. Commits and wishes wake the thread at once; this is only for what
+/// cannot, such as a store on a file system that does not share memory between machines.
+const LONGEST_SLEEP: Duration = Duration::from_secs(5);
+
+/// Starts the thread of a mirror that was just attached.
+pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -> Result<()> {
+    let at = applier.version();
+    mirror.update(|report| {
+        report.applied = at;
+        report.complete = at;
+        report.state = State::CatchingUp;
+        report.copying = None;
+    });
+    let (weak, worker) = (Arc::downgrade(instance), mirror.clone());
+    let thread = thread::Builder::new()
+        .name(format!("maniac {}", mirror.name))
+        .spawn(move || {
+            let outcome = catch_unwind(AssertUnwindSafe(|| run(&weak, &worker, applier)));
+            worker.update(|report| {
+                report.state = State::Detached;
+                if outcome.is_err() {
+                    report.errors += 1;
+                    report.last_error = Some("the mirror's thread panicked; this is a defect".to_string());
+                }
+            });
+        })
+        .map_err(|error| Error::input(format!("cannot start a thread: {error}")))?;
+    mirror.set_thread(thread);
+    Ok(())
+}
+
+fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
+    // Whatever the store's head is, the first look does not wait for it to move.
+    let mut seen = Version(0);
+    let mut failures = 0;
+    let mut last_batch: Option<Instant> = None;
+    loop {
+        match mirror.wish() {
+            Wish::Run => {}
+            Wish::Pause => {
+                mirror.update(|report| {
+                    if report.state != State::Error {
+                        report.state = State::Paused;
+                    }
+                });
+                mirror.rest_paused();
+                mirror.update(|report| report.state = State::CatchingUp);
+                seen = Version(0);
+                failures = 0;
+                continue;
+            }
+            Wish::Stop => break,
+        }
+        match step(instance, mirror, &mut applier, &mut seen, &mut last_batch) {
+            Ok(()) => failures = 0,
+            Err(error) => {
+                failures += 1;
+                let lost = matches!(error, Error::Overtaken(_));
+                mirror.update(|report| {
+                    report.errors += 1;
+                    report.last_error = Some(error.to_string());
+                    if lost || failures >= TOLERATED_FAILURES {
+                        report.state = State::Error;
+                    }
+                });
+                if lost {
+                    mirror.give_up();
+                    continue;
+                }
+                let wait = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(LONGEST_RETRY);
+                mirror.rest(Instant::now() + wait);
+            }
+        }
+    }
+    let Some(instance) = instance.upgrade() else { return };
+    let _work = instance.work();
+    if let Err(error) = applier.detach() {
+        mirror.update(|report| report.last_error = Some(error.to_string()));
+    }
+}
+
+/// Waits for commits and applies one batch of them, or returns when there is nothing to do for now.
+fn step(
+    instance: &Weak<Instance>,
+    mirror: &Mirror,
+    applier: &mut Applier,
+    seen: &mut Version,
+    last_batch: &mut Option<Instant>,
+) -> Result<()> {
+    let source = &*mirror.source;
+    let head = source.wait(*seen, LONGEST_SLEEP, &|| mirror.wish() != Wish::Run)?;
+    if mirror.wish() != Wish::Run {
+        return Ok(());
+    }
+    let behind = mirror.report().state == State::CatchingUp;
+    // Let company gather, unless the last batch is long past, a whole batch is there, or somebody waits.
+    let due = last_batch.map(|last| last + mirror.settings.batch_timeout);
+    let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
+    if !behind && !left.is_zero() {
+        let whole = Version(applier.version().0 + mirror.settings.batch_size as u64 - 1);
+        source.wait(whole, left, &|| mirror.wish() != Wish::Run || mirror.is_urgent())?;
+        if mirror.wish() != Wish::Run {
+            return Ok(());
+        }
+    }
+    let (batch, more) = gather(mirror, applier.version(), behind)?;
+    if batch.is_empty() {
+        *seen = head;
+        mirror.update(|report| {
+            report.complete = report.complete.max(head);
+            report.state = State::Streaming;
+        });
+        return Ok(());
+    }
+    let Some(instance) = instance.upgrade() else { return Ok(()) };
+    let applied = {
+        let _work = instance.work();
+        *last_batch = Some(Instant::now());
+        applier.apply(&batch)?
+    };
+    let last = batch.last().map_or(Version(0), |commit| commit.version);
+    let time_ms = batch.last().map_or(0, |commit| commit.time_ms);
+    if !more {
+        *seen = head.max(last);
+    }
+    mirror.update(|report| {
+        report.applied = last;
+        report.applied_time_ms = time_ms;
+        report.complete = if more { last } else { head.max(last) };
+        report.count(batch.len() as u64, applied);
+        report.state = if more { State::CatchingUp } else { State::Streaming };
+    });
+    Ok(())
+}
+
+/// The next batch, and whether there is more behind it. A commit that changes the schema comes alone.
+fn gather(mirror: &Mirror, after: Version, behind: bool) -> Result<(Vec<Commit>, bool)> {
+    let limit = if behind { mirror.settings.batch_size.max(CATCH_UP_COMMITS) } else { mirror.settings.batch_size };
+    let mut batch: Vec<Commit> = Vec::new();
+    let mut bytes = 0;
+    for commit in mirror.source.commits(after)? {
+        let commit = commit?;
+        bytes += commit.bytes;
+        let alone = commit.schema.is_some();
+        if !batch.is_empty() && (batch.len() >= limit || bytes > BATCH_BYTES || alone) {
+            return Ok((batch, true));
+        }
+        batch.push(commit);
+        if alone {
+            // Whether there is more is seen at the next look, which does not wait when there is.
+            let more = mirror.source.commits(after_of(&batch))?.next().is_some();
+            return Ok((batch, more));
+        }
+    }
+    Ok((batch, false))
+}
+
+fn after_of(batch: &[Commit]) -> Version {
+    batch.last().map_or(Version(0), |commit| commit.version)
+}

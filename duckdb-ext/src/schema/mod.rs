@@ -1,0 +1,14 @@
+//! What tables become in DuckDB: names, types, values, and how a changed schema is followed. Nothing here touches a
+//! database.
+
+mod convert;
+mod json;
+mod names;
+mod plan;
+mod time;
+mod types;
+
+pub use convert::{Fitted, fit, literal, show};
+pub use names::{Names, quote, quote_text};
+pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Step, names_of, plan};
+pub use types::ColumnType;

@@ -1,0 +1,273 @@
+//! How a mirror follows a changed schema: the steps from the tables it has to those the source has.
+//!
+//! Added, dropped and renamed columns and renamed tables become the same statement in DuckDB, which costs nothing per
+//! row. Whatever else happened to a table (a new key, other types, several changes at once) is answered by copying that
+//! table anew at the version: always right, and as rare as such changes are.
+//!
+//! Which table was which before is the source's to say, since the row changes of the commit rest on it: tables by name,
+//! and by their place in the schema when renamed; columns by name, and by place and type when renamed.
+
+use std::collections::HashSet;
+
+use super::{ColumnType, Names};
+use crate::source::{SchemaChange, SourceTable, Value};
+
+/// Tables of the extension's own in a mirror's schema. A source table of such a name gets another one.
+pub const STATE_TABLE: &str = "_maniac_state";
+pub const COLUMNS_TABLE: &str = "_maniac_columns";
+
+/// A column as the mirror has it, in the source's order.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MirrorColumn {
+    /// Its name in the source and in the mirror; they differ only where DuckDB would see two names as one.
+    pub source: String,
+    pub name: String,
+    pub declared: String,
+    pub column_type: ColumnType,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct MirrorTable {
+    pub source: String,
+    pub name: String,
+    pub columns: Vec<MirrorColumn>,
+    pub key: Vec<usize>,
+    pub key_is_rowid: bool,
+}
+
+impl MirrorTable {
+    /// A fresh mirror table, its name claimed from those of its schema.
+    pub fn of_source(table: &SourceTable, names: &mut Names) -> MirrorTable {
+        let mut column_names = Names::default();
+        let columns = table
+            .columns
+            .iter()
+            .map(|column| MirrorColumn {
+                source: column.name.clone(),
+                name: column_names.claim(&column.name),
+                declared: column.declared.clone(),
+                column_type: ColumnType::of_declared(&column.declared),
+            })
+            .collect();
+        let (key, key_is_rowid) = (table.key.clone(), table.key_is_rowid);
+        MirrorTable { source: table.name.clone(), name: names.claim(&table.name), columns, key, key_is_rowid }
+    }
+
+    pub fn types(&self) -> Vec<ColumnType> {
+        self.columns.iter().map(|column| column.column_type).collect()
+    }
+
+    fn column_names(&self) -> Names {
+        let mut names = Names::default();
+        for column in &self.columns {
+            names.claim(&column.name);
+        }
+        names
+    }
+}
+
+/// The names in use in a mirror's schema.
+pub fn names_of(tables: &[MirrorTable]) -> Names {
+    let mut names = Names::default();
+    for name in [STATE_TABLE, COLUMNS_TABLE].into_iter().chain(tables.iter().map(|table| table.name.as_str())) {
+        names.claim(name);
+    }
+    names
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    Drop {
+        table: String,
+    },
+    RenameTable {
+        from: String,
+        to: String,
+    },
+    RenameColumn {
+        table: String,
+        from: String,
+        to: String,
+    },
+    DropColumn {
+        table: String,
+        column: String,
+    },
+    AddColumn {
+        table: String,
+        column: MirrorColumn,
+        default: Value,
+    },
+    /// Make the table and fill it from the source at the version; the commit's own changes are in it then.
+    Copy {
+        table: MirrorTable,
+    },
+}
+
+/// The steps of one commit, to be made in order, and the tables after them, in the source's order.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub steps: Vec<Step>,
+    pub tables: Vec<MirrorTable>,
+}
+
+/// Plans from the tables `old` to those of the source, `new`, as the source's `change` has them belong together.
+/// `refused` has tables that are to be copied if anything about them changed, because the target refused a statement.
+pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, refused: &HashSet<String>) -> Plan {
+    let mut names = names_of(old);
+    let mut plan = Plan::default();
+    let mut kept = Vec::new();
+    let former = |name: &str| {
+        if change.created.iter().any(|created| same(created, name)) {
+            return None;
+        }
+        let from = change.renamed.iter().find(|(_, to)| same(to, name)).map_or(name, |(from, _)| from.as_str());
+        old.iter().position(|table| same(&table.source, from))
+    };
+    let matched: Vec<Option<usize>> = new.iter().map(|table| former(&table.name)).collect();
+
+    for (place, table) in old.iter().enumerate() {
+        if !matched.contains(&Some(place)) {
+            names.release(&table.name);
+            plan.steps.push(Step::Drop { table: table.name.clone() });
+        }
+    }
+    for (table, place) in new.iter().zip(&matched) {
+        let Some(before) = place.map(|place| &old[place]) else {
+            kept.push(None);
+            continue;
+        };
+        let mut tentative = names.clone();
+        let follows = follow(before, table, &mut tentative)
+            .filter(|(steps, _)| steps.is_empty() || !refused.contains(&table.name));
+        if follows.is_some() {
+            names = tentative;
+        } else {
+            names.release(&before.name);
+            plan.steps.push(Step::Drop { table: before.name.clone() });
+        }
+        kept.push(follows.map(|(steps, after)| {
+            plan.steps.extend(steps);
+            after
+        }));
+    }
+    // Copies come last, when every name that the commit frees is free.
+    for (table, kept) in new.iter().zip(kept) {
+        let place = matched[plan.tables.len()];
+        plan.tables.push(kept.unwrap_or_else(|| {
+            let mut copy = MirrorTable::of_source(table, &mut names);
+            if let Some(before) = place.map(|place| &old[place]) {
+                keep_widened(before, &mut copy);
+            }
+            plan.steps.push(Step::Copy { table: copy.clone() });
+            copy
+        }));
+    }
+    plan
+}
+
+/// The statements that turn a table into its new form, or none if it has to be copied; `names` is of use only if there
+/// are some.
+fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Option<(Vec<Step>, MirrorTable)> {
+    if before.key_is_rowid != table.key_is_rowid || before.key.len() != table.key.len() {
+        return None;
+    }
+    let mut after = before.clone();
+    let mut steps = Vec::new();
+    if before.source != table.name {
+        after.source.clone_from(&table.name);
+        if !same(&before.name, &table.name) {
+            after.name = names.claim(&table.name);
+            if after.name != table.name {
+                // The name is still taken by a table that another rename frees: a swap.
+                return None;
+            }
+            names.release(&before.name);
+            steps.push(Step::RenameTable { from: before.name.clone(), to: after.name.clone() });
+        }
+    }
+    let name = after.name.clone();
+    let is = |column: &MirrorColumn, place: usize| {
+        table.columns.get(place).is_some_and(|new| new.name == column.source && new.declared == column.declared)
+    };
+    let same_prefix = after.columns.iter().enumerate().take_while(|(place, column)| is(column, *place)).count();
+    if table.columns.len() == after.columns.len() {
+        for (place, new) in table.columns.iter().enumerate().skip(same_prefix) {
+            if new.declared != after.columns[place].declared {
+                return None;
+            }
+            if new.name == after.columns[place].source {
+                continue;
+            }
+            // A name that another column had: columns have changed places.
+            if before.columns.iter().any(|column| same(&column.source, &new.name) && column.source != after.columns[place].source) {
+                return None;
+            }
+            let mut column_names = after.column_names();
+            let column = &mut after.columns[place];
+            column.source.clone_from(&new.name);
+            if !same(&column.name, &new.name) {
+                let to = column_names.claim(&new.name);
+                let from = std::mem::replace(&mut column.name, to.clone());
+                steps.push(Step::RenameColumn { table: name.clone(), from, to });
+            }
+        }
+    } else if same_prefix == after.columns.len() {
+        for new in &table.columns[same_prefix..] {
+            let column = MirrorColumn {
+                source: new.name.clone(),
+                name: after.column_names().claim(&new.name),
+                declared: new.declared.clone(),
+                column_type: ColumnType::of_declared(&new.declared),
+            };
+            let default = new.default.clone()?;
+            super::literal(&default, column.column_type)?;
+            steps.push(Step::AddColumn { table: name.clone(), column: column.clone(), default });
+            after.columns.push(column);
+        }
+    } else {
+        // What is left must be the old columns without some.
+        let mut place = 0;
+        let mut left = Vec::new();
+        for column in &after.columns {
+            if is(column, place) {
+                place += 1;
+                left.push(column.clone());
+            } else {
+                steps.push(Step::DropColumn { table: name.clone(), column: column.name.clone() });
+            }
+        }
+        if place != table.columns.len() {
+            return None;
+        }
+        after.columns = left;
+    }
+    let key_names = |table: &MirrorTable, key: &[usize]| -> Vec<Option<String>> {
+        key.iter().map(|place| table.columns.get(*place).map(|column| column.name.clone())).collect()
+    };
+    let renamed_key = table.columns.len() == before.columns.len() && before.key == table.key;
+    if !renamed_key && key_names(before, &before.key) != key_names(&after, &table.key) {
+        return None;
+    }
+    after.key.clone_from(&table.key);
+    Some((steps, after))
+}
+
+/// A column that was widened once stays so: the values that asked for it are likely still there.
+fn keep_widened(before: &MirrorTable, copy: &mut MirrorTable) {
+    for column in &mut copy.columns {
+        let former = before.columns.iter().find(|old| old.source == column.source && old.declared == column.declared);
+        if let Some(former) = former {
+            column.column_type = former.column_type;
+        }
+    }
+}
+
+/// Whether SQLite sees two names as one.
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+use std::collections::HashSet;
+
+use super::*;
+use crate::source::SourceColumn;
+
+fn table(name: &str, columns: &[(&str, &str)]) -> SourceTable {
+    let columns = columns
+        .iter()
+        .map(|(name, declared)| SourceColumn {
+            name: name.to_string(),
+            declared: declared.to_string(),
+            default: Some(Value::Null),
+        })
+        .collect();
+    SourceTable { name: name.to_string(), columns, key: vec![0], key_is_rowid: true }
+}
+
+fn mirrors(tables: &[SourceTable]) -> Vec<MirrorTable> {
+    let mut names = names_of(&[]);
+    tables.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect()
+}
+
+fn steps(old: &[SourceTable], new: &[SourceTable], renamed: &[(&str, &str)], created: &[&str]) -> Vec<Step> {
+    let change = SchemaChange {
+        renamed: renamed.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
+        created: created.iter().map(|name| name.to_string()).collect(),
+    };
+    let plan = plan(&mirrors(old), new, &change, &HashSet::new());
+    // Whatever the steps, the result describes the new tables column by column.
+    assert_eq!(plan.tables.len(), new.len());
+    for (mirror, source) in plan.tables.iter().zip(new) {
+        assert_eq!(mirror.source, source.name);
+        assert_eq!(mirror.key, source.key);
+        let got: Vec<_> = mirror.columns.iter().map(|c| (&c.source, &c.declared)).collect();
+        let expected: Vec<_> = source.columns.iter().map(|c| (&c.name, &c.declared)).collect();
+        assert_eq!(got, expected);
+    }
+    plan.steps
+}
+
+fn kinds(steps: &[Step]) -> Vec<String> {
+    let kind = |step: &Step| match step {
+        Step::Drop { table } => format!("drop {table}"),
+        Step::RenameTable { from, to } => format!("rename {from} to {to}"),
+        Step::RenameColumn { table, from, to } => format!("{table}: rename {from} to {to}"),
+        Step::DropColumn { table, column } => format!("{table}: drop {column}"),
+        Step::AddColumn { table, column, .. } => format!("{table}: add {} {}", column.name, column.column_type),
+        Step::Copy { table } => format!("copy {}", table.name),
+    };
+    steps.iter().map(kind).collect()
+}
+
+#[test]
+fn nothing_changed() {
+    let t = [table("t", &[("id", "INTEGER"), ("a", "TEXT")])];
+    assert!(steps(&t, &t, &[], &[]).is_empty());
+}
+
+#[test]
+fn tables_come_and_go() {
+    let a = table("a", &[("id", "INTEGER")]);
+    let b = table("b", &[("id", "INTEGER")]);
+    assert_eq!(kinds(&steps(&[a], &[b], &[], &[])), ["drop a", "copy b"]);
+}
+
+#[test]
+fn columns_are_added_renamed_and_dropped() {
+    let before = table("t", &[("id", "INTEGER"), ("a", "TEXT"), ("b", "REAL")]);
+    let added = table("t", &[("id", "INTEGER"), ("a", "TEXT"), ("b", "REAL"), ("c", "DATE")]);
+    assert_eq!(kinds(&steps(std::slice::from_ref(&before), &[added], &[], &[])), ["t: add c DATE"]);
+    let renamed = table("t", &[("id", "INTEGER"), ("x", "TEXT"), ("b", "REAL")]);
+    assert_eq!(kinds(&steps(std::slice::from_ref(&before), &[renamed], &[], &[])), ["t: rename a to x"]);
+    let dropped = table("t", &[("id", "INTEGER"), ("b", "REAL")]);
+    assert_eq!(kinds(&steps(&[before], &[dropped], &[], &[])), ["t: drop a"]);
+}
+
+#[test]
+fn what_is_more_than_a_statement_is_copied() {
+    let before = table("t", &[("id", "INTEGER"), ("a", "TEXT"), ("b", "TEXT")]);
+    let expected = ["drop t", "copy t"];
+    let swapped = table("t", &[("id", "INTEGER"), ("b", "TEXT"), ("a", "TEXT")]);
+    assert_eq!(kinds(&steps(std::slice::from_ref(&before), &[swapped], &[], &[])), expected);
+    let dropped_and_renamed = table("t", &[("id", "INTEGER"), ("c", "TEXT")]);
+    assert_eq!(kinds(&steps(std::slice::from_ref(&before), &[dropped_and_renamed], &[], &[])), expected);
+    let retyped = table("t", &[("id", "INTEGER"), ("a", "INTEGER"), ("b", "TEXT")]);
+    assert_eq!(kinds(&steps(std::slice::from_ref(&before), &[retyped], &[], &[])), expected);
+    // The same columns, and yet another table: dropped and created again.
+    assert_eq!(kinds(&steps(std::slice::from_ref(&before), &[before.clone()], &[], &["t"])), expected);
+}
+
+#[test]
+fn a_changed_key_is_copied() {
+    let before = table("t", &[("id", "INTEGER"), ("a", "TEXT")]);
+    let mut after = before.clone();
+    after.key = vec![1];
+    after.key_is_rowid = false;
+    assert_eq!(kinds(&steps(&[before], &[after], &[], &[])), ["drop t", "copy t"]);
+}
+
+#[test]
+fn what_the_target_refused_is_copied() {
+    let before = table("t", &[("id", "INTEGER"), ("a", "TEXT")]);
+    let after = table("t", &[("id", "INTEGER")]);
+    let refused = HashSet::from(["t".to_string()]);
+    let plan = plan(&mirrors(&[before]), &[after], &SchemaChange::default(), &refused);
+    assert_eq!(kinds(&plan.steps), ["drop t", "copy t"]);
+}
+
+#[test]
+fn tables_are_renamed_and_swapped() {
+    let a = table("a", &[("id", "INTEGER")]);
+    let b = table("b", &[("id", "INTEGER"), ("x", "TEXT")]);
+    let c = table("c", &[("id", "INTEGER")]);
+    assert_eq!(kinds(&steps(std::slice::from_ref(&a), &[c], &[("a", "c")], &[])), ["rename a to c"]);
+    let swapped = [table("b", &[("id", "INTEGER")]), table("a", &[("id", "INTEGER"), ("x", "TEXT")])];
+    let renames = [("a", "b"), ("b", "a")];
+    let kinds = kinds(&steps(&[a, b], &swapped, &renames, &[]));
+    assert!(kinds.contains(&"drop a".to_string()), "{kinds:?}");
+    assert!(kinds.contains(&"copy b".to_string()), "{kinds:?}");
+}
+
+#[test]
+fn an_added_column_whose_default_does_not_fit_is_copied() {
+    let before = table("t", &[("id", "INTEGER")]);
+    let mut after = table("t", &[("id", "INTEGER"), ("n", "INTEGER")]);
+    after.columns[1].default = Some(Value::Text(b"none".into()));
+    assert_eq!(kinds(&steps(&[before], &[after], &[], &[])), ["drop t", "copy t"]);
+}
+
+#[test]
+fn a_widened_column_stays_wide_through_a_copy() {
+    let source = table("t", &[("id", "INTEGER"), ("n", "INTEGER"), ("s", "TEXT")]);
+    let mut old = mirrors(std::slice::from_ref(&source));
+    old[0].columns[1].column_type = ColumnType::Varchar;
+    let after = table("t", &[("id", "INTEGER"), ("n", "INTEGER"), ("s", "BLOB")]);
+    let plan = plan(&old, &[after], &SchemaChange::default(), &HashSet::new());
+    assert_eq!(plan.tables[0].types(), [ColumnType::BigInt, ColumnType::Varchar, ColumnType::Blob]);
+}
+
+#[test]
+fn own_tables_keep_their_names() {
+    let source = table(STATE_TABLE, &[("id", "INTEGER")]);
+    assert_eq!(mirrors(&[source])[0].name, "_maniac_state_2");
+}
+
+#[test]
+fn a_clash_that_only_duckdb_sees_gets_a_number() {
+    let tables = [table("É", &[("id", "INTEGER"), ("Ä", ""), ("ä", "")]), table("é", &[("id", "INTEGER")])];
+    let mirrors = mirrors(&tables);
+    assert_eq!((mirrors[0].name.as_str(), mirrors[1].name.as_str()), ("É", "é_2"));
+    assert_eq!(mirrors[0].columns[2].name, "ä_2");
+}

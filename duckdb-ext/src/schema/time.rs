@@ -1,0 +1,144 @@
+//! Dates and times in the forms that SQLite's functions write and read (lang_datefunc.html, "Time Values"):
+//! `YYYY-MM-DD`, `HH:MM`, `HH:MM:SS`, `HH:MM:SS.SSS`, a date and a time joined by a blank or a `T`, and behind a time `Z`
+//! or an offset `[+-]HH:MM`, which is taken off to give UTC.
+//!
+//! Fractions are read to the microsecond, which is what DuckDB keeps; finer ones are refused rather than rounded.
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+
+/// Days since 1970-01-01.
+pub fn date(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let (year, month, day) = (digits(&bytes[..4])?, digits(&bytes[5..7])?, digits(&bytes[8..])?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let last = match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 => 28 + i64::from(leap),
+        _ => return None,
+    };
+    (1..=last).contains(&day).then(|| days_from_civil(year, month, day))
+}
+
+/// Microseconds since midnight, without an offset.
+pub fn time(text: &str) -> Option<i64> {
+    let (micros, rest) = clock(text)?;
+    rest.is_empty().then_some(micros)
+}
+
+/// Microseconds since 1970-01-01 00:00:00, in UTC if the text tells its offset.
+pub fn timestamp(text: &str) -> Option<i64> {
+    let day = date(text.get(..10)?)? * MICROS_PER_DAY;
+    let rest = &text[10..];
+    if rest.is_empty() {
+        return Some(day);
+    }
+    let rest = rest.strip_prefix([' ', 'T'])?;
+    let (micros, zone) = clock(rest)?;
+    Some(day + micros - offset(zone.trim_start_matches(' '))?)
+}
+
+/// `HH:MM[:SS[.fraction]]` at the start of a text, and what follows it.
+fn clock(text: &str) -> Option<(i64, &str)> {
+    let bytes = text.as_bytes();
+    if bytes.len() < 5 || bytes[2] != b':' || !bytes.is_ascii() {
+        return None;
+    }
+    let (hour, minute) = (digits(&bytes[..2])?, digits(&bytes[3..5])?);
+    let mut second = 0;
+    let mut micros = 0;
+    let mut at = 5;
+    if bytes.get(at) == Some(&b':') {
+        second = digits(bytes.get(6..8)?)?;
+        at = 8;
+        if bytes.get(at) == Some(&b'.') {
+            let fraction = bytes[9..].iter().take_while(|b| b.is_ascii_digit()).count();
+            let shown = &bytes[9..9 + fraction];
+            if fraction == 0 || shown.iter().skip(6).any(|digit| *digit != b'0') {
+                return None;
+            }
+            for place in 0..6 {
+                micros = micros * 10 + i64::from(shown.get(place).map_or(0, |digit| digit - b'0'));
+            }
+            at = 9 + fraction;
+        }
+    }
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    Some((((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros, &text[at..]))
+}
+
+/// Microseconds that a zone is ahead of UTC.
+fn offset(zone: &str) -> Option<i64> {
+    let bytes = zone.as_bytes();
+    let sign = match bytes.first() {
+        None => return Some(0),
+        Some(b'Z' | b'z') if bytes.len() == 1 => return Some(0),
+        Some(b'+') => 1,
+        Some(b'-') => -1,
+        Some(_) => return None,
+    };
+    if bytes.len() != 6 || bytes[3] != b':' {
+        return None;
+    }
+    let (hours, minutes) = (digits(&bytes[1..3])?, digits(&bytes[4..])?);
+    (hours <= 14 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60 * MICROS_PER_SECOND)
+}
+
+fn digits(bytes: &[u8]) -> Option<i64> {
+    bytes.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
+}
+
+/// Days from 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so that the leap day ends one.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        assert_eq!(date("1970-01-01"), Some(0));
+        assert_eq!(date("2000-02-29"), Some(11_016));
+        assert_eq!(date("0000-01-01"), Some(-719_528));
+        for bad in ["1900-02-29", "2024-13-01", "2024-00-10", "2024-1-1", "24-01-01", "2024-01-01 ", "", "2024-04-31"] {
+            assert_eq!(date(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(time("00:00"), Some(0));
+        assert_eq!(time("23:59:59.999999"), Some(86_399_999_999));
+        assert_eq!(time("01:02:03.5"), Some(3_723_500_000));
+        for bad in ["24:00", "1:00", "10:60", "10:00:60", "10:00:00.", "10:00:00.1234567", "10:00Z", "été00"] {
+            assert_eq!(time(bad), None, "{bad}");
+        }
+        assert_eq!(time("10:00:00.1234560"), Some(36_000_123_456));
+    }
+
+    #[test]
+    fn timestamps() {
+        let noon = 11_016 * MICROS_PER_DAY + 43_200 * MICROS_PER_SECOND;
+        for text in ["2000-02-29 12:00", "2000-02-29T12:00:00Z", "2000-02-29 14:30+02:30", "2000-02-29 12:00:00.000"] {
+            assert_eq!(timestamp(text), Some(noon), "{text}");
+        }
+        assert_eq!(timestamp("2000-02-29"), Some(11_016 * MICROS_PER_DAY));
+        assert_eq!(timestamp("1969-12-31 23:59:59.5"), Some(-500_000));
+        for bad in ["now", "2451545", "2000-02-29 ", "2000-02-29 12:00 UTC", "2000-02-29x12:00", "2000-02-2é 12:00"] {
+            assert_eq!(timestamp(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! A store directory on this machine, read directly.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use maniac_base::{BranchId, Version};
+use maniac_changeset::{Change, Item, Op, Reader, ROWID_COLUMN, Record, TableHeader, Target};
+use maniac_diff::match_tables;
+use maniac_sqlite_format::{Database, KeyForm, Rows, Schema, Selection, Table, TableKind};
+use maniac_store::{Entries, Entry, EntryKind, OpenOptions, Snapshot, Store, StoreError};
+
+use super::{
+    BorrowedValue, Branch, Commit, Commits, Identity, RowChange, SchemaChange, Source, SourceColumn, SourceTable, TableChanges, Value,
+};
+use crate::error::{Error, Result};
+
+pub struct LocalSource {
+    store: Arc<Store>,
+    branch: BranchId,
+    identity: Identity,
+}
+
+impl LocalSource {
+    pub fn open(location: &str, branch: &str) -> Result<LocalSource> {
+        let store = open_store(location)?;
+        let branch = store.branch(branch).map_err(of_store)?;
+        let identity = Identity {
+            store: format!("{:032x}", store.id().0),
+            branch_id: branch.id.0,
+            branch: branch.name,
+            location: location.to_string(),
+        };
+        Ok(LocalSource { store, branch: branch.id, identity })
+    }
+
+    fn snapshot(&self, at: Version) -> Result<Snapshot> {
+        self.store.snapshot(self.branch, at).map_err(of_store)
+    }
+
+    fn entries(&self, after: Version) -> Result<Entries> {
+        self.store.entries(self.branch, after).map_err(of_store)
+    }
+}
+
+/// The branches of a store.
+pub fn branches(location: &str) -> Result<Vec<Branch>> {
+    let branches = open_store(location)?.branches().map_err(of_store)?;
+    let name_of = |id: BranchId| branches.iter().find(|branch| branch.id == id).map(|branch| branch.name.clone());
+    let shown = |branch: &maniac_store::Branch| Branch {
+        name: branch.name.clone(),
+        parent: branch.parent.and_then(name_of),
+        fork: branch.fork,
+        head: branch.head,
+        created_ms: branch.created_ms,
+        pages: branch.pages,
+        commits: branch.commits,
+    };
+    Ok(branches.iter().map(shown).collect())
+}
+
+fn open_store(location: &str) -> Result<Arc<Store>> {
+    Store::open(Path::new(location), OpenOptions::default()).map_err(|error| match error {
+        StoreError::NotFound { path } => {
+            let here = std::env::current_dir().map_or_else(|_| String::new(), |dir| format!(" in {}", dir.display()));
+            Error::input(format!(
+                "there is no store at {}{}: check the path. A store is made by opening it in SQLite: \
+                 .open 'file:{}?vfs=maniac'",
+                path.display(),
+                if path.is_absolute() { String::new() } else { here },
+                path.display()
+            ))
+        }
+        other => Error::input(other.to_string()),
+    })
+}
+
+impl Source for LocalSource {
+    fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    fn head(&self) -> Result<Version> {
+        Ok(self.store.branch_by_id(self.branch).map_err(of_store)?.head)
+    }
+
+    fn wait(&self, after: Version, timeout: Duration, done: &dyn Fn() -> bool) -> Result<Version> {
+        self.store.wait_until(Some(timeout), || self.store.head() > after || done()).map_err(of_store)?;
+        Ok(self.store.head())
+    }
+
+    fn interrupt(&self) {
+        self.store.interrupt();
+    }
+
+    fn commits(&self, after: Version) -> Result<Commits> {
+        let entries = maniac_history::entries(&self.store, self.branch, after).map_err(of_history)?;
+        let transactions = entries.filter(|entry| {
+            entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction))
+        });
+        let (store, branch, location) = (self.store.clone(), self.branch, self.identity.location.clone());
+        Ok(Box::new(transactions.map(move |entry| {
+            let entry = entry.map_err(of_history)?;
+            if entry.schema.is_empty() {
+                return commit_of(&entry, None);
+            }
+            let read = |at: Version| {
+                let snapshot = store.snapshot(branch, at).map_err(of_store)?;
+                Schema::read(&snapshot).map_err(|error| Error::source(format!("{location} at version {at}: {error}")))
+            };
+            commit_of(&entry, Some(schema_change(&read(entry.base)?, &read(entry.version)?)))
+        })))
+    }
+
+    fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
+        let schema = Schema::read(&self.snapshot(at)?).map_err(|error| self.unreadable(at, &error))?;
+        Ok(schema.tables.iter().filter(|table| is_mirrored(table)).map(|table| source_table(table)).collect())
+    }
+
+    fn scan(&self, at: Version, table: &str, each: &mut dyn FnMut(&[BorrowedValue<'_>]) -> Result<()>) -> Result<()> {
+        let snapshot = self.snapshot(at)?;
+        let unreadable = |error| self.unreadable(at, &error);
+        let Some(database) = Database::open(&snapshot).map_err(unreadable)? else { return Ok(()) };
+        let schema = Schema::read_from(&database).map_err(unreadable)?;
+        let Some(table) = schema.table(table) else {
+            return Err(Error::source(format!("{}: no table {table} at version {at}", self.identity.location)));
+        };
+        let with_rowid = matches!(table.key_form(), KeyForm::Rowid);
+        let mut rows = Rows::new(&database, table, Selection::Changeset).map_err(unreadable)?;
+        while let Some(row) = rows.next().map_err(unreadable)? {
+            let rowid = with_rowid.then_some(BorrowedValue::Integer(row.rowid));
+            let values: Vec<BorrowedValue<'_>> = rowid.into_iter().chain(row.values()).collect();
+            each(&values)?;
+        }
+        Ok(())
+    }
+
+    fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)> {
+        let mut count = 0;
+        let mut since = None;
+        for commit in self.entries(after)?.take(limit) {
+            let commit = commit.map_err(of_store)?;
+            if matches!(commit.kind, EntryKind::Transaction) {
+                since = since.or(Some(commit.time_ms));
+                count += 1;
+            }
+        }
+        Ok((count, since))
+    }
+}
+
+impl LocalSource {
+    fn unreadable(&self, at: Version, error: &dyn std::fmt::Display) -> Error {
+        Error::source(format!("{} at version {at} of branch {}: {error}", self.identity.location, self.identity.branch))
+    }
+}
+
+fn of_history(error: maniac_history::HistoryError) -> Error {
+    Error::source(error)
+}
+
+fn of_store(error: StoreError) -> Error {
+    Error::source(error)
+}
+
+/// Tables of the user's. What SQLite keeps for itself and what has no rows of its own stays behind.
+fn is_mirrored(table: &Table) -> bool {
+    matches!(table.kind, TableKind::Ordinary)
+}
+
+/// The table in the shape of its changesets: without generated columns, and led by the rowid where nothing else is a key.
+fn source_table(table: &Table) -> SourceTable {
+    let by_rowid = matches!(table.key_form(), KeyForm::Rowid);
+    let rowid = by_rowid.then(|| SourceColumn {
+        name: ROWID_COLUMN.to_string(),
+        declared: "INTEGER".to_string(),
+        default: Some(Value::Null),
+    });
+    let mut key = if by_rowid { vec![0] } else { Vec::new() };
+    let mut key_is_rowid = by_rowid;
+    let mut columns: Vec<SourceColumn> = rowid.into_iter().collect();
+    for (place, column) in table.changeset_columns() {
+        if !by_rowid && table.key_position(place) > 0 {
+            key.push(columns.len());
+            key_is_rowid |= table.rowid_alias == Some(place);
+        }
+        columns.push(SourceColumn {
+            name: column.name.clone(),
+            declared: column.declared_type.clone(),
+            // A default that is not a constant cannot be told for rows that were there before.
+            default: match (&column.default, &column.default_sql) {
+                (None, Some(_)) => None,
+                _ => Some(column.default_value()),
+            },
+        });
+    }
+    SourceTable { name: table.name.clone(), columns, key, key_is_rowid }
+}
+
+fn commit_of(entry: &Entry, schema: Option<SchemaChange>) -> Result<Commit> {
+    let broken = |error| Error::source(format!("the changes of version {}: {error}", entry.version));
+    let mut commit = Commit {
+        version: entry.version,
+        time_ms: entry.time_ms,
+        schema,
+        tables: Vec::new(),
+        unkeyed: Vec::new(),
+        bytes: entry.changeset.len(),
+        pages: entry.pages.len(),
+    };
+    let mut into = None;
+    for item in Reader::new(&entry.changeset) {
+        match item.map_err(broken)? {
+            Item::Table(header) => {
+                let target = Target::of(&header);
+                into = match target.null_key {
+                    true => {
+                        commit.unkeyed.push(target.table.to_string());
+                        None
+                    }
+                    false => Some(place_of(&mut commit.tables, target.table, &header)),
+                };
+            }
+            Item::Change(change) => {
+                if let Some(place) = into {
+                    commit.tables[place].rows.push(row_change(&change));
+                }
+            }
+        }
+    }
+    Ok(commit)
+}
+
+fn place_of(tables: &mut Vec<TableChanges>, name: &str, header: &TableHeader<'_>) -> usize {
+    if let Some(place) = tables.iter().position(|table| table.table == name) {
+        return place;
+    }
+    let key = (0..header.columns()).filter(|column| header.is_key(*column)).collect();
+    tables.push(TableChanges { table: name.to_string(), key, rows: Vec::new() });
+    tables.len() - 1
+}
+
+fn row_change(change: &Change<'_>) -> RowChange {
+    let all = |record: Option<Record<'_>>| -> Vec<Option<Value>> {
+        record.map_or_else(Vec::new, |record| record.values().map(|value| value.map(BorrowedValue::into_owned)).collect())
+    };
+    match change.op {
+        Op::Insert => RowChange::Insert(all(change.new).into_iter().map(Option::unwrap_or_default).collect()),
+        Op::Delete => RowChange::Delete(all(change.old)),
+        Op::Update => RowChange::Update { old: all(change.old), new: all(change.new) },
+    }
+}
+
+/// How the tables of two schemas belong together, as the row changes between them assume.
+fn schema_change(old: &Schema, new: &Schema) -> SchemaChange {
+    let mut change = SchemaChange::default();
+    for pair in match_tables(old, new) {
+        match (pair.old, pair.new) {
+            (Some(old), Some(new)) if old.name != new.name => {
+                change.renamed.push((old.name.clone(), new.name.clone()));
+            }
+            (None, Some(new)) => change.created.push(new.name.clone()),
+            _ => {}
+        }
+    }
+    change
+}

@@ -1,0 +1,154 @@
+//! Where a mirror's data comes from: one branch of a store, seen as tables at a version and as commits after one.
+
+mod local;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use maniac_base::Version;
+
+use crate::error::Result;
+
+/// A value that owns its bytes.
+pub type Value = maniac_base::Value<'static>;
+
+/// A value that may borrow its bytes from a page.
+pub type BorrowedValue<'a> = maniac_base::Value<'a>;
+
+/// A row in the shape of its `SourceTable`.
+pub type Row = Vec<Value>;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceColumn {
+    pub name: String,
+    /// The declared type as written, empty if there is none.
+    pub declared: String,
+    /// What rows that were written before the column existed have in it. `None` if only the source can tell.
+    pub default: Option<Value>,
+}
+
+/// A table of the source. One without a declared primary key has `_rowid_` as its first column, which is its key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceTable {
+    pub name: String,
+    pub columns: Vec<SourceColumn>,
+    /// Places of the key's columns.
+    pub key: Vec<usize>,
+    /// Whether the key is the rowid (`_rowid_` or an INTEGER PRIMARY KEY): one integer, never NULL.
+    pub key_is_rowid: bool,
+}
+
+/// A change of one row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RowChange {
+    Insert(Row),
+    /// The key columns' values are given, the others may be `None`.
+    Delete(Vec<Option<Value>>),
+    /// `None` is a value that did not change. The key never changes: a changed key is a delete and an insert.
+    Update {
+        old: Vec<Option<Value>>,
+        new: Vec<Option<Value>>,
+    },
+}
+
+/// The changes of one table in one commit, with columns as they are after it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableChanges {
+    pub table: String,
+    pub key: Vec<usize>,
+    pub rows: Vec<RowChange>,
+}
+
+/// How the tables before and after a commit belong together. Those of one name are the same unless they are in `created`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SchemaChange {
+    /// Old and new names.
+    pub renamed: Vec<(String, String)>,
+    /// New tables, also those that have taken the place and name of another one.
+    pub created: Vec<String>,
+}
+
+/// One committed transaction of the branch.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Commit {
+    pub version: Version,
+    pub time_ms: i64,
+    pub schema: Option<SchemaChange>,
+    pub tables: Vec<TableChanges>,
+    /// Tables that had changes which name no row of a mirror: rows whose declared key holds NULL.
+    pub unkeyed: Vec<String>,
+    /// Bytes of changes, for bounding what is held in memory.
+    pub bytes: usize,
+    /// Pages that it wrote.
+    pub pages: usize,
+}
+
+/// What a mirror is a mirror of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Identity {
+    /// The store's own random identity, in hexadecimal.
+    pub store: String,
+    pub branch_id: u32,
+    pub branch: String,
+    /// How the user named the source, for messages.
+    pub location: String,
+}
+
+/// A branch of a store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Branch {
+    pub name: String,
+    pub parent: Option<String>,
+    pub fork: Version,
+    pub head: Version,
+    pub created_ms: i64,
+    pub pages: u32,
+    pub commits: u64,
+}
+
+/// Commits in version order.
+pub type Commits = Box<dyn Iterator<Item = Result<Commit>> + Send>;
+
+/// One branch of a store. Methods may be called from several threads.
+pub trait Source: Send + Sync {
+    fn identity(&self) -> Identity;
+
+    /// The version of the branch's newest commit.
+    fn head(&self) -> Result<Version>;
+
+    /// Blocks until something newer than `after` is committed in the store, on any branch, or `done` holds (asked again at
+    /// each `interrupt`), or
+    /// the timeout passes. Returns the newest version of the store.
+    fn wait(&self, after: Version, timeout: Duration, done: &dyn Fn() -> bool) -> Result<Version>;
+
+    /// Wakes those that wait.
+    fn interrupt(&self);
+
+    /// Commits of the branch with a version above `after`, up to the newest.
+    fn commits(&self, after: Version) -> Result<Commits>;
+
+    /// The tables at a version, without views, virtual tables and SQLite's own.
+    fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
+
+    /// Shows all rows of a table at a version to `each`, in the shape of the table, until it fails.
+    fn scan(&self, at: Version, table: &str, each: &mut dyn FnMut(&[BorrowedValue<'_>]) -> Result<()>) -> Result<()>;
+
+    /// How many commits follow `after`, counted up to `limit`, and when the first of them was made.
+    fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)>;
+}
+
+/// Opens a branch of the store at `location`.
+pub fn open(location: &str, branch: &str) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(local::LocalSource::open(location, branch)?))
+}
+
+/// The branches of the store at `location`.
+pub fn branches(location: &str) -> Result<Vec<Branch>> {
+    local::branches(location)
+}
+
+/// Milliseconds since 1970-01-01 UTC.
+pub fn now_ms() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    now.as_millis() as i64
+}

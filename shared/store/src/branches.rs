@@ -1,0 +1,194 @@
+//! Creating, dropping, renaming and finding branches. Each is one small entry, whatever the database's size.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use maniac_base::{BranchId, Version};
+
+use crate::append::{Addition, Durability};
+use crate::draft::Draft;
+use crate::entry::EntryKind;
+use crate::error::StoreError;
+use crate::index::{BranchNote, BranchState, Index};
+use crate::moment::{Moment, time_text};
+use crate::store::Store;
+
+/// Where a branch stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Branch {
+    pub id: BranchId,
+    pub name: String,
+    pub parent: Option<BranchId>,
+    /// The parent's version that the branch starts from.
+    pub fork: Version,
+    pub head: Version,
+    /// Milliseconds since 1970-01-01 UTC; 0 for `main`, which is as old as the store.
+    pub created_ms: i64,
+    /// Pages of the database at the head.
+    pub pages: u32,
+    /// Transactions committed on the branch itself.
+    pub commits: u64,
+}
+
+impl Branch {
+    fn new(index: &Index, id: BranchId, state: &BranchState) -> Branch {
+        Branch {
+            id,
+            name: state.name.clone(),
+            parent: state.parent,
+            fork: state.fork,
+            head: state.head(),
+            created_ms: state.created_ms,
+            pages: index.entry(state.head()).map_or(0, |entry| entry.page_count),
+            commits: state.commits().len() as u64,
+        }
+    }
+}
+
+impl Store {
+    /// All branches, in the order in which they were created.
+    pub fn branches(&self) -> Result<Vec<Branch>, StoreError> {
+        self.refresh()?;
+        let index = self.index.read();
+        Ok(index.branches().map(|(id, state)| Branch::new(&index, id, state)).collect())
+    }
+
+    pub fn branch(&self, name: &str) -> Result<Branch, StoreError> {
+        self.refresh()?;
+        let index = self.index.read();
+        let (id, state) = self.find_branch(&index, name)?;
+        Ok(Branch::new(&index, id, state))
+    }
+
+    /// The branch with this id, whatever it is called now.
+    pub fn branch_by_id(&self, id: BranchId) -> Result<Branch, StoreError> {
+        self.refresh()?;
+        let index = self.index.read();
+        let state = index.branch(id).ok_or_else(|| self.no_such_branch(&index, &format!("#{id}")))?;
+        Ok(Branch::new(&index, id, state))
+    }
+
+    /// The version that a branch shows at a moment.
+    pub fn resolve(&self, branch: BranchId, moment: Moment) -> Result<Version, StoreError> {
+        let head = self.refresh()?;
+        let index = self.index.read();
+        let state = index.branch(branch).ok_or_else(|| self.no_such_branch(&index, &format!("#{branch}")))?;
+        match moment {
+            Moment::Version(version) if version > head => {
+                Err(StoreError::Future { asked: version.to_string(), branch: state.name.clone(), head: state.head() })
+            }
+            Moment::Version(version) => Ok(index.version_at(branch, version)),
+            Moment::Time(ms) => {
+                let now = crate::store::now_ms();
+                if ms > now {
+                    let asked = time_text(ms);
+                    return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
+                }
+                match index.version_at_time(branch, ms) {
+                    Version(0) if state.head() > Version(0) => Err(StoreError::BeforeHistory {
+                        asked: time_text(ms),
+                        branch: state.name.clone(),
+                        first: index.entry(Version(1)).map_or_else(String::new, |entry| time_text(entry.time_ms)),
+                    }),
+                    version => Ok(version),
+                }
+            }
+        }
+    }
+
+    /// Makes a branch that starts as `from` is at `at` (its head by default).
+    pub fn branch_create(self: &Arc<Self>, name: &str, from: &str, at: Option<Moment>) -> Result<Branch, StoreError> {
+        check_name(name)?;
+        let parent = self.branch(from)?.id;
+        let fork = at.map(|moment| self.resolve(parent, moment)).transpose()?;
+        // The id of a branch that is yet to come: nothing unseen in the log can touch it.
+        self.append_one(BranchId(u32::MAX), |index| {
+            if index.branches().any(|(_, state)| state.name == name) {
+                return Err(StoreError::BranchExists { name: name.to_owned() });
+            }
+            let state = index.branch(parent).ok_or_else(|| self.no_such_branch(index, from))?;
+            let fork = fork.unwrap_or(state.head());
+            let note = BranchNote { parent, fork, name: name.to_owned() }.encode();
+            Ok(plain(EntryKind::BranchCreated, index.next_branch(), fork, note))
+        })?;
+        self.branch(name)
+    }
+
+    pub fn branch_drop(self: &Arc<Self>, name: &str) -> Result<(), StoreError> {
+        let id = self.branch(name)?.id;
+        // Nobody may be in the middle of a transaction on it.
+        let mut lock = self.write_lock(id)?;
+        lock.acquire()?;
+        self.append_one(id, |index| {
+            let refuse = |reason: String| StoreError::CannotDrop { name: name.to_owned(), reason };
+            let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, name))?;
+            if id == BranchId::MAIN {
+                return Err(refuse("it is the store's first branch".into()));
+            }
+            if let Some((_, child)) = index.branches().find(|(_, child)| child.parent == Some(id)) {
+                return Err(refuse(format!("branch \"{}\" was made from it; drop that one first", child.name)));
+            }
+            Ok(plain(EntryKind::BranchDropped, id, state.head(), Vec::new()))
+        })?;
+        Ok(())
+    }
+
+    pub fn branch_rename(self: &Arc<Self>, from: &str, to: &str) -> Result<(), StoreError> {
+        check_name(to)?;
+        let id = self.branch(from)?.id;
+        self.append_one(id, |index| {
+            let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, from))?;
+            if index.branches().any(|(other, state)| state.name == to && other != id) {
+                return Err(StoreError::BranchExists { name: to.to_owned() });
+            }
+            Ok(plain(EntryKind::BranchRenamed, id, state.head(), to.as_bytes().to_vec()))
+        })?;
+        Ok(())
+    }
+
+    fn append_one<'a>(
+        self: &Arc<Self>,
+        branch: BranchId,
+        draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError> + 'a,
+    ) -> Result<Version, StoreError> {
+        self.append(Durability::Full, vec![Addition { branch, prepared: None, draft: Box::new(draft) }])
+    }
+
+    fn find_branch<'a>(&self, index: &'a Index, name: &str) -> Result<(BranchId, &'a BranchState), StoreError> {
+        index.branches().find(|(_, state)| state.name == name).ok_or_else(|| self.no_such_branch(index, name))
+    }
+
+    pub(crate) fn no_such_branch(&self, index: &Index, name: &str) -> StoreError {
+        let known: Vec<&str> = index.branches().map(|(_, state)| state.name.as_str()).collect();
+        StoreError::NoSuchBranch { path: self.path.clone(), name: name.to_owned(), known: known.join(", ") }
+    }
+}
+
+/// An entry without pages.
+fn plain<'a>(kind: EntryKind, branch: BranchId, base: Version, note: Vec<u8>) -> Draft<'a> {
+    Draft {
+        kind,
+        branch,
+        base,
+        page_size: 0,
+        page_count: 0,
+        pages: &[],
+        stored: Box::new(|n| unreachable!("page {n} of an entry without pages")),
+        schema: &[],
+        changeset: &[],
+        derived: false,
+        note: Cow::Owned(note),
+    }
+}
+
+fn check_name(name: &str) -> Result<(), StoreError> {
+    let refuse = |reason| Err(StoreError::BadBranchName { name: name.to_owned(), reason });
+    match name {
+        "" => refuse("it is empty"),
+        _ if name.len() > 255 => refuse("it has more than 255 bytes"),
+        _ if name.trim() != name || name.chars().any(char::is_control) => {
+            refuse("it starts or ends with a space, or holds a control character")
+        }
+        _ => Ok(()),
+    }
+}

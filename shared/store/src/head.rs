@@ -1,0 +1,243 @@
+//! `HEAD`: the few words by which processes on one store tell each other how far the log goes.
+//!
+//! It is a hint. Nothing durable depends on it: a new boot, a copied directory or a missing file make the opener rebuild
+//! it from the log. While it is valid its promise is `durable <= visible <= written`, checked where the words move.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::time::Duration;
+
+use maniac_base::Version;
+use rustix::thread::futex;
+
+use crate::error::StoreError;
+use crate::segment::StoreId;
+use crate::sys::{HEAD_BYTES, HeadMap, HeadWords};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"MANIHEAD");
+const FORMAT: u64 = 1;
+
+/// Where the log ends: everything in front of it is whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogEnd {
+    pub version: Version,
+    /// First version of the segment that the next entry goes into, unless it is full.
+    pub segment: Version,
+    /// Offset in that segment.
+    pub position: u64,
+}
+
+pub struct Head {
+    map: HeadMap,
+    writable: bool,
+}
+
+/// The kernel's name for this boot; bytes that a crash of the machine kept from the disk are gone with it.
+fn boot_id() -> [u64; 2] {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    let half =
+        |range: std::ops::Range<usize>| hex.get(range).and_then(|h| u64::from_str_radix(h, 16).ok()).unwrap_or(0);
+    [half(0..16), half(16..32)]
+}
+
+impl Head {
+    /// The valid `HEAD` of this store, if there is one.
+    pub fn open(dir: &Path, store: StoreId, writable: bool) -> Result<Option<Head>, StoreError> {
+        let path = Head::path(dir);
+        let file = match OpenOptions::new().read(true).write(writable).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::io(&path, "open")(error)),
+        };
+        let meta = file.metadata().map_err(StoreError::io(&path, "look at"))?;
+        if meta.len() != HEAD_BYTES as u64 {
+            return Ok(None);
+        }
+        let map = HeadMap::shared(&file, writable).map_err(StoreError::io(&path, "map"))?;
+        let words = map.words();
+        let is = |word: &AtomicU64, value: u64| word.load(Acquire) == value;
+        let (id, boot) = (store.halves(), boot_id());
+        let valid = is(&words.magic, MAGIC)
+            && is(&words.format, FORMAT)
+            && (0..2).all(|n| is(&words.store[n], id[n]) && is(&words.boot[n], boot[n]))
+            && is(&words.inode, meta.ino());
+        Ok(valid.then_some(Head { map, writable }))
+    }
+
+    /// The newest version that a `HEAD` of an earlier boot or another place promises to be on disk; 0 without one.
+    pub fn durable_promise(dir: &Path, store: StoreId) -> Version {
+        let word =
+            |bytes: &[u8], n: usize| u64::from_le_bytes(bytes[8 * n..8 * n + 8].try_into().expect("eight bytes"));
+        match fs::read(Head::path(dir)) {
+            Ok(b) if b.len() == HEAD_BYTES && word(&b, 0) == MAGIC && [word(&b, 2), word(&b, 3)] == store.halves() => {
+                Version(word(&b, 11))
+            }
+            _ => Version(0),
+        }
+    }
+
+    /// Replaces `HEAD` by one that ends where the log does. The caller holds the append lock.
+    pub fn create(dir: &Path, store: StoreId, end: LogEnd) -> Result<Head, StoreError> {
+        let path = Head::path(dir);
+        let temporary = dir.join("HEAD.new");
+        let write = |file: &mut File| file.write_all(&[0; HEAD_BYTES]);
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .open(&temporary)
+            .and_then(|mut file| write(&mut file).map(|()| file))
+            .map_err(StoreError::io(&temporary, "create"))?;
+        let inode = file.metadata().map_err(StoreError::io(&temporary, "look at"))?.ino();
+        let map = HeadMap::shared(&file, true).map_err(StoreError::io(&temporary, "map"))?;
+        fill(map.words(), store, inode, end);
+        fs::rename(&temporary, &path).map_err(StoreError::io(&path, "put in place"))?;
+        Ok(Head { map, writable: true })
+    }
+
+    /// A head of this process alone, for a store that it cannot write to.
+    pub fn private(store: StoreId, end: LogEnd) -> Head {
+        let zero = || AtomicU64::new(0);
+        let words = HeadWords {
+            magic: zero(),
+            format: zero(),
+            store: [zero(), zero()],
+            boot: [zero(), zero()],
+            inode: zero(),
+            visible: zero(),
+            written: zero(),
+            segment: zero(),
+            position: zero(),
+            durable: zero(),
+            appending: 0.into(),
+            bell: 0.into(),
+            waiters: 0.into(),
+            reserved: 0.into(),
+        };
+        fill(&words, store, 0, end);
+        Head { map: HeadMap::Private(Box::new(words)), writable: false }
+    }
+
+    fn path(dir: &Path) -> PathBuf {
+        dir.join("HEAD")
+    }
+
+    fn words(&self) -> &HeadWords {
+        self.map.words()
+    }
+
+    fn writable_words(&self) -> &HeadWords {
+        assert!(self.writable, "a read-only HEAD is not written to");
+        self.words()
+    }
+
+    pub fn visible(&self) -> Version {
+        Version(self.words().visible.load(Acquire))
+    }
+
+    pub fn written(&self) -> Version {
+        Version(self.words().written.load(Acquire))
+    }
+
+    pub fn durable(&self) -> Version {
+        Version(self.words().durable.load(Acquire))
+    }
+
+    /// Where the next entry goes. Only the holder of the append lock may ask.
+    pub fn end(&self) -> LogEnd {
+        let words = self.words();
+        LogEnd {
+            version: Version(words.written.load(Acquire)),
+            segment: Version(words.segment.load(Acquire)),
+            position: words.position.load(Acquire),
+        }
+    }
+
+    /// Whether the last holder of the append lock died while it changed the log.
+    pub fn append_was_cut_short(&self) -> bool {
+        self.words().appending.load(Acquire) != 0
+    }
+
+    pub fn begin_append(&self) {
+        self.writable_words().appending.store(1, SeqCst);
+    }
+
+    /// The entry's bytes are in the file up to `end`.
+    pub fn end_append(&self, end: LogEnd) {
+        let words = self.writable_words();
+        words.segment.store(end.segment.0, Relaxed);
+        words.position.store(end.position, Relaxed);
+        words.written.store(end.version.0, Release);
+        words.appending.store(0, SeqCst);
+    }
+
+    /// Everything up to `version` is on disk.
+    pub fn set_durable(&self, version: Version) {
+        assert!(version <= self.written(), "durable {version} beyond written {}", self.written());
+        self.writable_words().durable.fetch_max(version.0, AcqRel);
+    }
+
+    /// Lets readers see everything up to `version`, and wakes those who wait for it.
+    pub fn publish(&self, version: Version) {
+        assert!(version <= self.written(), "visible {version} beyond written {}", self.written());
+        self.writable_words().visible.fetch_max(version.0, SeqCst);
+        self.ring();
+    }
+
+    /// Makes every waiter, in every process, look again.
+    pub fn ring(&self) {
+        if !self.writable {
+            return;
+        }
+        let words = self.writable_words();
+        words.bell.fetch_add(1, SeqCst);
+        if words.waiters.load(SeqCst) > 0 {
+            // A failed wake leaves waiters asleep until their timeout; there is nobody to tell.
+            let _ = futex::wake(&words.bell, futex::Flags::empty(), i32::MAX as u32);
+        }
+    }
+
+    /// Sleeps until the bell rings, `done` holds, or `timeout` has passed. May return early.
+    pub fn wait(&self, timeout: Duration, done: impl Fn() -> bool) {
+        let words = self.words();
+        if self.writable {
+            words.waiters.fetch_add(1, SeqCst);
+        }
+        let bell = words.bell.load(SeqCst);
+        if !done() {
+            // Nobody counts the waiter of a read-only mapping, so it looks again on its own.
+            let timeout = if self.writable { timeout } else { timeout.min(Duration::from_millis(20)) };
+            let timeout = futex::Timespec {
+                tv_sec: timeout.as_secs().min(i64::MAX as u64) as i64,
+                tv_nsec: i64::from(timeout.subsec_nanos()) as _,
+            };
+            // Every error (timeout, interrupt, a bell that rang in between) means: look again.
+            let _ = futex::wait(&words.bell, futex::Flags::empty(), bell, Some(&timeout));
+        }
+        if self.writable {
+            words.waiters.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+fn fill(words: &HeadWords, store: StoreId, inode: u64, end: LogEnd) {
+    let (id, boot) = (store.halves(), boot_id());
+    for n in 0..2 {
+        words.store[n].store(id[n], Relaxed);
+        words.boot[n].store(boot[n], Relaxed);
+    }
+    words.format.store(FORMAT, Relaxed);
+    words.inode.store(inode, Relaxed);
+    words.segment.store(end.segment.0, Relaxed);
+    words.position.store(end.position, Relaxed);
+    for word in [&words.visible, &words.written, &words.durable] {
+        word.store(end.version.0, Relaxed);
+    }
+    words.magic.store(MAGIC, Release);
+}

@@ -1,0 +1,338 @@
+//! What the log says, in memory: which entry holds which page, and the branches.
+//!
+//! Per page and branch the frames form a chain from new to old. Each frame also has a jump pointer further back, laid
+//! out as a skew-binary list (Myers 1983, "An applicative random-access stack"), so that the newest frame at or below a
+//! version is found in O(log n) steps, even for page 1, which every transaction writes. A frame costs 24 bytes, a
+//! page's head 4, an entry 48.
+
+use maniac_base::{BranchId, PageNo, Version};
+use smallvec::SmallVec;
+
+use crate::entry::{EntryKind, EntryRef};
+
+const NONE: u32 = u32::MAX;
+
+/// One page in one entry.
+struct Frame {
+    entry: u32,
+    older: u32,
+    jump: u32,
+    depth: u32,
+    /// Offset in the entry, in units of 8 bytes.
+    offset: u32,
+    stored: u32,
+}
+
+/// One entry of the log.
+pub struct EntryMeta {
+    pub branch: BranchId,
+    /// Which segment, in the order in which this process opened them.
+    pub segment: u32,
+    pub offset: u64,
+    pub page_count: u32,
+    pub time_ms: i64,
+}
+
+/// Where the bytes of a page lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Location {
+    pub segment: u32,
+    pub offset: u64,
+    pub stored: u32,
+}
+
+/// A page: the newest bytes that are stored of it, and, while those are differences, the older ones that they build on.
+pub type Pieces = SmallVec<[Location; 4]>;
+
+/// The newest frame of each page, as a table of tables, because a branch may write few of many pages.
+#[derive(Default)]
+struct Heads(Vec<Option<Box<[u32; Heads::LEAF]>>>);
+
+impl Heads {
+    const LEAF: usize = 1024;
+
+    fn get(&self, page: PageNo) -> u32 {
+        let at = page.0 as usize;
+        self.0.get(at / Heads::LEAF).and_then(Option::as_ref).map_or(NONE, |leaf| leaf[at % Heads::LEAF])
+    }
+
+    fn slot(&mut self, page: PageNo) -> &mut u32 {
+        let at = page.0 as usize;
+        if self.0.len() <= at / Heads::LEAF {
+            self.0.resize_with(at / Heads::LEAF + 1, || None);
+        }
+        let leaf = self.0[at / Heads::LEAF].get_or_insert_with(|| Box::new([NONE; Heads::LEAF]));
+        &mut leaf[at % Heads::LEAF]
+    }
+}
+
+pub struct BranchState {
+    pub name: String,
+    pub parent: Option<BranchId>,
+    pub fork: Version,
+    pub created_ms: i64,
+    pub dropped: bool,
+    /// Versions of the transactions on this branch, in order.
+    commits: Vec<Version>,
+    heads: Heads,
+}
+
+impl BranchState {
+    fn new(name: String, parent: Option<BranchId>, fork: Version, created_ms: i64) -> BranchState {
+        BranchState { name, parent, fork, created_ms, dropped: false, commits: Vec::new(), heads: Heads::default() }
+    }
+
+    /// The newest version of this branch.
+    pub fn head(&self) -> Version {
+        self.commits.last().copied().unwrap_or(self.fork)
+    }
+
+    /// The branch's newest transaction at or below `at`, if it has one of its own there.
+    fn commit_at(&self, at: Version) -> Option<Version> {
+        let n = self.commits.partition_point(|version| *version <= at);
+        n.checked_sub(1).map(|n| self.commits[n])
+    }
+
+    pub fn commits(&self) -> &[Version] {
+        &self.commits
+    }
+}
+
+pub struct Index {
+    entries: Vec<EntryMeta>,
+    frames: Vec<Frame>,
+    /// By branch id; ids are given in order.
+    branches: Vec<BranchState>,
+    page_size: u32,
+}
+
+/// The branches that a snapshot looks through, each with the newest version that counts there.
+pub type Lineage = SmallVec<[(BranchId, Version); 2]>;
+
+impl Index {
+    /// The index of an empty log, of a store made at `created_ms`.
+    pub fn new(created_ms: i64) -> Index {
+        let main = BranchState::new("main".into(), None, Version(0), created_ms);
+        Index { entries: Vec::new(), frames: Vec::new(), branches: vec![main], page_size: 0 }
+    }
+
+    pub fn last(&self) -> Version {
+        Version(self.entries.len() as u64)
+    }
+
+    pub fn page_images(&self) -> usize {
+        self.frames.len()
+    }
+
+    /// Bytes of memory that the index takes.
+    pub fn memory(&self) -> usize {
+        let branch = |state: &BranchState| {
+            let leaves = state.heads.0.iter().flatten().count() * size_of::<[u32; Heads::LEAF]>();
+            leaves + state.heads.0.capacity() * 8 + state.commits.capacity() * 8
+        };
+        self.entries.capacity() * size_of::<EntryMeta>()
+            + self.frames.capacity() * size_of::<Frame>()
+            + self.branches.iter().map(branch).sum::<usize>()
+    }
+
+    pub fn last_time_ms(&self) -> i64 {
+        self.entries.last().map_or(0, |entry| entry.time_ms)
+    }
+
+    /// Bytes in a page; 0 until the first transaction.
+    pub fn page_size(&self) -> u32 {
+        self.page_size
+    }
+
+    pub fn entry(&self, version: Version) -> Option<&EntryMeta> {
+        self.entries.get((version.0 as usize).checked_sub(1)?)
+    }
+
+    pub fn branches(&self) -> impl Iterator<Item = (BranchId, &BranchState)> {
+        self.branches.iter().enumerate().map(|(id, state)| (BranchId(id as u32), state)).filter(|(_, s)| !s.dropped)
+    }
+
+    pub fn branch(&self, id: BranchId) -> Option<&BranchState> {
+        self.branches.get(id.0 as usize).filter(|state| !state.dropped)
+    }
+
+    pub fn next_branch(&self) -> BranchId {
+        BranchId(self.branches.len() as u32)
+    }
+
+    /// Takes in the next entry. An error says what makes it impossible.
+    pub fn apply(&mut self, entry: &EntryRef<'_>, segment: u32, offset: u64) -> Result<(), String> {
+        let header = &entry.header;
+        if header.version != self.last().next() {
+            return Err(format!("version {} follows version {}", header.version, self.last()));
+        }
+        match header.kind {
+            EntryKind::Transaction => self.apply_transaction(entry)?,
+            EntryKind::BranchCreated => {
+                let note = BranchNote::decode(entry.note()).ok_or("a branch's note is malformed")?;
+                if header.branch != self.next_branch() || note.parent.0 >= header.branch.0 {
+                    return Err(format!("branch {} cannot be created from branch {}", header.branch, note.parent));
+                }
+                self.branches.push(BranchState::new(note.name, Some(note.parent), note.fork, header.time_ms));
+            }
+            EntryKind::BranchDropped => self.branch_mut(header.branch)?.dropped = true,
+            EntryKind::BranchRenamed => {
+                let name = std::str::from_utf8(entry.note()).map_err(|_| "a branch's name is not UTF-8")?;
+                self.branch_mut(header.branch)?.name = name.to_owned();
+            }
+        }
+        self.entries.push(EntryMeta {
+            branch: header.branch,
+            segment,
+            offset,
+            page_count: header.page_count,
+            time_ms: header.time_ms,
+        });
+        Ok(())
+    }
+
+    fn branch_mut(&mut self, id: BranchId) -> Result<&mut BranchState, String> {
+        self.branches.get_mut(id.0 as usize).filter(|b| !b.dropped).ok_or(format!("there is no branch {id}"))
+    }
+
+    fn apply_transaction(&mut self, entry: &EntryRef<'_>) -> Result<(), String> {
+        let header = &entry.header;
+        if self.page_size != 0 && header.page_size != self.page_size {
+            return Err(format!("pages of {} bytes among pages of {}", header.page_size, self.page_size));
+        }
+        let ordinal = u32::try_from(self.entries.len()).map_err(|_| "more than 2^32 entries")?;
+        let Index { frames, branches, .. } = self;
+        let branch = branches.get_mut(header.branch.0 as usize).filter(|b| !b.dropped);
+        let branch = branch.ok_or_else(|| format!("there is no branch {}", header.branch))?;
+        if branch.head() != header.base {
+            return Err(format!(
+                "a transaction on version {} of a branch whose head is {}",
+                header.base,
+                branch.head()
+            ));
+        }
+        if frames.len() + header.frames as usize >= NONE as usize {
+            return Err("more than 2^32 page images".into());
+        }
+        for frame in entry.frames() {
+            let slot = branch.heads.slot(frame.page);
+            let offset = u32::try_from(frame.offset / 8).map_err(|_| "an entry of more than 32 GiB")?;
+            if *slot == NONE && frame.stored != header.page_size {
+                return Err(format!("page {} is stored as a difference to nothing", frame.page));
+            }
+            let id = frames.len() as u32;
+            let (jump, depth) = match *slot {
+                NONE => (id, 0),
+                older => {
+                    let (parent, far) = (&frames[older as usize], frames[older as usize].jump);
+                    let (jump, further) = (&frames[far as usize], frames[far as usize].jump);
+                    let even = parent.depth - jump.depth == jump.depth - frames[further as usize].depth;
+                    (if even { further } else { older }, parent.depth + 1)
+                }
+            };
+            frames.push(Frame { entry: ordinal, older: *slot, jump, depth, offset, stored: frame.stored });
+            *slot = id;
+        }
+        branch.commits.push(header.version);
+        self.page_size = header.page_size;
+        Ok(())
+    }
+
+    /// The newest version that `branch` shows at `at`: its own, or its ancestors' up to the fork.
+    pub fn version_at(&self, branch: BranchId, at: Version) -> Version {
+        let state = &self.branches[branch.0 as usize];
+        match (state.commit_at(at), state.parent) {
+            (Some(version), _) => version,
+            (None, Some(parent)) => self.version_at(parent, at.min(state.fork)),
+            (None, None) => Version(0),
+        }
+    }
+
+    /// The newest version of the branch's line that was committed at or before a time.
+    pub fn version_at_time(&self, branch: BranchId, time_ms: i64) -> Version {
+        let n = self.entries.partition_point(|entry| entry.time_ms <= time_ms);
+        self.version_at(branch, Version(n as u64))
+    }
+
+    pub fn lineage(&self, branch: BranchId, at: Version) -> Lineage {
+        let mut lineage = Lineage::from_slice(&[(branch, at)]);
+        let (mut id, mut limit) = (branch, at);
+        while let Some(parent) = self.branches[id.0 as usize].parent {
+            limit = limit.min(self.branches[id.0 as usize].fork);
+            id = parent;
+            lineage.push((id, limit));
+        }
+        lineage
+    }
+
+    /// What makes up the page that the lineage shows, newest first; nothing for a page that was never written.
+    pub fn find(&self, lineage: &Lineage, page: PageNo) -> Pieces {
+        let newest = lineage.iter().find_map(|(branch, at)| {
+            let head = self.branches[branch.0 as usize].heads.get(page);
+            self.newest(head, at.0)
+        });
+        newest.map_or_else(Pieces::new, |id| self.pieces(id))
+    }
+
+    /// What makes up the page as the branch itself wrote it last, for a difference to build on.
+    pub fn find_own(&self, branch: BranchId, page: PageNo) -> Pieces {
+        match self.branches[branch.0 as usize].heads.get(page) {
+            NONE => Pieces::new(),
+            id => self.pieces(id),
+        }
+    }
+
+    fn pieces(&self, mut id: u32) -> Pieces {
+        let mut pieces = Pieces::new();
+        loop {
+            let frame = &self.frames[id as usize];
+            let entry = &self.entries[frame.entry as usize];
+            let offset = entry.offset + 8 * u64::from(frame.offset);
+            pieces.push(Location { segment: entry.segment, offset, stored: frame.stored });
+            if frame.stored == self.page_size {
+                return pieces;
+            }
+            id = frame.older;
+        }
+    }
+
+    /// The newest frame of the chain whose version is at most `version`.
+    fn newest(&self, head: u32, version: u64) -> Option<u32> {
+        let mut id = head;
+        while id != NONE {
+            let frame = &self.frames[id as usize];
+            if u64::from(frame.entry) < version {
+                return Some(id);
+            }
+            let jump = &self.frames[frame.jump as usize];
+            id = if u64::from(jump.entry) < version || frame.jump == id { frame.older } else { frame.jump };
+        }
+        None
+    }
+}
+
+/// What a BranchCreated entry carries: parent (u32), fork version (u64), name (UTF-8).
+pub struct BranchNote {
+    pub parent: BranchId,
+    pub fork: Version,
+    pub name: String,
+}
+
+impl BranchNote {
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = self.parent.0.to_le_bytes().to_vec();
+        out.extend_from_slice(&self.fork.0.to_le_bytes());
+        out.extend_from_slice(self.name.as_bytes());
+        out
+    }
+
+    pub fn decode(note: &[u8]) -> Option<BranchNote> {
+        let (parent, rest) = note.split_first_chunk::<4>()?;
+        let (fork, name) = rest.split_first_chunk::<8>()?;
+        Some(BranchNote {
+            parent: BranchId(u32::from_le_bytes(*parent)),
+            fork: Version(u64::from_le_bytes(*fork)),
+            name: String::from_utf8(name.to_vec()).ok()?,
+        })
+    }
+}

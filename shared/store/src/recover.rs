@@ -1,0 +1,167 @@
+//! From the files of a log to an index, and to where the log ends.
+//!
+//! With a valid `HEAD` the end is known, and only heads of entries are read. Without one (first open, new boot, copied
+//! directory) the last segment is read byte for byte: what follows the last whole entry is a torn tail, which is cut
+//! off, unless a whole entry comes after it or `HEAD` promised that more was on disk. Then it is damage, and is named.
+
+use std::path::Path;
+
+use maniac_base::Version;
+
+use crate::entry::{self, EntryRef};
+use crate::error::StoreError;
+use crate::head::{Head, LogEnd};
+use crate::index::Index;
+use crate::lock::{LockFile, LockName};
+use crate::segment::{self, Segment, StoreId};
+use crate::store::Cursor;
+
+type OpenLog = (Head, Cursor, Index, boxcar::Vec<Segment>);
+
+/// Opens the log. `lock` is `None` where the store cannot be written.
+pub fn open_log(path: &Path, id: StoreId, lock: Option<&LockFile>) -> Result<OpenLog, StoreError> {
+    let start = || -> Result<(Cursor, Index, boxcar::Vec<Segment>), StoreError> {
+        let first = Segment::open(path, segment::list(path)?[0], lock.is_some())?;
+        let index = Index::new(first.created_ms);
+        let segments = boxcar::Vec::new();
+        segments.push(first);
+        Ok((Cursor { segment: 0, offset: segment::HEADER }, index, segments))
+    };
+    if let Some(head) = Head::open(path, id, lock.is_some())? {
+        let (cursor, index, segments) = start()?;
+        return Ok((head, cursor, index, segments));
+    }
+    let Some(lock) = lock else {
+        let (mut cursor, mut index, segments) = start()?;
+        let end = scan(path, id, &segments, &mut index, &mut cursor, false)?;
+        return Ok((Head::private(id, end), cursor, index, segments));
+    };
+    lock.lock(LockName::Append)?;
+    let opened = (|| {
+        let (mut cursor, mut index, segments) = start()?;
+        // Another process may have done the work while this one waited for the lock.
+        if let Some(head) = Head::open(path, id, true)? {
+            return Ok((head, cursor, index, segments));
+        }
+        let end = scan(path, id, &segments, &mut index, &mut cursor, true)?;
+        Ok((Head::create(path, id, end)?, cursor, index, segments))
+    })();
+    lock.unlock(LockName::Append);
+    opened
+}
+
+/// Reads the whole log. With `repair`, cuts off a torn tail and makes sure that the rest is on disk.
+fn scan(
+    path: &Path,
+    id: StoreId,
+    segments: &boxcar::Vec<Segment>,
+    index: &mut Index,
+    cursor: &mut Cursor,
+    repair: bool,
+) -> Result<LogEnd, StoreError> {
+    let last = *segment::list(path)?.last().expect("open_log has opened the first segment");
+    while segments[cursor.segment as usize].first < last {
+        if index.last().next() == last {
+            open_next(path, segments, last, cursor, repair)?;
+        } else {
+            take_next(path, segments, index, cursor, repair)?;
+        }
+    }
+    let segment = &segments[cursor.segment as usize];
+    while let Some(entries) = whole_group(segment, cursor.offset)? {
+        entries.into_iter().try_for_each(|entry| take(segment, entry, index, cursor))?;
+    }
+    let end = LogEnd { version: index.last(), segment: segment.first, position: cursor.offset };
+    if !segment.is_zero_from(end.position)?
+        && let Some(later) = segment.later_entry(end.position, end.version)?
+    {
+        let version = segment.entry(later)?.header.version;
+        let reason = format!("the entry here is broken, but version {version} follows at byte {later}");
+        return Err(StoreError::corrupt(segment.path(), end.position, reason));
+    }
+    let promised = Head::durable_promise(path, id);
+    if promised > end.version {
+        let reason = format!("the log ends with version {}, but version {promised} was on disk", end.version);
+        return Err(StoreError::corrupt(segment.path(), end.position, reason));
+    }
+    if repair {
+        if !segment.is_zero_from(end.position)? {
+            segment.truncate(end.position)?;
+        }
+        segment.sync()?;
+        segment::remove_unnamed(path)?;
+    }
+    Ok(end)
+}
+
+/// The entries that were committed together at this offset, every byte checked; nothing if one of them is not whole. A
+/// group never spans segments.
+fn whole_group(segment: &Segment, mut offset: u64) -> Result<Option<Vec<EntryRef<'_>>>, StoreError> {
+    let mut group = Vec::new();
+    loop {
+        if segment.file_length()? < offset + entry::HEADER as u64 {
+            return Ok(None);
+        }
+        let Some(entry) = segment.entry(offset).ok().filter(|entry| entry.check_all().is_ok()) else { return Ok(None) };
+        offset += entry.header.length;
+        group.push(entry);
+        if !entry.header.more {
+            return Ok(Some(group));
+        }
+    }
+}
+
+/// Indexes the next entry, in this segment or at the start of the next one.
+pub fn take_next(
+    path: &Path,
+    segments: &boxcar::Vec<Segment>,
+    index: &mut Index,
+    cursor: &mut Cursor,
+    writable: bool,
+) -> Result<(), StoreError> {
+    let entry = peek_next(path, segments, index.last(), cursor, writable)?;
+    take(&segments[cursor.segment as usize], entry, index, cursor)
+}
+
+/// The entry that follows version `last`; moves the cursor to its start, which may be in the next segment.
+pub fn peek_next<'a>(
+    path: &Path,
+    segments: &'a boxcar::Vec<Segment>,
+    last: Version,
+    cursor: &mut Cursor,
+    writable: bool,
+) -> Result<EntryRef<'a>, StoreError> {
+    let segment = &segments[cursor.segment as usize];
+    segment.entry(cursor.offset).or_else(|error| {
+        // Either the log goes on in the next segment, which is named after its first version, or this is damage.
+        let next = last.next();
+        if next == segment.first || !segment::exists(path, next) {
+            return Err(error);
+        }
+        open_next(path, segments, next, cursor, writable)?;
+        segments[cursor.segment as usize].entry(cursor.offset)
+    })
+}
+
+fn open_next(
+    path: &Path,
+    segments: &boxcar::Vec<Segment>,
+    first: Version,
+    cursor: &mut Cursor,
+    writable: bool,
+) -> Result<(), StoreError> {
+    let opened = Segment::open(path, first, writable)?;
+    if opened.store != segments[cursor.segment as usize].store {
+        return Err(StoreError::corrupt(opened.path(), 0, "the segment belongs to another store"));
+    }
+    *cursor = Cursor { segment: segments.push(opened) as u32, offset: segment::HEADER };
+    Ok(())
+}
+
+fn take(segment: &Segment, entry: EntryRef<'_>, index: &mut Index, cursor: &mut Cursor) -> Result<(), StoreError> {
+    index
+        .apply(&entry, cursor.segment, cursor.offset)
+        .map_err(|reason| StoreError::corrupt(segment.path(), cursor.offset, reason))?;
+    cursor.offset += entry.header.length;
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! The entries of one branch's line, in order: what a consumer follows.
+
+use std::sync::Arc;
+
+use maniac_base::{BranchId, PageNo, Version};
+
+use crate::entry::EntryKind;
+use crate::error::StoreError;
+use crate::index::Lineage;
+use crate::store::Store;
+
+/// One transaction of a branch's line, or another entry that bears on the branch.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    pub version: Version,
+    pub branch: BranchId,
+    /// The version that it was built on.
+    pub base: Version,
+    /// Milliseconds since 1970-01-01 UTC.
+    pub time_ms: i64,
+    pub kind: EntryKind,
+    /// Bytes that it takes in the log.
+    pub bytes: u64,
+    /// Pages that it wrote, in ascending order.
+    pub pages: Vec<PageNo>,
+    /// Session changeset of the changed `sqlite_schema` rows; empty if there are none.
+    pub schema: Vec<u8>,
+    /// Session changeset of the changed rows, in the shapes of the schema after the transaction.
+    pub changeset: Vec<u8>,
+    /// The two changesets are not in the log: they follow from the snapshots before and after.
+    pub derived: bool,
+}
+
+pub struct Entries {
+    store: Arc<Store>,
+    lineage: Lineage,
+    next: Version,
+    head: Version,
+}
+
+impl Store {
+    /// The entries of the branch's line (its own, and its ancestors' up to the forks) after version `after`, up to the
+    /// head as it is now.
+    pub fn entries(self: &Arc<Self>, branch: BranchId, after: Version) -> Result<Entries, StoreError> {
+        let head = self.refresh()?;
+        let index = self.index.read();
+        if index.branch(branch).is_none() {
+            return Err(self.no_such_branch(&index, &branch.to_string()));
+        }
+        Ok(Entries { store: self.clone(), lineage: index.lineage(branch, head), next: after.next(), head })
+    }
+}
+
+impl Iterator for Entries {
+    type Item = Result<Entry, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.next <= self.head {
+            let version = self.next;
+            self.next = version.next();
+            let (segment, offset) = {
+                let index = self.store.index.read();
+                let meta = index.entry(version)?;
+                if !self.lineage.iter().any(|(branch, limit)| *branch == meta.branch && version <= *limit) {
+                    continue;
+                }
+                (meta.segment, meta.offset)
+            };
+            return Some(self.read(segment, offset));
+        }
+        None
+    }
+}
+
+impl Entries {
+    fn read(&self, segment: u32, offset: u64) -> Result<Entry, StoreError> {
+        let segment = &self.store.segments[segment as usize];
+        let entry = segment.entry(offset)?;
+        entry.check_body().map_err(|defect| StoreError::corrupt(segment.path(), offset, defect.0))?;
+        let header = entry.header;
+        Ok(Entry {
+            version: header.version,
+            branch: header.branch,
+            base: header.base,
+            time_ms: header.time_ms,
+            kind: header.kind,
+            bytes: header.length,
+            pages: entry.frames().map(|frame| frame.page).collect(),
+            schema: entry.schema().to_vec(),
+            changeset: entry.changeset().to_vec(),
+            derived: header.derived,
+        })
+    }
+}

@@ -1,0 +1,142 @@
+//! The unsafe corner of the store: byte-range locks, mapped memory, and the words shared between processes.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use memmap2::{MmapOptions, MmapRaw};
+
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often this process, or the ones that it was forked from, forked since the first call: a child's number differs
+/// from its parent's. Cheaper than asking for the process id.
+pub fn forks() -> u64 {
+    static WATCH: Once = Once::new();
+    // SAFETY: the handler only touches an atomic, which is allowed in a child of any process. When registering fails
+    // for want of memory, forks go unseen.
+    WATCH.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(count_fork));
+    });
+    FORKS.load(Ordering::Relaxed)
+}
+
+pub enum LockOp {
+    Try,
+    Wait,
+    Unlock,
+}
+
+/// One byte of an open-file-description lock. `Ok(false)`: somebody else has it.
+pub fn lock_byte(fd: RawFd, byte: i64, op: LockOp) -> io::Result<bool> {
+    let (kind, command) = match op {
+        LockOp::Try => (libc::F_WRLCK, libc::F_OFD_SETLK),
+        LockOp::Wait => (libc::F_WRLCK, libc::F_OFD_SETLKW),
+        LockOp::Unlock => (libc::F_UNLCK, libc::F_OFD_SETLK),
+    };
+    let lock = libc::flock { l_type: kind as _, l_whence: libc::SEEK_SET as _, l_start: byte, l_len: 1, l_pid: 0 };
+    loop {
+        // SAFETY: `lock` is a whole `flock` that outlives the call; a bad descriptor is an error, not a fault.
+        if unsafe { libc::fcntl(fd, command, &lock) } == 0 {
+            return Ok(true);
+        }
+        let error = io::Error::last_os_error();
+        match error.raw_os_error() {
+            Some(libc::EINTR) => continue,
+            Some(libc::EAGAIN | libc::EACCES) => return Ok(false),
+            _ => return Err(error),
+        }
+    }
+}
+
+/// Whether anybody holds the byte, this handle apart. Takes nothing, so that no one is refused because of the question.
+pub fn is_byte_locked(fd: RawFd, byte: i64) -> io::Result<bool> {
+    let mut lock =
+        libc::flock { l_type: libc::F_WRLCK as _, l_whence: libc::SEEK_SET as _, l_start: byte, l_len: 1, l_pid: 0 };
+    // SAFETY: `lock` is a whole `flock` that outlives the call, which writes to nothing else.
+    match unsafe { libc::fcntl(fd, libc::F_OFD_GETLK, &mut lock) } {
+        0 => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// A read-only shared mapping that may reach beyond the file's end, so that it need not move while the file grows.
+pub struct FileMap(MmapRaw);
+
+impl FileMap {
+    pub fn new(file: &File, length: usize) -> io::Result<FileMap> {
+        MmapOptions::new().len(length).map_raw_read_only(file).map(FileMap)
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// # Panics
+    /// If the range does not lie within the mapping.
+    ///
+    /// # Safety
+    /// The range must lie within the file and hold bytes that are not written again while the slice lives.
+    pub unsafe fn slice(&self, offset: usize, length: usize) -> &[u8] {
+        assert!(offset.checked_add(length).is_some_and(|end| end <= self.0.len()), "a range beyond the mapping");
+        // SAFETY: inside the mapping by the check above; stable by the caller's word.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(offset), length) }
+    }
+}
+
+/// The words of a mapped `HEAD`. Every field is changed by several processes and therefore atomic.
+#[repr(C)]
+pub struct HeadWords {
+    pub magic: AtomicU64,
+    pub format: AtomicU64,
+    pub store: [AtomicU64; 2],
+    pub boot: [AtomicU64; 2],
+    pub inode: AtomicU64,
+    /// Newest version that readers may see.
+    pub visible: AtomicU64,
+    /// Newest version whose bytes are written, and where the next entry goes.
+    pub written: AtomicU64,
+    pub segment: AtomicU64,
+    pub position: AtomicU64,
+    /// Newest version that is known to be on disk.
+    pub durable: AtomicU64,
+    /// 1 while somebody who holds the append lock changes the log.
+    pub appending: AtomicU32,
+    /// Changes whenever a waiter should look again.
+    pub bell: AtomicU32,
+    pub waiters: AtomicU32,
+    pub reserved: AtomicU32,
+}
+
+pub const HEAD_BYTES: usize = size_of::<HeadWords>();
+
+/// `HeadWords` in a file that processes share, or, where the store cannot be written, in memory of this one.
+pub enum HeadMap {
+    Shared(MmapRaw),
+    Private(Box<HeadWords>),
+}
+
+impl HeadMap {
+    pub fn shared(file: &File, writable: bool) -> io::Result<HeadMap> {
+        let mut options = MmapOptions::new();
+        options.len(HEAD_BYTES);
+        let map = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+        Ok(HeadMap::Shared(map))
+    }
+
+    pub fn words(&self) -> &HeadWords {
+        match self {
+            // SAFETY: the mapping is page-aligned, has HEAD_BYTES bytes, lives as long as `self`, and every access to
+            // it is atomic. A read-only mapping is only loaded from: `Head` refuses to store through it.
+            HeadMap::Shared(map) => unsafe { &*map.as_ptr().cast::<HeadWords>() },
+            HeadMap::Private(words) => words,
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! A transaction under way: the pages that it has written so far, over the snapshot that it was built on.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource};
+
+use crate::commit::LARGE;
+use crate::error::StoreError;
+use crate::lock::{LockFile, LockName};
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+
+/// Bytes of pages that a transaction keeps in memory; what comes after goes to a file that has no name.
+const MEMORY_LIMIT: usize = 64 << 20;
+
+/// The right to write on a branch, which one connection of all processes can have at a time.
+pub struct WriteLock {
+    store: Arc<Store>,
+    branch: BranchId,
+    file: LockFile,
+    pub(crate) held: bool,
+}
+
+impl Store {
+    /// A lock that is not taken yet.
+    pub fn write_lock(self: &Arc<Self>, branch: BranchId) -> Result<WriteLock, StoreError> {
+        if !self.is_writable() {
+            return Err(StoreError::ReadOnly { path: self.path.clone() });
+        }
+        Ok(WriteLock { store: self.clone(), branch, file: LockFile::open(&self.path)?, held: false })
+    }
+}
+
+impl WriteLock {
+    /// Takes the lock, or says at once that somebody else has it.
+    pub fn acquire(&mut self) -> Result<(), StoreError> {
+        self.store.check_process()?;
+        if !self.held {
+            self.held = self.file.try_lock(LockName::Writer(self.branch))?;
+        }
+        if self.held {
+            return Ok(());
+        }
+        let branch = self.store.branch_by_id(self.branch)?.name;
+        Err(StoreError::Busy { branch })
+    }
+
+    pub fn release(&mut self) {
+        if std::mem::take(&mut self.held) {
+            self.file.unlock(LockName::Writer(self.branch));
+        }
+    }
+}
+
+enum Slot {
+    Memory(Box<[u8]>),
+    /// The n-th page of the spill file.
+    Spilled(u64),
+}
+
+pub struct Transaction {
+    base: Snapshot,
+    page_size: u32,
+    page_count: u32,
+    pages: HashMap<PageNo, Slot>,
+    in_memory: usize,
+    spill: Option<File>,
+    spilled: u64,
+}
+
+impl Transaction {
+    /// A transaction on `base`. In a store that has no pages yet, the first one written sets their size.
+    pub fn new(base: Snapshot) -> Transaction {
+        let (page_size, page_count) = (base.page_size() as u32, base.page_count());
+        Transaction { base, page_size, page_count, pages: HashMap::new(), in_memory: 0, spill: None, spilled: 0 }
+    }
+
+    pub fn base(&self) -> &Snapshot {
+        &self.base
+    }
+
+    /// Replaces a page.
+    pub fn write(&mut self, no: PageNo, bytes: &[u8]) -> Result<(), StoreError> {
+        if self.page_size == 0 {
+            self.page_size = bytes.len() as u32;
+        }
+        if bytes.len() != self.page_size as usize {
+            return Err(StoreError::PageSize { store: self.page_size, asked: bytes.len() as u32 });
+        }
+        self.page_count = self.page_count.max(no.0);
+        match self.pages.get_mut(&no) {
+            Some(Slot::Memory(page)) => page.copy_from_slice(bytes),
+            Some(Slot::Spilled(n)) => {
+                let at = *n * u64::from(self.page_size);
+                self.spill_file()?
+                    .write_all_at(bytes, at)
+                    .map_err(StoreError::io(self.path(), "write pages aside in"))?;
+            }
+            None if self.in_memory < MEMORY_LIMIT => {
+                self.in_memory += bytes.len();
+                self.pages.insert(no, Slot::Memory(bytes.into()));
+            }
+            None => {
+                let n = self.spilled;
+                let at = n * u64::from(self.page_size);
+                self.spill_file()?
+                    .write_all_at(bytes, at)
+                    .map_err(StoreError::io(self.path(), "write pages aside in"))?;
+                self.spilled += 1;
+                self.pages.insert(no, Slot::Spilled(n));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the database end after `pages` pages.
+    pub fn truncate(&mut self, pages: u32) {
+        self.page_count = pages;
+        self.pages.retain(|no, _| no.0 <= pages);
+    }
+
+    fn path(&self) -> &std::path::Path {
+        self.base.store().path()
+    }
+
+    fn spill_file(&mut self) -> Result<&File, StoreError> {
+        if self.spill.is_none() {
+            let file = tempfile::tempfile_in(self.path()).map_err(StoreError::io(self.path(), "create a file in"))?;
+            self.spill = Some(file);
+        }
+        Ok(self.spill.as_ref().expect("just opened"))
+    }
+
+    /// The pages whose bytes differ from the base, in order. Pages that came back to what they were are forgotten: a
+    /// rollback after a cache spill writes them back one by one.
+    pub fn changed(&mut self) -> Result<Vec<PageNo>, StoreError> {
+        let mut changed = Vec::with_capacity(self.pages.len());
+        let mut same = Vec::new();
+        for no in self.pages.keys().copied() {
+            let broken = |error: PageError| self.broken(&error);
+            let is_same = no.0 <= self.base.page_count()
+                && self.base.page(no).map_err(broken)? == self.page(no).map_err(broken)?;
+            if is_same { same.push(no) } else { changed.push(no) }
+        }
+        same.iter().for_each(|no| drop(self.pages.remove(no)));
+        changed.sort_unstable();
+        Ok(changed)
+    }
+
+    /// Whether the transaction would leave everything as it is; `changed` has been asked before.
+    pub fn is_empty(&self) -> bool {
+        self.pages.is_empty() && self.page_count == self.base.page_count()
+    }
+
+    /// Whether it is so large that its changesets are better derived than stored.
+    pub fn is_large(changed: &[PageNo]) -> bool {
+        changed.len() > LARGE
+    }
+
+    pub(crate) fn broken(&self, error: &PageError) -> StoreError {
+        StoreError::corrupt(self.path(), 0, error.to_string())
+    }
+}
+
+impl PageSource for Transaction {
+    fn page_size(&self) -> usize {
+        self.page_size as usize
+    }
+
+    fn page_count(&self) -> u32 {
+        self.page_count
+    }
+
+    fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError> {
+        match self.pages.get(&no) {
+            Some(Slot::Memory(page)) => Ok(Cow::Borrowed(page)),
+            Some(Slot::Spilled(n)) => {
+                let mut page = vec![0; self.page_size as usize];
+                let file = self.spill.as_ref().expect("a spilled page has a file");
+                file.read_exact_at(&mut page, n * u64::from(self.page_size)).map_err(|error| PageError {
+                    page: no,
+                    kind: PageErrorKind::Io,
+                    reason: error.to_string(),
+                })?;
+                Ok(Cow::Owned(page))
+            }
+            None if no.0 == 0 || no.0 > self.page_count => Err(PageError::out_of_range(no, self.page_count)),
+            None if no.0 > self.base.page_count() => Ok(Cow::Owned(vec![0; self.page_size as usize])),
+            None => self.base.page(no),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! A torn tail is cut off, and only it; a flipped byte is named, and never comes back as data.
+
+mod common;
+
+use common::{at, commit, copy, fills, last_segment, open, open_at};
+use maniac_base::{BranchId, Version};
+use maniac_store::StoreError;
+
+/// Three versions; gives the path of the closed store and the length of its log at each version.
+fn three_versions(dir: &tempfile::TempDir) -> (std::path::PathBuf, [u64; 4]) {
+    let path = dir.path().join("s.maniac");
+    let store = open(dir);
+    let mut ends = [64, 0, 0, 0];
+    for n in 1..=3_u8 {
+        commit(&store, BranchId::MAIN, &[(1, n), (n.into(), n)]).unwrap();
+        let entries: u64 = store.entries(BranchId::MAIN, Version(0)).unwrap().map(|entry| entry.unwrap().bytes).sum();
+        ends[n as usize] = 64 + entries;
+    }
+    (path, ends)
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ends) = three_versions(&dir);
+    for cut in ends[2]..ends[3] {
+        for zeroes in [false, true] {
+            let path = copy(&path, &dir.path().join(format!("cut{cut}{zeroes}")), false);
+            let segment = std::fs::File::options().write(true).open(last_segment(&path)).unwrap();
+            segment.set_len(cut).unwrap();
+            if zeroes {
+                segment.set_len(ends[3] + 4096).unwrap();
+            }
+            let store = open_at(&path).unwrap();
+            assert_eq!(store.head(), Version(2), "cut at {cut}");
+            assert_eq!(commit(&store, BranchId::MAIN, &[(1, 9)]).unwrap(), Version(3));
+            drop(store);
+            std::fs::remove_file(path.join("HEAD")).unwrap();
+            assert_eq!(at(&open_at(&path).unwrap(), BranchId::MAIN, 3), [9, 2]);
+        }
+    }
+}
+
+/// With `with_head`, the head's promise makes even the last entry's bytes count.
+fn flip_every_byte(with_head: bool, from: impl Fn(&[u64; 4]) -> u64, to: impl Fn(&[u64; 4]) -> u64) {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ends) = three_versions(&dir);
+    let good = std::fs::read(last_segment(&path)).unwrap();
+    let read = |path: &std::path::Path| -> Result<Vec<Vec<u8>>, String> {
+        let store = open_at(path).map_err(|error| error.to_string())?;
+        let entries = store.entries(BranchId::MAIN, Version(0)).map_err(|error| error.to_string())?;
+        let entries: Vec<_> = entries.collect::<Result<_, StoreError>>().map_err(|error| error.to_string())?;
+        assert!(entries.iter().all(|entry| entry.changeset == b"rows" && entry.schema == b"schema"));
+        (1..=3)
+            .map(|n| fills(&store.snapshot(BranchId::MAIN, Version(n)).map_err(|error| error.to_string())?))
+            .collect()
+    };
+    for byte in from(&ends)..to(&ends) {
+        let path = copy(&path, &dir.path().join(format!("flip{byte}")), with_head);
+        let mut bytes = good.clone();
+        bytes[byte as usize] ^= 1 << (byte % 8);
+        std::fs::write(last_segment(&path), &bytes).unwrap();
+        let error = read(&path).expect_err(&format!("byte {byte} was flipped"));
+        assert!(error.contains(".wals") || error.contains("not a Maniac store") || error.contains("format"), "{error}");
+    }
+}
+
+#[test]
+fn a_byte_flipped_in_front_of_the_last_entry_is_named() {
+    flip_every_byte(false, |_| 0, |ends| ends[2]);
+}
+
+#[test]
+fn a_byte_flipped_anywhere_is_named_while_the_head_knows_better() {
+    flip_every_byte(true, |_| 0, |ends| ends[3]);
+}
+
+#[test]
+fn what_an_append_that_was_cut_short_left_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ends) = three_versions(&dir);
+    // As if a writer had died in the middle of an entry: the mark in HEAD is set, and there are bytes behind its end.
+    let mut head = std::fs::read(path.join("HEAD")).unwrap();
+    head[96..100].copy_from_slice(&1_u32.to_le_bytes());
+    std::fs::File::options()
+        .write(true)
+        .open(path.join("HEAD"))
+        .and_then(|file| std::os::unix::fs::FileExt::write_all_at(&file, &head, 0))
+        .unwrap();
+    let segment = std::fs::File::options().write(true).open(last_segment(&path)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&segment, &[0x4d; 700], ends[3]).unwrap();
+    let store = open_at(&path).unwrap();
+    assert_eq!(commit(&store, BranchId::MAIN, &[(2, 7)]).unwrap(), Version(4));
+    drop(store);
+    std::fs::remove_file(path.join("HEAD")).unwrap();
+    assert_eq!(at(&open_at(&path).unwrap(), BranchId::MAIN, 4), [3, 7, 3]);
+}
+
+#[test]
+fn a_newer_format_is_refused_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, _) = three_versions(&dir);
+    let mut bytes = std::fs::read(last_segment(&path)).unwrap();
+    bytes[4..8].copy_from_slice(&7_u32.to_le_bytes());
+    std::fs::write(last_segment(&path), bytes).unwrap();
+    let error = open_at(&path).err().unwrap().to_string();
+    assert!(error.contains("written in store format 7; this build reads up to format 1"), "{error}");
+}
+
+#[test]
+fn what_is_no_store_is_left_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+    let error = open_at(dir.path()).err().unwrap().to_string();
+    assert!(error.contains("holds notes.txt"), "{error}");
+    let error = open_at(&dir.path().join("notes.txt")).err().unwrap().to_string();
+    assert!(error.contains("it is a file, and a store is a directory"), "{error}");
+    let names: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(names, ["notes.txt"]);
+}

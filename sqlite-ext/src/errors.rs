@@ -1,0 +1,98 @@
+//! From what went wrong to SQLite's codes, and to where a person can read it.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_int};
+
+use maniac_base::{PageError, PageErrorKind};
+use maniac_history::HistoryError;
+use maniac_store::StoreError;
+use parking_lot::Mutex;
+use rusqlite::ffi;
+
+/// A failure inside the VFS: the code for SQLite, and the words that SQLite's codes have no room for.
+#[derive(Debug)]
+pub struct VfsError {
+    pub code: c_int,
+    pub message: String,
+}
+
+pub type VfsResult<T> = Result<T, VfsError>;
+
+impl VfsError {
+    pub fn new(code: c_int, message: impl Into<String>) -> VfsError {
+        VfsError { code, message: message.into() }
+    }
+}
+
+impl From<StoreError> for VfsError {
+    fn from(error: StoreError) -> VfsError {
+        let code = match &error {
+            StoreError::Busy { .. } => ffi::SQLITE_BUSY,
+            StoreError::Stale { .. } => ffi::SQLITE_BUSY_SNAPSHOT,
+            StoreError::ReadOnly { .. } => ffi::SQLITE_READONLY,
+            StoreError::Corrupt { .. } => ffi::SQLITE_IOERR_DATA,
+            StoreError::Forked { .. } => ffi::SQLITE_MISUSE,
+            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
+            StoreError::Io { .. } => ffi::SQLITE_IOERR,
+            StoreError::NotFound { .. }
+            | StoreError::NotAStore { .. }
+            | StoreError::NewerFormat { .. }
+            | StoreError::NoSuchBranch { .. }
+            | StoreError::Future { .. }
+            | StoreError::BeforeHistory { .. }
+            | StoreError::BadMoment { .. } => ffi::SQLITE_CANTOPEN,
+            StoreError::BranchExists { .. }
+            | StoreError::BadBranchName { .. }
+            | StoreError::CannotDrop { .. }
+            | StoreError::PageSize { .. } => ffi::SQLITE_ERROR,
+        };
+        VfsError { code, message: error.to_string() }
+    }
+}
+
+impl From<HistoryError> for VfsError {
+    fn from(error: HistoryError) -> VfsError {
+        match error {
+            HistoryError::Store(error) => error.into(),
+            other => VfsError::new(ffi::SQLITE_ERROR, other.to_string()),
+        }
+    }
+}
+
+impl From<PageError> for VfsError {
+    fn from(error: PageError) -> VfsError {
+        let code = match error.kind {
+            PageErrorKind::Io => ffi::SQLITE_IOERR_READ,
+            PageErrorKind::Corrupt | PageErrorKind::OutOfRange => ffi::SQLITE_IOERR_DATA,
+        };
+        VfsError { code, message: error.to_string() }
+    }
+}
+
+/// The newest failure of this process, for `maniac_last_error()`.
+static LAST: Mutex<Option<String>> = Mutex::new(None);
+
+pub fn last() -> Option<String> {
+    LAST.lock().clone()
+}
+
+/// Keeps the words of a failure, hands them to the host's log, and gives the code. A writer that has to wait is no
+/// failure worth telling.
+pub fn report(error: VfsError) -> c_int {
+    if error.code & 0xff != ffi::SQLITE_BUSY {
+        let message = format!("maniac: {}", error.message);
+        if let Ok(text) = CString::new(message.replace('\0', " ")) {
+            // SAFETY: both are C strings, and the format takes one.
+            unsafe { ffi::sqlite3_log(error.code, c"%s".as_ptr(), text.as_ptr()) };
+        }
+        *LAST.lock() = Some(message);
+    }
+    error.code
+}
+
+/// An SQL function's failure.
+pub fn sql(error: impl Into<VfsError>) -> rusqlite::Error {
+    let error = error.into();
+    rusqlite::Error::UserFunctionError(format!("maniac: {}", error.message).into())
+}

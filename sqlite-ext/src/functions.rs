@@ -1,0 +1,81 @@
+//! Scalar SQL functions.
+
+#![allow(unsafe_code)]
+
+use maniac_base::Version;
+use maniac_history::changeset;
+use maniac_store::Moment;
+use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Result};
+
+use crate::connection::with_database;
+use crate::errors::{self, VfsResult, sql};
+use crate::vfs::Database;
+
+/// Functions that change a store may only be called from the top level: not from a trigger or view that somebody else
+/// put into a database.
+const READS: FunctionFlags = FunctionFlags::SQLITE_UTF8;
+const CHANGES: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DIRECTONLY);
+
+pub fn register(connection: &Connection) -> Result<()> {
+    connection.create_scalar_function(c"maniac_version", 0, READS, |_| Ok(env!("CARGO_PKG_VERSION")))?;
+    connection.create_scalar_function(c"maniac_last_error", 0, READS, |_| Ok(errors::last()))?;
+    connection.create_scalar_function(c"maniac_head", 0, READS, |context| {
+        on_store(context, |database| Ok(database.version()?.0 as i64))
+    })?;
+    connection.create_scalar_function(c"maniac_branch", 0, READS, |context| {
+        on_store(context, |database| Ok(database.store().branch_by_id(database.branch())?.name))
+    })?;
+    connection.create_scalar_function(c"maniac_changeset", 2, READS, |context| {
+        let version = |n| context.get::<i64>(n).map(|version| Version(version.max(0) as u64));
+        let (from, to) = (version(0)?, version(1)?);
+        on_store(context, |database| Ok(changeset(database.store(), database.branch(), from, to)?))
+    })?;
+    for arguments in 1..=3 {
+        connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;
+    }
+    connection.create_scalar_function(c"maniac_branch_drop", 1, CHANGES, |context| {
+        let name: String = context.get(0)?;
+        on_store(context, |database| Ok(database.store().branch_drop(&name)?))?;
+        Ok(name)
+    })?;
+    connection.create_scalar_function(c"maniac_branch_rename", 2, CHANGES, |context| {
+        let (from, to): (String, String) = (context.get(0)?, context.get(1)?);
+        on_store(context, |database| Ok(database.store().branch_rename(&from, &to)?))?;
+        Ok(to)
+    })
+}
+
+/// `maniac_branch_create(name [, from [, at]])` gives the version that the new branch starts from.
+fn branch_create(context: &Context<'_>) -> Result<i64> {
+    let name: String = context.get(0)?;
+    let from: Option<String> = if context.len() > 1 { context.get(1)? } else { None };
+    let at = if context.len() > 2 { moment(context.get_raw(2)).transpose()? } else { None };
+    on_store(context, |database| {
+        let from = match from {
+            Some(from) => from,
+            None => database.store().branch_by_id(database.branch())?.name,
+        };
+        Ok(database.store().branch_create(&name, &from, at)?.fork.0 as i64)
+    })
+}
+
+/// A version as a number or text, or a time; nothing for NULL.
+pub fn moment(value: ValueRef<'_>) -> Option<Result<Moment>> {
+    let text = match value {
+        ValueRef::Null => return None,
+        ValueRef::Integer(version) => version.to_string(),
+        ValueRef::Real(number) => number.to_string(),
+        ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
+    };
+    Some(Moment::parse(&text).map_err(sql))
+}
+
+fn on_store<T>(context: &Context<'_>, call: impl FnOnce(&mut Database) -> VfsResult<T>) -> Result<T> {
+    // SAFETY: the connection is the one that is calling the function.
+    unsafe {
+        let connection = context.get_connection()?;
+        with_database(connection.handle(), call).map_err(sql)
+    }
+}

@@ -1,0 +1,11 @@
+//! Maniac for SQLite: a loadable extension that registers the VFS `maniac` and its SQL functions.
+//!
+//! A shell around `maniac-store` and `maniac-diff`: it registers, converts and maps errors.
+
+mod capture;
+mod connection;
+mod entry_point;
+mod errors;
+mod functions;
+mod tables;
+mod vfs;

@@ -1,0 +1,44 @@
+//! `maniac_changes(from, to [, branch])`: one row per changed row.
+
+use std::ffi::CStr;
+
+use maniac_base::Version;
+use maniac_history::{RowChange, changes};
+use maniac_store::time_text;
+use rusqlite::types::Value;
+
+use super::table_function::{Rows, TableFunction, integer_argument, text_argument};
+use crate::errors::VfsResult;
+use crate::vfs::Database;
+
+pub struct Changes;
+
+impl TableFunction for Changes {
+    const NAME: &'static CStr = c"maniac_changes";
+    const DECLARATION: &'static CStr = c"CREATE TABLE x(version INTEGER, time TEXT, \"table\" TEXT, op TEXT, \
+        key TEXT, old TEXT, new TEXT, from_version INTEGER HIDDEN, to_version INTEGER HIDDEN, branch TEXT HIDDEN)";
+    const COLUMNS: usize = 7;
+    const ARGUMENTS: usize = 3;
+
+    /// The versions after `from` up to and including `to`; all of them by default.
+    fn rows(database: &mut Database, arguments: &[Option<Value>]) -> VfsResult<Rows> {
+        let from = integer_argument(&arguments[0], "from")?.map_or(Version(0), |n| Version(n.max(0) as u64));
+        let to = integer_argument(&arguments[1], "to")?.map_or(Version(u64::MAX), |n| Version(n.max(0) as u64));
+        let branch = database.branch_named(text_argument(&arguments[2], "branch")?.as_deref())?;
+        let rows = changes(database.store(), branch, from, to, None)?;
+        Ok(Box::new(rows.map(|row| Ok(row_of(row?)))))
+    }
+}
+
+fn row_of(row: RowChange) -> Vec<Value> {
+    let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
+    vec![
+        Value::Integer(row.version.0 as i64),
+        Value::Text(time_text(row.time_ms)),
+        Value::Text(row.table),
+        Value::Text(row.op.name().into()),
+        Value::Text(row.key),
+        text(row.old),
+        text(row.new),
+    ]
+}

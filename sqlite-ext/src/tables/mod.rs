@@ -1,0 +1,18 @@
+//! Table-valued functions: what a store can tell about itself, as rows.
+
+mod branches;
+mod changes;
+mod log;
+mod status;
+mod table_function;
+
+use rusqlite::{Connection, Result};
+
+use table_function::register_table;
+
+pub fn register(connection: &Connection) -> Result<()> {
+    register_table::<branches::Branches>(connection)?;
+    register_table::<changes::Changes>(connection)?;
+    register_table::<log::Log>(connection)?;
+    register_table::<status::Status>(connection)
+}

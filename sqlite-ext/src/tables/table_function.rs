@@ -1,0 +1,185 @@
+//! One adapter from "arguments in, rows out" to SQLite's virtual tables.
+
+#![allow(unsafe_code)]
+
+use std::borrow::Cow;
+use std::ffi::{CStr, c_int};
+use std::marker::PhantomData;
+
+use rusqlite::types::Value;
+use rusqlite::vtab::{
+    Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConfig, VTabConnection, VTabCursor,
+};
+use rusqlite::{Connection, Result, ffi};
+
+use crate::connection::with_database;
+use crate::errors::{VfsError, VfsResult, sql};
+use crate::vfs::Database;
+
+pub type Row = Vec<Value>;
+pub type Rows = Box<dyn Iterator<Item = VfsResult<Row>>>;
+
+/// A function that gives rows of the store that the connection works on.
+pub trait TableFunction: 'static {
+    const NAME: &'static CStr;
+    /// `CREATE TABLE x(...)`: the columns of a row, then one HIDDEN column per argument.
+    const DECLARATION: &'static CStr;
+    /// Columns of a row, that is without the arguments.
+    const COLUMNS: usize;
+    const ARGUMENTS: usize;
+
+    /// `arguments` has ARGUMENTS values, `None` where the caller gave none.
+    fn rows(database: &mut Database, arguments: &[Option<Value>]) -> VfsResult<Rows>;
+}
+
+pub fn register_table<T: TableFunction>(connection: &Connection) -> Result<()> {
+    connection.create_module(T::NAME, const { &Module::<Table<T>>::eponymous_only_module() }, None)
+}
+
+#[repr(C)]
+struct Table<T> {
+    /// Must be first.
+    base: ffi::sqlite3_vtab,
+    db: *mut ffi::sqlite3,
+    function: PhantomData<T>,
+}
+
+// SAFETY: `repr(C)` with the base in front, as the trait asks.
+unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
+    type Aux = ();
+    type Cursor = Cursor<T>;
+
+    fn connect(
+        db: &mut VTabConnection,
+        _: Option<&()>,
+        _: &[u8],
+        _: &[u8],
+        _: &[u8],
+        _: &[&[u8]],
+    ) -> Result<(Cow<'static, CStr>, Self)> {
+        db.config(VTabConfig::DirectOnly)?;
+        // SAFETY: the handle is kept for as long as the table, which the connection outlives.
+        let db = unsafe { db.handle() };
+        Ok((Cow::Borrowed(T::DECLARATION), Table { base: ffi::sqlite3_vtab::default(), db, function: PhantomData }))
+    }
+
+    /// Takes `argument = value` for each hidden column that has it; bit n of the plan stands for argument n.
+    fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
+        let mut chosen = [None; 8];
+        for (at, constraint) in info.constraints().enumerate() {
+            let Some(n) = (constraint.column() as usize).checked_sub(T::COLUMNS) else { continue };
+            if constraint.operator() != IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ {
+                continue;
+            }
+            if !constraint.is_usable() {
+                return Ok(false);
+            }
+            if let Some(slot) = chosen.get_mut(n) {
+                *slot = Some(at);
+            }
+        }
+        let (mut plan, mut used) = (0, 0);
+        for (n, at) in chosen.iter().enumerate() {
+            if let Some(at) = at {
+                used += 1;
+                plan |= 1 << n;
+                let mut usage = info.constraint_usage(*at);
+                usage.set_argv_index(used);
+                usage.set_omit(true);
+            }
+        }
+        info.set_idx_num(plan);
+        info.set_estimated_cost(1_000_000.0 / f64::from(used + 1));
+        Ok(true)
+    }
+
+    fn open(&mut self) -> Result<Cursor<T>> {
+        Ok(Cursor {
+            base: ffi::sqlite3_vtab_cursor::default(),
+            db: self.db,
+            arguments: Vec::new(),
+            rows: None,
+            row: None,
+            number: 0,
+            function: PhantomData,
+        })
+    }
+}
+
+#[repr(C)]
+struct Cursor<T> {
+    /// Must be first.
+    base: ffi::sqlite3_vtab_cursor,
+    db: *mut ffi::sqlite3,
+    arguments: Vec<Option<Value>>,
+    rows: Option<Rows>,
+    row: Option<Row>,
+    number: i64,
+    function: PhantomData<T>,
+}
+
+// SAFETY: `repr(C)` with the base in front, as the trait asks.
+unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
+    fn filter(&mut self, plan: c_int, _: Option<&str>, values: &Filters<'_>) -> Result<()> {
+        let mut values = values.iter();
+        self.arguments = (0..T::ARGUMENTS)
+            .map(|n| if plan & 1 << n != 0 { values.next().map(Value::try_from).transpose() } else { Ok(None) })
+            .collect::<Result<_, _>>()
+            .map_err(|error| rusqlite::Error::ModuleError(error.to_string()))?;
+        // SAFETY: the table's connection, which is running this query.
+        let rows = unsafe { with_database(self.db, |database| T::rows(database, &self.arguments)) };
+        self.rows = Some(rows.map_err(module_error)?);
+        self.number = 0;
+        self.next()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        self.row = self.rows.as_mut().and_then(Iterator::next).transpose().map_err(module_error)?;
+        self.number += 1;
+        Ok(())
+    }
+
+    fn eof(&self) -> bool {
+        self.row.is_none()
+    }
+
+    fn column(&self, context: &mut Context, n: c_int) -> Result<()> {
+        let n = n as usize;
+        let value = if n < T::COLUMNS {
+            self.row.as_ref().and_then(|row| row.get(n))
+        } else {
+            self.arguments.get(n - T::COLUMNS).and_then(Option::as_ref)
+        };
+        context.set_result(value.unwrap_or(&Value::Null))
+    }
+
+    fn rowid(&self) -> Result<i64> {
+        Ok(self.number)
+    }
+}
+
+fn module_error(error: VfsError) -> rusqlite::Error {
+    rusqlite::Error::ModuleError(sql(error).to_string())
+}
+
+/// An argument that is a whole number; nothing where it was left out or NULL.
+pub fn integer_argument(argument: &Option<Value>, name: &str) -> VfsResult<Option<i64>> {
+    match argument {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Integer(number)) => Ok(Some(*number)),
+        Some(other) => Err(wrong(name, "a whole number", other)),
+    }
+}
+
+/// An argument that is a text; nothing where it was left out or NULL.
+pub fn text_argument(argument: &Option<Value>, name: &str) -> VfsResult<Option<String>> {
+    match argument {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Text(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(wrong(name, "a text", other)),
+    }
+}
+
+fn wrong(name: &str, wanted: &str, found: &Value) -> VfsError {
+    VfsError::new(ffi::SQLITE_ERROR, format!("the argument {name} must be {wanted}, not a {}", found.data_type()))
+}

@@ -1,0 +1,411 @@
+//! The VFS `maniac`: from SQLite's C calls to a `Database` or a `Journal`.
+//!
+//! Files without a name (sorters, statement journals, the scratch database of VACUUM) and super-journals belong to the
+//! platform's VFS, the default one when the extension was loaded. No panic crosses the boundary: a caught one is an
+//! error, so that a commit it happened in does not count.
+
+#![allow(unsafe_code)]
+
+mod database;
+mod group;
+mod journal;
+mod uri;
+
+use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use rusqlite::ffi;
+
+pub use database::Database;
+use journal::Journal;
+use uri::Request;
+
+use crate::errors::{VfsError, VfsResult, report};
+
+pub const NAME: &CStr = c"maniac";
+
+/// The platform's VFS.
+static PLATFORM: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut());
+
+fn platform() -> *mut ffi::sqlite3_vfs {
+    PLATFORM.load(Ordering::Acquire)
+}
+
+enum OpenFile {
+    Database(Box<Database>),
+    Journal(Journal),
+}
+
+/// What SQLite's `sqlite3_file` is for the files of this VFS.
+#[repr(C)]
+struct FileHandle {
+    base: ffi::sqlite3_file,
+    file: *mut OpenFile,
+}
+
+/// Registers the VFS, once per process.
+pub fn register() -> rusqlite::Result<()> {
+    // SAFETY: the platform's VFS and the registered one live as long as the process; the extension is never unloaded.
+    unsafe {
+        if !ffi::sqlite3_vfs_find(NAME.as_ptr()).is_null() {
+            return Ok(());
+        }
+        let platform = ffi::sqlite3_vfs_find(std::ptr::null());
+        if platform.is_null() {
+            return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), None));
+        }
+        PLATFORM.store(platform, Ordering::Release);
+        let mut vfs: ffi::sqlite3_vfs = std::mem::zeroed();
+        vfs.iVersion = 2;
+        vfs.szOsFile = (*platform).szOsFile.max(size_of::<FileHandle>() as c_int);
+        vfs.mxPathname = (*platform).mxPathname;
+        vfs.zName = NAME.as_ptr();
+        vfs.xOpen = Some(open);
+        vfs.xDelete = Some(delete);
+        vfs.xAccess = Some(access);
+        vfs.xFullPathname = Some(full_pathname);
+        vfs.xDlOpen = Some(dl_open);
+        vfs.xDlError = Some(dl_error);
+        vfs.xDlSym = Some(dl_sym);
+        vfs.xDlClose = Some(dl_close);
+        vfs.xRandomness = Some(randomness);
+        vfs.xSleep = Some(sleep);
+        vfs.xCurrentTime = Some(current_time);
+        vfs.xGetLastError = Some(get_last_error);
+        vfs.xCurrentTimeInt64 = (*platform).xCurrentTimeInt64.map(|_| current_time_int64 as _);
+        match ffi::sqlite3_vfs_register(Box::into_raw(Box::new(vfs)), 0) {
+            ffi::SQLITE_OK => Ok(()),
+            code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
+        }
+    }
+}
+
+/// The open database behind a file handle of SQLite's, if this VFS opened it.
+///
+/// # Safety
+/// `file` is null or a `sqlite3_file` that stays open, and that nobody else uses, while the result is used.
+pub unsafe fn database_of<'a>(file: *mut ffi::sqlite3_file) -> Option<&'a mut Database> {
+    // SAFETY: by the caller's word; the methods tell whose file it is.
+    unsafe {
+        if file.is_null() || (*file).pMethods != &raw const METHODS {
+            return None;
+        }
+        match &mut *(*file.cast::<FileHandle>()).file {
+            OpenFile::Database(database) => Some(database),
+            OpenFile::Journal(_) => None,
+        }
+    }
+}
+
+/// Runs one call, and turns what went wrong into a code.
+fn contain(call: impl FnOnce() -> VfsResult<c_int>) -> c_int {
+    let panicked = |_| Err(VfsError::new(ffi::SQLITE_INTERNAL, "a panic was contained; this is a bug in Maniac"));
+    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked).unwrap_or_else(report)
+}
+
+/// Runs one call on an open file.
+///
+/// # Safety
+/// `file` is a handle that `open` has filled, as all handles with `METHODS` are.
+unsafe fn on_file(file: *mut ffi::sqlite3_file, call: impl FnOnce(&mut OpenFile) -> VfsResult<c_int>) -> c_int {
+    // SAFETY: by the caller's word; SQLite uses a file from one thread at a time.
+    contain(|| call(unsafe { &mut *(*file.cast::<FileHandle>()).file }))
+}
+
+const NAMED: c_int = ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_MAIN_JOURNAL;
+
+unsafe extern "C" fn open(
+    _: *mut ffi::sqlite3_vfs,
+    name: *const c_char,
+    file: *mut ffi::sqlite3_file,
+    flags: c_int,
+    out_flags: *mut c_int,
+) -> c_int {
+    // SAFETY: the arguments are SQLite's: `file` has szOsFile bytes, `name` is null or a name with its URI parameters.
+    unsafe {
+        (*file).pMethods = std::ptr::null();
+        if flags & ffi::SQLITE_OPEN_SUPER_JOURNAL != 0 && !name.is_null() {
+            group::open(CStr::from_ptr(name).to_bytes());
+        }
+        if name.is_null() || flags & NAMED == 0 {
+            return match (*platform()).xOpen {
+                Some(open) => open(platform(), name, file, flags, out_flags),
+                None => ffi::SQLITE_CANTOPEN,
+            };
+        }
+        let code = contain(|| {
+            let opened = if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
+                let path = PathBuf::from(OsStr::from_bytes(CStr::from_ptr(name).to_bytes()));
+                let parameter = |key: &str| {
+                    let key = CString::new(key).expect("a key without a zero");
+                    let value = ffi::sqlite3_uri_parameter(name, key.as_ptr());
+                    (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
+                };
+                let database = Request::new(path, flags, parameter).and_then(|request| Database::open(&request));
+                OpenFile::Database(Box::new(database.inspect_err(|error| eprintln!("maniac: {}", error.message))?))
+            } else {
+                OpenFile::Journal(Journal::default())
+            };
+            if !out_flags.is_null() {
+                let read_only = matches!(&opened, OpenFile::Database(database) if database.is_read_only());
+                let mode = if read_only { ffi::SQLITE_OPEN_READONLY } else { ffi::SQLITE_OPEN_READWRITE };
+                *out_flags = flags & !(ffi::SQLITE_OPEN_READONLY | ffi::SQLITE_OPEN_READWRITE) | mode;
+            }
+            (*file.cast::<FileHandle>()).file = Box::into_raw(Box::new(opened));
+            Ok(ffi::SQLITE_OK)
+        });
+        if code == ffi::SQLITE_OK {
+            (*file).pMethods = &raw const METHODS;
+        }
+        code
+    }
+}
+
+static METHODS: ffi::sqlite3_io_methods = {
+    // SAFETY: all zeroes is a table of no methods.
+    let mut methods: ffi::sqlite3_io_methods = unsafe { std::mem::zeroed() };
+    methods.iVersion = 1;
+    methods.xClose = Some(close);
+    methods.xRead = Some(read);
+    methods.xWrite = Some(write);
+    methods.xTruncate = Some(truncate);
+    methods.xSync = Some(sync);
+    methods.xFileSize = Some(file_size);
+    methods.xLock = Some(lock);
+    methods.xUnlock = Some(unlock);
+    methods.xCheckReservedLock = Some(check_reserved_lock);
+    methods.xFileControl = Some(file_control);
+    methods.xSectorSize = Some(sector_size);
+    methods.xDeviceCharacteristics = Some(device_characteristics);
+    methods
+};
+
+unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
+    contain(|| {
+        // SAFETY: `open` leaked the box into the handle, and SQLite closes a file once.
+        drop(unsafe { Box::from_raw((*file.cast::<FileHandle>()).file) });
+        Ok(ffi::SQLITE_OK)
+    })
+}
+
+unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, out: *mut c_void, amount: c_int, offset: i64) -> c_int {
+    // SAFETY: SQLite's handle, and `amount` bytes to fill.
+    let (out, offset) = unsafe { (std::slice::from_raw_parts_mut(out.cast::<u8>(), amount as usize), offset as u64) };
+    // SAFETY: as above.
+    unsafe {
+        on_file(file, |file| {
+            let whole = match file {
+                OpenFile::Database(database) => database.read(out, offset)?,
+                OpenFile::Journal(journal) => {
+                    let n = journal.read(out, offset as usize);
+                    out[n..].fill(0);
+                    n == out.len()
+                }
+            };
+            Ok(if whole { ffi::SQLITE_OK } else { ffi::SQLITE_IOERR_SHORT_READ })
+        })
+    }
+}
+
+unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, amount: c_int, offset: i64) -> c_int {
+    // SAFETY: SQLite's handle, and `amount` bytes to take.
+    let (bytes, offset) = unsafe { (std::slice::from_raw_parts(bytes.cast::<u8>(), amount as usize), offset as u64) };
+    // SAFETY: as above.
+    unsafe {
+        on_file(file, |file| {
+            match file {
+                OpenFile::Database(database) => database.write(bytes, offset)?,
+                OpenFile::Journal(journal) => journal.write(bytes, offset as usize),
+            }
+            Ok(ffi::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn truncate(file: *mut ffi::sqlite3_file, size: i64) -> c_int {
+    // SAFETY: SQLite's handle.
+    unsafe {
+        on_file(file, |file| {
+            match file {
+                OpenFile::Database(database) => database.truncate(size as u64)?,
+                OpenFile::Journal(journal) => journal.truncate(size as usize),
+            }
+            Ok(ffi::SQLITE_OK)
+        })
+    }
+}
+
+/// Nothing to do: FCNTL_SYNC came first, and made the transaction as durable as `PRAGMA synchronous` wants it.
+unsafe extern "C" fn sync(_: *mut ffi::sqlite3_file, _: c_int) -> c_int {
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> c_int {
+    // SAFETY: SQLite's handle and a place for the answer.
+    unsafe {
+        on_file(file, |file| {
+            *size = match file {
+                OpenFile::Database(database) => database.size()? as i64,
+                OpenFile::Journal(journal) => journal.len() as i64,
+            };
+            Ok(ffi::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
+    // SAFETY: SQLite's handle.
+    unsafe {
+        on_file(file, |file| {
+            if let OpenFile::Database(database) = file {
+                database.lock(level)?;
+            }
+            Ok(ffi::SQLITE_OK)
+        })
+    }
+}
+
+unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
+    // SAFETY: SQLite's handle.
+    unsafe {
+        on_file(file, |file| {
+            if let OpenFile::Database(database) = file {
+                database.unlock(level);
+            }
+            Ok(ffi::SQLITE_OK)
+        })
+    }
+}
+
+/// SQLite asks this to find hot journals, and there are none.
+unsafe extern "C" fn check_reserved_lock(_: *mut ffi::sqlite3_file, out: *mut c_int) -> c_int {
+    // SAFETY: SQLite's place for the answer.
+    unsafe { *out = 0 };
+    ffi::SQLITE_OK
+}
+
+unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argument: *mut c_void) -> c_int {
+    // SAFETY: SQLite's handle; each operation's argument has the type that SQLite documents for it.
+    unsafe {
+        on_file(file, |file| match (file, op) {
+            (OpenFile::Database(database), ffi::SQLITE_FCNTL_SYNC) => {
+                let super_journal = argument.cast::<c_char>().cast_const();
+                let super_journal = (!super_journal.is_null()).then(|| CStr::from_ptr(super_journal).to_bytes());
+                database.commit(super_journal)?;
+                Ok(ffi::SQLITE_OK)
+            }
+            (OpenFile::Database(database), ffi::SQLITE_FCNTL_COMMIT_PHASETWO) => {
+                database.commit_is_over()?;
+                Ok(ffi::SQLITE_OK)
+            }
+            (OpenFile::Database(database), ffi::SQLITE_FCNTL_PRAGMA) => {
+                let texts = argument.cast::<*mut c_char>();
+                let text = |n: usize| {
+                    let text = *texts.add(n);
+                    (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
+                };
+                let (name, value) = (text(1).unwrap_or_default(), text(2));
+                let (code, answer) = match database.pragma(&name, value.as_deref()) {
+                    Ok(None) => return Ok(ffi::SQLITE_NOTFOUND),
+                    Ok(Some(answer)) => (ffi::SQLITE_OK, answer),
+                    Err(error) => (error.code, error.message),
+                };
+                *texts = host_string(&answer);
+                Ok(code)
+            }
+            (_, ffi::SQLITE_FCNTL_VFSNAME) => {
+                *argument.cast::<*mut c_char>() = host_string("maniac");
+                Ok(ffi::SQLITE_OK)
+            }
+            _ => Ok(ffi::SQLITE_NOTFOUND),
+        })
+    }
+}
+
+/// A C string in memory of SQLite's, which will free it; null when there is none left.
+fn host_string(text: &str) -> *mut c_char {
+    // SAFETY: the block has room for the bytes and the zero behind them.
+    unsafe {
+        let out = ffi::sqlite3_malloc64(text.len() as u64 + 1).cast::<u8>();
+        if !out.is_null() {
+            std::ptr::copy_nonoverlapping(text.as_ptr(), out, text.len());
+            *out.add(text.len()) = 0;
+        }
+        out.cast()
+    }
+}
+
+unsafe extern "C" fn sector_size(_: *mut ffi::sqlite3_file) -> c_int {
+    512
+}
+
+unsafe extern "C" fn device_characteristics(_: *mut ffi::sqlite3_file) -> c_int {
+    ffi::SQLITE_IOCAP_SAFE_APPEND | ffi::SQLITE_IOCAP_SEQUENTIAL | ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE
+}
+
+/// Whether a name is that of a journal, which lives and dies with its file handle.
+unsafe fn is_journal(name: *const c_char) -> bool {
+    // SAFETY: SQLite's C string.
+    let name = unsafe { CStr::from_ptr(name) }.to_bytes();
+    name.ends_with(b"-journal") || name.ends_with(b"-wal")
+}
+
+unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
+    // SAFETY: SQLite's C string, handed on.
+    unsafe {
+        let committed = contain(|| group::commit(CStr::from_ptr(name).to_bytes()).map(|()| ffi::SQLITE_OK));
+        if committed != ffi::SQLITE_OK {
+            return committed;
+        }
+        match (*platform()).xDelete {
+            Some(delete) if !is_journal(name) => delete(platform(), name, sync_dir),
+            _ => ffi::SQLITE_OK,
+        }
+    }
+}
+
+unsafe extern "C" fn access(_: *mut ffi::sqlite3_vfs, name: *const c_char, flags: c_int, out: *mut c_int) -> c_int {
+    // SAFETY: SQLite's C string and place for the answer, handed on.
+    unsafe {
+        match (*platform()).xAccess {
+            Some(access) if !is_journal(name) => access(platform(), name, flags, out),
+            _ => {
+                *out = 0;
+                ffi::SQLITE_OK
+            }
+        }
+    }
+}
+
+/// Methods that are the platform's business.
+macro_rules! forward {
+    ($($name:ident => $method:ident($($arg:ident: $type:ty),*) -> $result:ty, or $default:expr;)*) => {$(
+        unsafe extern "C" fn $name(_: *mut ffi::sqlite3_vfs, $($arg: $type),*) -> $result {
+            // SAFETY: SQLite's arguments, handed on to the VFS that they would have gone to.
+            unsafe {
+                match (*platform()).$method {
+                    Some(method) => method(platform(), $($arg),*),
+                    None => $default,
+                }
+            }
+        }
+    )*};
+}
+
+type Symbol = Option<unsafe extern "C" fn(*mut ffi::sqlite3_vfs, *mut c_void, *const c_char)>;
+
+forward! {
+    full_pathname => xFullPathname(name: *const c_char, size: c_int, out: *mut c_char) -> c_int, or ffi::SQLITE_CANTOPEN;
+    dl_open => xDlOpen(name: *const c_char) -> *mut c_void, or std::ptr::null_mut();
+    dl_error => xDlError(size: c_int, out: *mut c_char) -> (), or ();
+    dl_sym => xDlSym(handle: *mut c_void, name: *const c_char) -> Symbol, or None;
+    dl_close => xDlClose(handle: *mut c_void) -> (), or ();
+    randomness => xRandomness(size: c_int, out: *mut c_char) -> c_int, or 0;
+    sleep => xSleep(microseconds: c_int) -> c_int, or 0;
+    current_time => xCurrentTime(out: *mut f64) -> c_int, or ffi::SQLITE_ERROR;
+    get_last_error => xGetLastError(size: c_int, out: *mut c_char) -> c_int, or 0;
+    current_time_int64 => xCurrentTimeInt64(out: *mut i64) -> c_int, or ffi::SQLITE_ERROR;
+}

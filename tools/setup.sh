@@ -1,0 +1,37 @@
+#!/bin/sh
+# Brings a fresh Debian or Ubuntu with Rust to where `make build` works: asks apt only for what is missing, then makes
+# a virtual environment with pinned tools in it. Safe to run again: what is there already stays.
+set -eu
+cd "$(dirname "$0")/.."
+venv=${1:-.venv}
+
+# A package is needed when what it brings is not there: no list of installed packages is consulted, so a sqlite3 or a
+# Python that came another way is good too.
+missing=""
+command -v sqlite3 >/dev/null || missing="$missing sqlite3"
+command -v cc >/dev/null || missing="$missing gcc libc6-dev"
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
+# bench/ links the system's SQLite to measure against it.
+[ -e /usr/include/sqlite3.h ] || missing="$missing libsqlite3-dev"
+
+if [ -n "$missing" ]; then
+    sudo=""
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "setup: please install:$missing" >&2; exit 1; }
+        sudo=sudo
+    fi
+    echo "setup: installing$missing"
+    $sudo apt-get update -q
+    # shellcheck disable=SC2086 # a list of package names
+    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -q -y --no-install-recommends $missing
+fi
+
+command -v cargo >/dev/null || { echo "setup: Rust is needed (1.95 or newer); see https://rustup.rs" >&2; exit 1; }
+
+[ -x "$venv/bin/python" ] || python3 -m venv "$venv"
+echo "setup: pinned Python packages into $venv"
+# --no-deps: the file names every package, so nothing comes in that is not written there. Packages that are built from
+# source use the pinned setuptools above them instead of whatever is newest that day.
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps setuptools==80.9.0
+"$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tools/requirements.txt
+"$venv/bin/python" tools/link_tools.py "$venv/tools"
