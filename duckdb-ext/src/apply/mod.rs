@@ -13,6 +13,6 @@ mod rows;
 mod state;
 mod target;
 
-pub use state::Owner;
 pub use applier::{Applied, Applier};
+pub use state::Owner;
 pub use target::Target;

@@ -109,8 +109,11 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     if let Some(list) = listed(table, keys) {
         return session.run(&format!("DELETE FROM {name} WHERE {} IN ({list})", quote(key_name(table, 0))));
     }
-    let columns: Vec<String> =
-        table.key.iter().map(|place| format!("{} {}", value_alias(*place), table.columns[*place].column_type)).collect();
+    let columns: Vec<String> = table
+        .key
+        .iter()
+        .map(|place| format!("{} {}", value_alias(*place), table.columns[*place].column_type))
+        .collect();
     session.run(&format!("CREATE OR REPLACE TEMP TABLE {} ({})", quote(KEYS), columns.join(", ")))?;
     let types: Vec<ColumnType> = table.key.iter().map(|place| table.columns[*place].column_type).collect();
     let mut writer = TableWriter::open(session, "temp", "main", KEYS)?;
@@ -157,9 +160,12 @@ fn complete(session: &Session, target: &Target, table: &MirrorTable, patches: &[
         format!("{value} AS c{place}")
     });
     let selected = selected.collect::<Vec<_>>().join(", ");
-    let keys: Option<Vec<Vec<Value>>> =
-        patches.iter().map(|values| table.key.iter().map(|place| values.get(*place).cloned().flatten()).collect()).collect();
-    let keys = keys.ok_or_else(|| Error::source(format!("a change of table {} comes without its key", table.source)))?;
+    let keys: Option<Vec<Vec<Value>>> = patches
+        .iter()
+        .map(|values| table.key.iter().map(|place| values.get(*place).cloned().flatten()).collect())
+        .collect();
+    let keys =
+        keys.ok_or_else(|| Error::source(format!("a change of table {} comes without its key", table.source)))?;
     let keys: Vec<&[Value]> = keys.iter().map(Vec::as_slice).collect();
     let name = target.table(&table.name);
     // The list, in a subquery of its own, keeps the index scan that a join would not use.

@@ -231,7 +231,6 @@ pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable
     Ok(tables)
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::Owner;

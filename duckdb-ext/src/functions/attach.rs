@@ -59,11 +59,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let (attached, version) = attached?;
     let rows = attached.into_iter().map(move |table| {
-        Ok(vec![
-            Field::text(table.table),
-            Field::Integer(table.rows as i64),
-            Field::Integer(version.0 as i64),
-        ])
+        Ok(vec![Field::text(table.table), Field::Integer(table.rows as i64), Field::Integer(version.0 as i64)])
     });
     Ok(Box::new(rows))
 }

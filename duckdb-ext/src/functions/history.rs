@@ -92,7 +92,9 @@ fn changes(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let source = source_of(args)?;
     let from = version(args.integer("from").unwrap_or(0));
     let to = args.integer("to").map_or(Version(u64::MAX), version);
-    let commits = source.commits(from)?.take_while(move |commit| commit.as_ref().is_ok_and(|c| c.version <= to) || commit.is_err());
+    let commits = source
+        .commits(from)?
+        .take_while(move |commit| commit.as_ref().is_ok_and(|c| c.version <= to) || commit.is_err());
     let mut shapes = Shapes { source, tables: Vec::new(), fresh: false };
     let rows = commits.flat_map(move |commit| match commit.and_then(|commit| shapes.rows(&commit)) {
         Ok(rows) => rows.into_iter().map(Ok).collect(),
@@ -140,9 +142,12 @@ impl Shapes {
                         object(&mut row.iter().enumerate()),
                     ),
                     RowChange::Delete(old) => ("DELETE", given(&only(old, keyed)), given(old), Field::Null),
-                    RowChange::Update { old, new } => {
-                        ("UPDATE", given(&only(old, keyed)), given(&only(old, |at| !keyed(at))), given(&only(new, |at| !keyed(at))))
-                    }
+                    RowChange::Update { old, new } => (
+                        "UPDATE",
+                        given(&only(old, keyed)),
+                        given(&only(old, |at| !keyed(at))),
+                        given(&only(new, |at| !keyed(at))),
+                    ),
                 };
                 let version = Field::Integer(commit.version.0 as i64);
                 rows.push(vec![version, Field::text(changes.table.clone()), Field::text(op), key, old, new]);

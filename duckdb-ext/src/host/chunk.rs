@@ -87,7 +87,8 @@ impl TableWriter {
             for logical in &mut types {
                 ffi::duckdb_destroy_logical_type(logical);
             }
-            writer.storages = storages.ok_or_else(|| fail("the table has a column of a type that a mirror never has"))?;
+            writer.storages =
+                storages.ok_or_else(|| fail("the table has a column of a type that a mirror never has"))?;
             writer.capacity = ffi::duckdb_vector_size() as usize;
             writer.refresh_vectors();
         }

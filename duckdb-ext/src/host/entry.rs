@@ -48,10 +48,7 @@ pub unsafe extern "C" fn maniac_init_c_api(
 
 /// # Safety
 /// As `maniac_init_c_api`.
-unsafe fn load(
-    info: ffi::duckdb_extension_info,
-    access: *const ffi::duckdb_extension_access,
-) -> Result<(), String> {
+unsafe fn load(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_extension_access) -> Result<(), String> {
     // SAFETY: the pointers are valid for the whole call, and the function table that `get_api` returns is a static of
     // the host whose leading, stable part has not changed since the version asked for. The version is read through
     // that part alone before anything else of the table is touched.

@@ -90,7 +90,13 @@ struct Inner {
 }
 
 impl Mirror {
-    pub fn new(name: String, identity: &Identity, target: Target, settings: Settings, source: Arc<dyn Source>) -> Mirror {
+    pub fn new(
+        name: String,
+        identity: &Identity,
+        target: Target,
+        settings: Settings,
+        source: Arc<dyn Source>,
+    ) -> Mirror {
         let report = Report {
             state: State::Copying,
             applied: Version(0),
@@ -200,7 +206,7 @@ impl Mirror {
             match report.state {
                 State::Paused => return Err(refuse(&format!("it is paused; CALL maniac_resume('{}')", self.name))),
                 State::Detached => return Err(refuse("it was detached")),
-                State::Error if report.errors > 0 && inner.wish == Wish::Pause => {
+                State::Error => {
                     return Err(refuse(report.last_error.as_deref().unwrap_or("it failed")));
                 }
                 _ => {}

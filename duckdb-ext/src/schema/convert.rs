@@ -39,7 +39,9 @@ pub fn fit<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> {
         (T::Boolean, Value::Integer(number @ (0 | 1))) => Cell::Bool(*number == 1),
         (T::Double, Value::Real(number)) => Cell::Double(*number),
         (T::Double, Value::Integer(number)) if number.unsigned_abs() <= EXACT_IN_DOUBLE => Cell::Double(*number as f64),
-        (T::Decimal { width, scale }, Value::Integer(_) | Value::Real(_)) => decimal(&number_text(value)?, width, scale)?,
+        (T::Decimal { width, scale }, Value::Integer(_) | Value::Real(_)) => {
+            decimal(&number_text(value)?, width, scale)?
+        }
         (T::Blob, Value::Blob(bytes)) => Cell::Bytes(bytes),
         (T::Uuid, Value::Blob(bytes)) => Cell::Wide(i128::from_be_bytes(bytes.as_ref().try_into().ok()?)),
         (T::Uuid, Value::Text(text)) => Cell::Wide(uuid(text)?),

@@ -77,13 +77,31 @@ pub fn names_of(tables: &[MirrorTable]) -> Names {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    Drop { table: String },
-    RenameTable { from: String, to: String },
-    RenameColumn { table: String, from: String, to: String },
-    DropColumn { table: String, column: String },
-    AddColumn { table: String, column: MirrorColumn, default: Value },
+    Drop {
+        table: String,
+    },
+    RenameTable {
+        from: String,
+        to: String,
+    },
+    RenameColumn {
+        table: String,
+        from: String,
+        to: String,
+    },
+    DropColumn {
+        table: String,
+        column: String,
+    },
+    AddColumn {
+        table: String,
+        column: MirrorColumn,
+        default: Value,
+    },
     /// Make the table and fill it from the source at the version; the commit's own changes are in it then.
-    Copy { table: MirrorTable },
+    Copy {
+        table: MirrorTable,
+    },
 }
 
 /// The steps of one commit, to be made in order, and the tables after them, in the source's order.
@@ -182,7 +200,11 @@ fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Optio
                 continue;
             }
             // A name that another column had: columns have changed places.
-            if before.columns.iter().any(|column| same(&column.source, &new.name) && column.source != after.columns[place].source) {
+            if before
+                .columns
+                .iter()
+                .any(|column| same(&column.source, &new.name) && column.source != after.columns[place].source)
+            {
                 return None;
             }
             let mut column_names = after.column_names();

@@ -159,7 +159,8 @@ mod tests {
 
     #[test]
     fn names_are_read_back() {
-        for declared in ["INT", "REAL", "TEXT", "BLOB", "BOOL", "DATE", "TIME", "DATETIME", "JSON", "UUID", "DEC(9,3)"] {
+        for declared in ["INT", "REAL", "TEXT", "BLOB", "BOOL", "DATE", "TIME", "DATETIME", "JSON", "UUID", "DEC(9,3)"]
+        {
             let column = ColumnType::of_declared(declared);
             assert_eq!(column.to_string().parse(), Ok(column));
         }
