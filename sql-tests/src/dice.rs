@@ -14,6 +14,10 @@ impl Dice {
             Err(_) => seed,
         };
         println!("{test}: MANIAC_SEED={seed}");
+        Self::seeded(seed)
+    }
+
+    pub fn seeded(seed: u64) -> Self {
         Self { state: seed }
     }
 

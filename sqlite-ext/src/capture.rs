@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
 use maniac_diff::Tracker;
-use maniac_store::{Payload, Store, StoreError, Transaction};
+use maniac_store::{LARGE, Payload, Store, StoreError, Transaction};
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
@@ -32,7 +32,7 @@ impl Capture {
         capture
     }
 
-    /// Decodes what changed, lets `append` put it into the log, and follows if that went well.
+    /// Decodes what changed, unless that is better left to the readers of the entry, lets `append` put it into the log, and follows if that went well.
     pub fn commit(
         &self,
         transaction: &Transaction,
@@ -41,16 +41,16 @@ impl Capture {
     ) -> VfsResult<Version> {
         let base = transaction.base();
         let mut slot = self.0.lock();
+        if changed.len() > LARGE {
+            *slot = None;
+            return Ok(append(&Payload { derived: true, ..Payload::default() })?);
+        }
         let mut tracker = match slot.take() {
             Some((version, tracker)) if version == base.version() => tracker,
             _ => Tracker::new(base).map_err(unreadable)?,
         };
-        let captured = tracker.capture(base, transaction as &dyn PageSource, changed);
-        let captured = match captured {
-            Ok(captured) => captured,
-            Err(error) => return Err(unreadable(error)),
-        };
-        let payload = Payload { schema: captured.schema, changeset: captured.changeset };
+        let captured = tracker.capture(base, transaction as &dyn PageSource, changed).map_err(unreadable)?;
+        let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false };
         let appended = append(&payload);
         let version = match &appended {
             Ok(version) => {

@@ -38,6 +38,23 @@ pub unsafe extern "C" fn sqlite3_maniac_init(
     outcome.unwrap_or(ffi::SQLITE_INTERNAL)
 }
 
+/// What later connections run. An auto-extension that returns anything but SQLITE_OK has failed: SQLite calls no further
+/// ones, and a host that asked for extended result codes sees its `sqlite3_open` fail.
+///
+/// # Safety
+/// Called by SQLite with a connection and its function table.
+unsafe extern "C" fn auto_init(
+    db: *mut ffi::sqlite3,
+    error: *mut *mut c_char,
+    api: *mut ffi::sqlite3_api_routines,
+) -> c_int {
+    // SAFETY: by the caller's word.
+    match unsafe { sqlite3_maniac_init(db, error, api) } {
+        ffi::SQLITE_OK_LOAD_PERMANENTLY => ffi::SQLITE_OK,
+        code => code,
+    }
+}
+
 unsafe fn set_error(error: *mut *mut c_char, api: *mut ffi::sqlite3_api_routines, text: &std::ffi::CStr) {
     // SAFETY: by the caller's word.
     unsafe {
@@ -56,7 +73,7 @@ fn set_up(connection: Connection) -> rusqlite::Result<bool> {
     // SAFETY: SQLite declares auto-extensions without arguments and calls them with those of an entry point, as its
     // documentation says; the list takes each function once.
     let code = unsafe {
-        let entry_point = sqlite3_maniac_init as EntryPoint;
+        let entry_point = auto_init as EntryPoint;
         ffi::sqlite3_auto_extension(Some(std::mem::transmute::<EntryPoint, unsafe extern "C" fn()>(entry_point)))
     };
     if code == ffi::SQLITE_OK { Ok(true) } else { Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)) }

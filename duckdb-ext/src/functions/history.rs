@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use maniac_base::Version;
+use maniac_history::JsonObject;
 
 use crate::error::Result;
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
-use crate::schema::{ColumnType, JsonObject};
+use crate::schema::ColumnType;
 use crate::source::{self, Commit, RowChange, Source, SourceTable, Value};
 
 const STORE: &str = "the store to read";

@@ -9,7 +9,6 @@ mod time;
 mod types;
 
 pub use convert::{Fitted, fit, literal, show};
-pub use json::JsonObject;
 pub use names::{Names, quote, quote_text};
 pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Step, names_of, plan};
 pub use types::ColumnType;

@@ -95,12 +95,12 @@ impl Source for LocalSource {
     }
 
     fn commits(&self, after: Version) -> Result<Commits> {
-        let entries = self.entries(after)?;
+        let entries = maniac_history::entries(&self.store, self.branch, after).map_err(of_history)?;
         let transactions =
             entries.filter(|entry| entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction)));
         let (store, branch, location) = (self.store.clone(), self.branch, self.identity.location.clone());
         Ok(Box::new(transactions.map(move |entry| {
-            let entry = entry.map_err(of_store)?;
+            let entry = entry.map_err(of_history)?;
             if entry.schema.is_empty() {
                 return commit_of(&entry, None);
             }
@@ -153,6 +153,10 @@ impl LocalSource {
     fn unreadable(&self, at: Version, error: &dyn std::fmt::Display) -> Error {
         Error::source(format!("{} at version {at} of branch {}: {error}", self.identity.location, self.identity.branch))
     }
+}
+
+fn of_history(error: maniac_history::HistoryError) -> Error {
+    Error::source(error)
 }
 
 fn of_store(error: StoreError) -> Error {

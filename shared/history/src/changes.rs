@@ -5,9 +5,9 @@ use std::sync::Arc;
 use maniac_base::{BranchId, Value, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_sqlite_format::{KeyForm, Schema};
-use maniac_store::{Entries, Entry, Store};
+use maniac_store::{Entry, Store};
 
-use crate::{HistoryError, JsonObject};
+use crate::{HistoryError, JsonObject, entries};
 
 /// One row that a version changed. `key`, `old` and `new` are JSON objects by column name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,14 +33,14 @@ pub fn changes(
     to: Version,
     table: Option<String>,
 ) -> Result<Changes, HistoryError> {
-    let entries = store.entries(branch, from)?;
+    let entries = Box::new(entries(store, branch, from)?);
     Ok(Changes { store: store.clone(), branch, entries, to, table, names: None, rows: Vec::new().into_iter() })
 }
 
 pub struct Changes {
     store: Arc<Store>,
     branch: BranchId,
-    entries: Entries,
+    entries: Box<dyn Iterator<Item = Result<Entry, HistoryError>> + Send>,
     to: Version,
     table: Option<String>,
     /// The schema that the entries at hand were written under.
@@ -60,7 +60,7 @@ impl Iterator for Changes {
             let rows = match self.entries.next()? {
                 Ok(entry) if entry.version > self.to => return None,
                 Ok(entry) => self.read(&entry),
-                Err(error) => Err(error.into()),
+                Err(error) => Err(error),
             };
             match rows {
                 Ok(rows) => self.rows = rows.into_iter(),

@@ -6,7 +6,7 @@ use maniac_base::{BranchId, Version};
 use maniac_changeset::Group;
 use maniac_store::Store;
 
-use crate::HistoryError;
+use crate::{HistoryError, entries};
 
 /// The session changeset that leads from version `from` of a branch to version `to`: each row once, netted as the
 /// session extension nets. An empty range, or one that changed no row, is empty.
@@ -15,7 +15,7 @@ pub fn changeset(store: &Arc<Store>, branch: BranchId, from: Version, to: Versio
         return Err(HistoryError::Backwards { from, to });
     }
     let mut group = Group::new();
-    for entry in store.entries(branch, from)? {
+    for entry in entries(store, branch, from)? {
         let entry = entry?;
         if entry.version > to {
             break;

@@ -1,5 +1,6 @@
 use maniac_base::Version;
 use maniac_changeset::ChangesetError;
+use maniac_diff::DiffError;
 use maniac_sqlite_format::FormatError;
 use maniac_store::StoreError;
 
@@ -12,6 +13,8 @@ pub enum HistoryError {
     Changeset { version: Version, source: ChangesetError },
     #[error("the schema at version {version} cannot be read: {source}")]
     Schema { version: Version, source: FormatError },
+    #[error("the changes of version {version} cannot be derived: {source}")]
+    Diff { version: Version, source: DiffError },
     #[error("the range {from} to {to} runs backwards: give the older version first")]
     Backwards { from: Version, to: Version },
 }

@@ -2,12 +2,14 @@
 
 mod changes;
 mod changeset;
+mod entries;
 mod error;
 mod json;
 mod log;
 
 pub use changes::{Changes, RowChange, changes};
 pub use changeset::changeset;
+pub use entries::entries;
 pub use error::HistoryError;
 pub use json::JsonObject;
 pub use log::{LogEntry, TableCount, log};

@@ -6,7 +6,7 @@ use maniac_base::{BranchId, Version};
 use maniac_changeset::{Item, Op, Reader, Target};
 use maniac_store::{EntryKind, Store};
 
-use crate::HistoryError;
+use crate::{HistoryError, entries};
 
 /// What one version did to one table.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,7 +43,7 @@ pub fn log(
     branch: BranchId,
     from: Version,
 ) -> Result<impl Iterator<Item = Result<LogEntry, HistoryError>> + 'static, HistoryError> {
-    let entries = store.entries(branch, from)?;
+    let entries = entries(store, branch, from)?;
     Ok(entries.map(|entry| {
         let entry = entry?;
         Ok(LogEntry {

@@ -9,13 +9,13 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, Term, Version};
 
-use crate::entry::{EntryKind, EntryWriter, Header, frame_bytes};
+use crate::entry::{BodyWriter, EntryKind, Header, frame_bytes};
 use crate::error::StoreError;
 use crate::head::LogEnd;
 use crate::index::Index;
 use crate::lock::{LockFile, LockName};
 use crate::recover::peek_next;
-use crate::segment::{self, Segment, TARGET_BYTES};
+use crate::segment::{self, NewSegment, Segment, TARGET_BYTES};
 use crate::store::{Store, now_ms};
 
 /// When a commit counts as done.
@@ -43,8 +43,76 @@ pub(crate) struct Draft<'a> {
     pub stored: &'a dyn Fn(usize) -> Result<Cow<'a, [u8]>, StoreError>,
     pub schema: &'a [u8],
     pub changeset: &'a [u8],
+    pub derived: bool,
     pub note: Cow<'a, [u8]>,
 }
+
+/// Writes bytes at an offset.
+type WriteAt<'a> = dyn Fn(&[u8], u64) -> Result<(), StoreError> + 'a;
+
+impl Draft<'_> {
+    fn header(&self, version: Version, time_ms: i64) -> Header {
+        Header {
+            kind: self.kind,
+            length: 0,
+            version,
+            term: Term(0),
+            base: self.base,
+            time_ms,
+            branch: self.branch,
+            page_size: self.page_size,
+            page_count: self.page_count,
+            frames: self.pages.len() as u32,
+            frame_bytes: self.pages.iter().map(|(_, stored)| frame_bytes(*stored)).sum(),
+            changeset_len: self.changeset.len() as u64,
+            schema_len: self.schema.len() as u32,
+            note_len: self.note.len() as u32,
+            derived: self.derived,
+        }
+        .with_length()
+    }
+
+    /// Writes the body through `write`, which takes bytes and their offset, and gives where it ends.
+    fn write_body(&self, header: Header, head: Vec<u8>, start: u64, write: &WriteAt<'_>) -> Result<u64, StoreError> {
+        let (mut end, mut buffer) = (start, head);
+        let mut sink = |bytes: &[u8]| {
+            buffer.extend_from_slice(bytes);
+            if buffer.len() >= WRITE_BYTES {
+                write(&buffer, end)?;
+                end += buffer.len() as u64;
+                buffer.clear();
+            }
+            Ok(())
+        };
+        let mut writer = BodyWriter::new(header, &mut sink);
+        (0..self.pages.len()).try_for_each(|n| writer.page(&(self.stored)(n)?))?;
+        writer.finish(self.schema, self.changeset, &self.note)?;
+        write(&buffer, end)?;
+        Ok(end + buffer.len() as u64)
+    }
+}
+
+/// A large entry whose body is on disk already, in a segment of its own that only wants its head and its name.
+pub(crate) struct Prepared(NewSegment);
+
+impl Store {
+    /// Does the long part of appending `draft` without keeping anybody from the log.
+    pub(crate) fn prepare(&self, draft: &Draft<'_>) -> Result<Option<Prepared>, StoreError> {
+        if self.head.end().position == segment::HEADER {
+            // The first transaction of a store goes into the segment that the store was made with.
+            return Ok(None);
+        }
+        let segment = NewSegment::begin(&self.path)?;
+        let header = draft.header(Version(0), 0);
+        let start = segment::HEADER + header.frames_start();
+        draft.write_body(header, Vec::new(), start, &|bytes, offset| segment.write(bytes, offset))?;
+        segment.sync()?;
+        Ok(Some(Prepared(segment)))
+    }
+}
+
+/// Bytes that are written at a time.
+const WRITE_BYTES: usize = 1 << 20;
 
 pub(crate) struct Appender {
     /// `None` where the store cannot be written.
@@ -66,6 +134,7 @@ impl Store {
         self: &Arc<Self>,
         durability: Durability,
         branch: BranchId,
+        prepared: Option<Prepared>,
         draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError>,
     ) -> Result<Version, StoreError> {
         self.check_process()?;
@@ -73,7 +142,7 @@ impl Store {
             let appender = self.appender.lock();
             let lock = appender.lock.as_ref().ok_or_else(|| StoreError::ReadOnly { path: self.path.clone() })?;
             lock.lock(LockName::Append)?;
-            let appended = self.append_locked(durability, branch, draft);
+            let appended = self.append_locked(durability, branch, prepared, draft);
             lock.unlock(LockName::Append);
             appended?
         };
@@ -91,6 +160,7 @@ impl Store {
         self: &Arc<Self>,
         durability: Durability,
         branch: BranchId,
+        prepared: Option<Prepared>,
         draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError>,
     ) -> Result<(LogEnd, Version), StoreError> {
         if self.head.append_was_cut_short() {
@@ -101,26 +171,10 @@ impl Store {
         let index = self.index.read();
         let draft = draft(&index)?;
         let start = self.head.end();
-        let header = Header {
-            kind: draft.kind,
-            length: 0,
-            version: start.version.next(),
-            term: Term(0),
-            base: draft.base,
-            time_ms: now_ms().max(index.last_time_ms()),
-            branch: draft.branch,
-            page_size: draft.page_size,
-            page_count: draft.page_count,
-            frames: draft.pages.len() as u32,
-            frame_bytes: draft.pages.iter().map(|(_, stored)| frame_bytes(*stored)).sum(),
-            changeset_len: draft.changeset.len() as u64,
-            schema_len: draft.schema.len() as u32,
-            note_len: draft.note.len() as u32,
-        }
-        .with_length();
+        let header = draft.header(start.version.next(), now_ms().max(index.last_time_ms()));
         drop(index);
         self.head.begin_append();
-        let written = self.write_entry(start, header, &draft, durability);
+        let written = self.write_entry(start, header, &draft, prepared, durability);
         let end = match written {
             Ok(end) => end,
             Err(error) => {
@@ -167,7 +221,9 @@ impl Store {
     /// under way, and none of our business.
     fn unseen_touches(&self, branch: BranchId) -> Result<bool, StoreError> {
         let written = self.head.written();
-        let (mut cursor, mut last) = (*self.cursor.lock(), self.index.read().last());
+        // The lock keeps the cursor where the index ends.
+        let place = self.cursor.lock();
+        let (mut cursor, mut last) = (*place, self.index.read().last());
         while last < written {
             let entry = peek_next(&self.path, &self.segments, last, &mut cursor, true)?;
             if entry.header.branch == branch || entry.header.kind != EntryKind::Transaction {
@@ -184,33 +240,32 @@ impl Store {
         start: LogEnd,
         header: Header,
         draft: &Draft<'_>,
+        prepared: Option<Prepared>,
         durability: Durability,
     ) -> Result<LogEnd, StoreError> {
         let mut segment = self.active_segment()?;
         let mut end = LogEnd { version: header.version, ..start };
-        if start.position > segment::HEADER && start.position + header.length > TARGET_BYTES {
+        let head = header.head(draft.pages.iter().copied());
+        // A segment is named after its first version, so a new one cannot take the place of one that is still empty.
+        let empty = start.position == segment::HEADER;
+        let prepared = prepared.filter(|_| !empty);
+        let full = !empty && start.position + header.length > TARGET_BYTES;
+        if full || prepared.is_some() {
             segment.truncate(start.position)?;
             segment.sync()?;
-            segment = Arc::new(Segment::create(&self.path, self.id(), header.version, header.time_ms)?);
             end = LogEnd { segment: header.version, position: segment::HEADER, ..end };
+        }
+        if let Some(Prepared(new)) = prepared {
+            new.write(&head, segment::HEADER)?;
+            new.finish(self.id(), header.version, header.time_ms)?;
+            return Ok(LogEnd { position: segment::HEADER + header.length, ..end });
+        }
+        if full {
+            segment = Arc::new(Segment::create(&self.path, self.id(), header.version, header.time_ms)?);
         } else if durability == Durability::Full && header.length <= SMALL {
             zero_ahead(&segment, start.position, header.length)?;
         }
-        let mut buffer = Vec::with_capacity(header.length.min(2 << 20) as usize);
-        let mut sink = |bytes: &[u8]| {
-            buffer.extend_from_slice(bytes);
-            if buffer.len() >= 1 << 20 {
-                segment.write(&buffer, end.position)?;
-                end.position += buffer.len() as u64;
-                buffer.clear();
-            }
-            Ok(())
-        };
-        let mut writer = EntryWriter::begin(header, draft.pages.iter().copied(), &mut sink)?;
-        (0..draft.pages.len()).try_for_each(|n| writer.page(&(draft.stored)(n)?))?;
-        writer.finish(draft.schema, draft.changeset, &draft.note)?;
-        segment.write(&buffer, end.position)?;
-        end.position += buffer.len() as u64;
+        end.position = draft.write_body(header, head, end.position, &|bytes, offset| segment.write(bytes, offset))?;
         Ok(end)
     }
 
@@ -242,6 +297,9 @@ impl Store {
 
 /// Makes the file longer than the next entry needs, by as much again as it holds, within bounds.
 fn zero_ahead(segment: &Segment, position: u64, length: u64) -> Result<(), StoreError> {
+    if segment.reaches(position + length) {
+        return Ok(());
+    }
     let have = segment.file_length()?;
     if position + length > have {
         let more = position.clamp(64 << 10, 4 << 20).max(length);

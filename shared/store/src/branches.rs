@@ -101,7 +101,7 @@ impl Store {
         let parent = self.branch(from)?.id;
         let fork = at.map(|moment| self.resolve(parent, moment)).transpose()?;
         // The id of a branch that is yet to come: nothing unseen in the log can touch it.
-        self.append(Durability::Full, BranchId(u32::MAX), |index| {
+        self.append(Durability::Full, BranchId(u32::MAX), None, |index| {
             if index.branches().any(|(_, state)| state.name == name) {
                 return Err(StoreError::BranchExists { name: name.to_owned() });
             }
@@ -118,7 +118,7 @@ impl Store {
         // Nobody may be in the middle of a transaction on it.
         let mut lock = self.write_lock(id)?;
         lock.acquire()?;
-        self.append(Durability::Full, id, |index| {
+        self.append(Durability::Full, id, None, |index| {
             let refuse = |reason: String| StoreError::CannotDrop { name: name.to_owned(), reason };
             let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, name))?;
             if id == BranchId::MAIN {
@@ -135,7 +135,7 @@ impl Store {
     pub fn branch_rename(self: &Arc<Self>, from: &str, to: &str) -> Result<(), StoreError> {
         check_name(to)?;
         let id = self.branch(from)?.id;
-        self.append(Durability::Full, id, |index| {
+        self.append(Durability::Full, id, None, |index| {
             let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, from))?;
             if index.branches().any(|(other, state)| state.name == to && other != id) {
                 return Err(StoreError::BranchExists { name: to.to_owned() });
@@ -167,6 +167,7 @@ fn plain<'a>(kind: EntryKind, branch: BranchId, base: Version, note: Vec<u8>) ->
         stored: &|n| unreachable!("page {n} of an entry without pages"),
         schema: &[],
         changeset: &[],
+        derived: false,
         note: Cow::Owned(note),
     }
 }

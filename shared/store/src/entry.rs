@@ -16,6 +16,8 @@ use maniac_base::{BranchId, Checksum, PageNo, Term, Version, checksum};
 pub const MAGIC: u32 = u32::from_le_bytes(*b"MENT");
 pub const HEADER: usize = 88;
 const CHECKSUM: usize = 8;
+/// Flag: the changesets are not in the entry, but follow from its pages.
+const DERIVED: u8 = 1;
 /// Bytes of an item of the frame list.
 const FRAME: usize = 8;
 
@@ -23,6 +25,7 @@ const FRAME: usize = 8;
 mod at {
     pub const MAGIC: usize = 0;
     pub const KIND: usize = 4;
+    pub const FLAGS: usize = 5;
     pub const LENGTH: usize = 8;
     pub const VERSION: usize = 16;
     pub const TERM: usize = 24;
@@ -82,6 +85,9 @@ pub struct Header {
     pub changeset_len: u64,
     pub schema_len: u32,
     pub note_len: u32,
+    /// The schema and row changesets are left out, because a large transaction would hold every row twice; whoever wants
+    /// them compares the snapshots before and after.
+    pub derived: bool,
 }
 
 const fn pad8(n: u64) -> u64 {
@@ -101,7 +107,7 @@ impl Header {
     }
 
     /// Where the first frame starts.
-    fn frames_start(&self) -> u64 {
+    pub fn frames_start(&self) -> u64 {
         self.head_end() + CHECKSUM as u64
     }
 
@@ -122,11 +128,25 @@ impl Header {
         pad8(self.note_start() + u64::from(self.note_len))
     }
 
+    /// The header, the frame list and their checksum. `frames` yields page numbers and stored bytes.
+    pub fn head(&self, frames: impl Iterator<Item = (PageNo, u32)>) -> Vec<u8> {
+        let mut head = Vec::with_capacity(self.frames_start() as usize);
+        head.extend_from_slice(&self.encode());
+        for (page, stored) in frames {
+            head.extend_from_slice(&page.0.to_le_bytes());
+            head.extend_from_slice(&stored.to_le_bytes());
+        }
+        let sum = checksum(&head);
+        head.extend_from_slice(&sum.to_le_bytes());
+        head
+    }
+
     fn encode(&self) -> [u8; HEADER] {
         let mut out = [0; HEADER];
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(at::MAGIC, &MAGIC.to_le_bytes());
         put(at::KIND, &[self.kind as u8]);
+        put(at::FLAGS, &[if self.derived { DERIVED } else { 0 }]);
         put(at::LENGTH, &self.length.to_le_bytes());
         put(at::VERSION, &self.version.0.to_le_bytes());
         put(at::TERM, &self.term.0.to_le_bytes());
@@ -150,7 +170,7 @@ impl Header {
             return Err(Defect("an entry does not start with its magic"));
         }
         let kind = EntryKind::from_byte(bytes[at::KIND]).ok_or(Defect("an entry's kind is unknown"))?;
-        if bytes[at::KIND + 1..at::LENGTH].iter().any(|byte| *byte != 0) {
+        if bytes[at::FLAGS] & !DERIVED != 0 || bytes[at::FLAGS + 1..at::LENGTH] != [0; 2] {
             return Err(Defect("an entry's reserved bytes are not zero"));
         }
         let header = Header {
@@ -168,6 +188,7 @@ impl Header {
             schema_len: u32_at(at::SCHEMA),
             note_len: u32_at(at::NOTE),
             frame_bytes: u64_at(at::FRAME_BYTES),
+            derived: bytes[at::FLAGS] & DERIVED != 0,
         };
         // Validate the geometry before adding it up: the two long lengths could overflow the sums below.
         let size_ok = header.page_size.is_power_of_two() && (512..=65536).contains(&header.page_size);
@@ -313,30 +334,18 @@ fn read_u64(bytes: &[u8]) -> u64 {
     u64::from_le_bytes(bytes[..8].try_into().expect("eight bytes"))
 }
 
-/// Writes an entry piece by piece into `sink`, so that a transaction larger than memory can pass through.
-pub struct EntryWriter<'a, E> {
+/// Writes what comes behind an entry's head piece by piece into `sink`, so that a transaction larger than memory can pass
+/// through.
+pub struct BodyWriter<'a, E> {
     sink: &'a mut dyn FnMut(&[u8]) -> Result<(), E>,
     header: Header,
     sum: Checksum,
 }
 
-impl<'a, E> EntryWriter<'a, E> {
-    /// `frames` yields page numbers and stored bytes, in the order in which `page` will be called.
-    pub fn begin(
-        header: Header,
-        frames: impl Iterator<Item = (PageNo, u32)>,
-        sink: &'a mut dyn FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<Self, E> {
-        let mut head = Vec::with_capacity(header.frames_start() as usize);
-        head.extend_from_slice(&header.encode());
-        for (page, stored) in frames {
-            head.extend_from_slice(&page.0.to_le_bytes());
-            head.extend_from_slice(&stored.to_le_bytes());
-        }
-        let sum = checksum(&head);
-        head.extend_from_slice(&sum.to_le_bytes());
-        sink(&head)?;
-        Ok(EntryWriter { sink, header, sum: Checksum::default() })
+impl<'a, E> BodyWriter<'a, E> {
+    /// Of the header only the lengths count.
+    pub fn new(header: Header, sink: &'a mut dyn FnMut(&[u8]) -> Result<(), E>) -> Self {
+        BodyWriter { sink, header, sum: Checksum::default() }
     }
 
     pub fn page(&mut self, stored: &[u8]) -> Result<(), E> {

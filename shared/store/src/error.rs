@@ -51,11 +51,6 @@ impl StoreError {
         move |source| StoreError::Io { path, action, source }
     }
 
-    pub(crate) fn errno(path: &Path, action: &'static str) -> impl FnOnce(rustix::io::Errno) -> StoreError {
-        let path = path.to_owned();
-        move |errno| StoreError::Io { path, action, source: errno.into() }
-    }
-
     pub(crate) fn corrupt(path: &Path, offset: u64, reason: impl Into<String>) -> StoreError {
         StoreError::Corrupt { path: path.to_owned(), offset, reason: reason.into() }
     }

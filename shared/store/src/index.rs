@@ -34,7 +34,7 @@ pub struct EntryMeta {
 }
 
 /// Where the bytes of a page lie.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     pub segment: u32,
     pub offset: u64,
@@ -107,7 +107,7 @@ pub struct Index {
 }
 
 /// The branches that a snapshot looks through, each with the newest version that counts there.
-pub type Lineage = Vec<(BranchId, Version)>;
+pub type Lineage = SmallVec<[(BranchId, Version); 2]>;
 
 impl Index {
     /// The index of an empty log, of a store made at `created_ms`.
@@ -255,7 +255,7 @@ impl Index {
     }
 
     pub fn lineage(&self, branch: BranchId, at: Version) -> Lineage {
-        let mut lineage = vec![(branch, at)];
+        let mut lineage = Lineage::from_slice(&[(branch, at)]);
         let (mut id, mut limit) = (branch, at);
         while let Some(parent) = self.branches[id.0 as usize].parent {
             limit = limit.min(self.branches[id.0 as usize].fork);

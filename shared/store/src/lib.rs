@@ -37,4 +37,4 @@ pub use snapshot::Snapshot;
 pub use status::Status;
 pub use store::{OpenOptions, Store};
 pub use stream::{Entries, Entry};
-pub use transaction::{Payload, Transaction, WriteLock};
+pub use transaction::{LARGE, Payload, Transaction, WriteLock};

@@ -92,6 +92,7 @@ fn scan(
             segment.truncate(end.position)?;
         }
         segment.sync()?;
+        segment::remove_unnamed(path)?;
     }
     Ok(end)
 }

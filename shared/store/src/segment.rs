@@ -4,13 +4,14 @@
 //! are on disk already makes an fsync cheaper than growing the file does.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
 
 use maniac_base::{Version, checksum};
+use tempfile::NamedTempFile;
 
 use crate::entry::{self, Defect, EntryRef, check_frame};
 use crate::error::StoreError;
@@ -26,6 +27,9 @@ pub const FORMAT: u32 = 1;
 const MAGIC: [u8; 4] = 0x5741_4C53_u32.to_be_bytes();
 /// Address space set aside for a segment that still grows; memory is used only where the file has bytes.
 const GROWING_MAP: u64 = 1 << 30;
+
+/// Ends the name of a segment under construction.
+const UNNAMED: &str = ".new";
 
 /// Offsets in the header; 40..56 is zero.
 mod at {
@@ -98,22 +102,7 @@ pub struct Segment {
 impl Segment {
     /// Makes a new segment, on disk under its final name before this returns.
     pub fn create(store: &Path, id: StoreId, first: Version, created_ms: i64) -> Result<Segment, StoreError> {
-        let path = path_of(store, first);
-        let temporary = path.with_extension("new");
-        let mut header = [0; HEADER as usize];
-        header[at::MAGIC..][..4].copy_from_slice(&MAGIC);
-        header[at::FORMAT..][..4].copy_from_slice(&FORMAT.to_le_bytes());
-        header[at::STORE..][..16].copy_from_slice(&id.0.to_be_bytes());
-        header[at::FIRST..][..8].copy_from_slice(&first.0.to_le_bytes());
-        header[at::CREATED_MS..][..8].copy_from_slice(&created_ms.to_le_bytes());
-        let sum = checksum(&header[..at::CHECKSUM]);
-        header[at::CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
-        File::create(&temporary)
-            .and_then(|file| file.write_all_at(&header, 0).and_then(|()| file.sync_all()))
-            .map_err(StoreError::io(&temporary, "write"))?;
-        fs::rename(&temporary, &path).map_err(StoreError::io(&path, "put in place"))?;
-        sync_dir(&log_dir(store))?;
-        Segment::open(store, first, true)
+        NewSegment::begin(store)?.finish(id, first, created_ms)
     }
 
     pub fn open(store: &Path, first: Version, writable: bool) -> Result<Segment, StoreError> {
@@ -192,7 +181,7 @@ impl Segment {
     pub fn entry(&self, offset: u64) -> Result<EntryRef<'_>, StoreError> {
         let corrupt = |defect: Defect| StoreError::corrupt(&self.path, offset, defect.0);
         let length = entry::length(self.bytes(offset, entry::HEADER as u64)?).map_err(corrupt)?;
-        if length > self.file_length()?.saturating_sub(offset) {
+        if offset + length > self.length.load(Acquire) && offset + length > self.file_length()? {
             return Err(corrupt(Defect("the log ends inside an entry")));
         }
         EntryRef::open(self.bytes(offset, length)?).map_err(corrupt)
@@ -226,6 +215,11 @@ impl Segment {
         check_frame(frame, stored).map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))
     }
 
+    /// Whether the file is known to be so long.
+    pub fn reaches(&self, length: u64) -> bool {
+        length <= self.length.load(Acquire)
+    }
+
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         self.file.write_all_at(bytes, offset).map_err(StoreError::io(&self.path, "write"))
     }
@@ -240,6 +234,65 @@ impl Segment {
     pub fn sync(&self) -> Result<(), StoreError> {
         self.file.sync_data().map_err(StoreError::io(&self.path, "fsync"))
     }
+}
+
+/// A segment that has no name yet, and can be filled while others append to the log.
+pub struct NewSegment {
+    store: PathBuf,
+    file: NamedTempFile,
+}
+
+impl NewSegment {
+    pub fn begin(store: &Path) -> Result<NewSegment, StoreError> {
+        let dir = log_dir(store);
+        let file = tempfile::Builder::new()
+            .prefix("segment-")
+            .suffix(UNNAMED)
+            // As for any other file: the process's umask takes from it.
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(&dir)
+            .map_err(StoreError::io(&dir, "create a file in"))?;
+        Ok(NewSegment { store: store.to_owned(), file })
+    }
+
+    pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        self.file.as_file().write_all_at(bytes, offset).map_err(StoreError::io(self.file.path(), "write"))
+    }
+
+    pub fn sync(&self) -> Result<(), StoreError> {
+        self.file.as_file().sync_data().map_err(StoreError::io(self.file.path(), "fsync"))
+    }
+
+    /// Gives it a header and its name; it is on disk before this returns.
+    pub fn finish(self, id: StoreId, first: Version, created_ms: i64) -> Result<Segment, StoreError> {
+        let mut header = [0; HEADER as usize];
+        header[at::MAGIC..][..4].copy_from_slice(&MAGIC);
+        header[at::FORMAT..][..4].copy_from_slice(&FORMAT.to_le_bytes());
+        header[at::STORE..][..16].copy_from_slice(&id.0.to_be_bytes());
+        header[at::FIRST..][..8].copy_from_slice(&first.0.to_le_bytes());
+        header[at::CREATED_MS..][..8].copy_from_slice(&created_ms.to_le_bytes());
+        let sum = checksum(&header[..at::CHECKSUM]);
+        header[at::CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
+        self.write(&header, 0)?;
+        let NewSegment { store, file } = self;
+        let path = path_of(&store, first);
+        file.as_file().sync_all().map_err(StoreError::io(file.path(), "fsync"))?;
+        file.persist(&path).map_err(|error| StoreError::io(&path, "put in place")(error.error))?;
+        sync_dir(&log_dir(&store))?;
+        Segment::open(&store, first, true)
+    }
+}
+
+/// Removes what writers that died left unfinished. Nobody else may have the store open.
+pub fn remove_unnamed(store: &Path) -> Result<(), StoreError> {
+    let dir = log_dir(store);
+    for item in fs::read_dir(&dir).map_err(StoreError::io(&dir, "list"))? {
+        let path = item.map_err(StoreError::io(&dir, "list"))?.path();
+        if path.to_str().is_some_and(|path| path.ends_with(UNNAMED)) {
+            fs::remove_file(&path).map_err(StoreError::io(&path, "remove"))?;
+        }
+    }
+    Ok(())
 }
 
 pub fn sync_dir(dir: &Path) -> Result<(), StoreError> {

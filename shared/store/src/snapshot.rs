@@ -86,16 +86,19 @@ impl Store {
         let Some((base, differences)) = pieces.split_last() else {
             return Ok(Cow::Owned(vec![0; page_size as usize]));
         };
-        let image = self.segments[base.segment as usize].stored(base.offset, base.stored)?;
         if differences.is_empty() {
-            return Ok(Cow::Borrowed(image));
+            return self.segments[base.segment as usize].stored(base.offset, base.stored).map(Cow::Borrowed);
         }
-        let mut page = image.to_vec();
+        if let Some(page) = self.assembled.lock().get(&pieces[0]) {
+            return Ok(Cow::Owned(page.to_vec()));
+        }
+        let mut page = self.segments[base.segment as usize].stored(base.offset, base.stored)?.to_vec();
         for piece in differences.iter().rev() {
             let segment = &self.segments[piece.segment as usize];
             delta::apply(segment.stored(piece.offset, piece.stored)?, &mut page)
                 .map_err(|defect| StoreError::corrupt(segment.path(), piece.offset, defect.0))?;
         }
+        self.assembled.lock().put(pieces[0], page.as_slice().into());
         Ok(Cow::Owned(page))
     }
 }

@@ -2,21 +2,24 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::{Duration, Instant};
 
-use maniac_base::Version;
+use lru::LruCache;
+use maniac_base::{BranchId, Version};
 use parking_lot::{Mutex, RwLock};
 
 use crate::append::Appender;
 use crate::error::StoreError;
 use crate::head::Head;
-use crate::index::Index;
+use crate::index::{Index, Location};
 use crate::lock::{LockFile, LockName};
 use crate::segment::{self, Segment, StoreId};
 use crate::sync::Syncer;
+use crate::sys;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
@@ -29,8 +32,8 @@ pub struct Store {
     id: StoreId,
     /// Whether this process may write to the directory at all.
     pub(crate) writable: bool,
-    /// The process that opened the store: locks and threads do not survive a fork.
-    pid: u32,
+    /// Tells the process that opened the store from its children: locks and threads do not survive a fork.
+    forks: u64,
     pub(crate) segments: boxcar::Vec<Segment>,
     pub(crate) index: RwLock<Index>,
     /// Where the index will read on.
@@ -38,7 +41,12 @@ pub struct Store {
     pub(crate) head: Head,
     pub(crate) appender: Mutex<Appender>,
     pub(crate) syncer: Arc<Syncer>,
+    /// Pages put together from differences, by where the newest of these lies.
+    pub(crate) assembled: Mutex<LruCache<Location, Arc<[u8]>>>,
 }
+
+/// Pages that `assembled` holds.
+const ASSEMBLED: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Cursor {
@@ -100,13 +108,14 @@ impl Store {
             path,
             id,
             writable,
-            pid: std::process::id(),
+            forks: sys::forks(),
             segments,
             index: RwLock::new(index),
             cursor: Mutex::new(cursor),
             head,
             appender: Mutex::new(Appender::new(lock)),
             syncer: Arc::new(Syncer::default()),
+            assembled: Mutex::new(LruCache::new(ASSEMBLED)),
         });
         store.refresh()?;
         Ok(store)
@@ -155,6 +164,14 @@ impl Store {
         self.head.visible()
     }
 
+    /// The newest visible version of a branch.
+    pub fn branch_head(&self, branch: BranchId) -> Result<Version, StoreError> {
+        self.refresh()?;
+        let index = self.index.read();
+        let state = index.branch(branch).ok_or_else(|| self.no_such_branch(&index, &format!("#{branch}")))?;
+        Ok(state.head())
+    }
+
     /// Bytes in a page; 0 before the first transaction.
     pub fn page_size(&self) -> u32 {
         self.index.read().page_size()
@@ -162,7 +179,7 @@ impl Store {
 
     /// Refuses to go on in a child of the process that opened the store.
     pub fn check_process(&self) -> Result<(), StoreError> {
-        if std::process::id() == self.pid { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
+        if sys::forks() == self.forks { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
     }
 
     /// Takes in what other processes appended, up to the head, which is returned.

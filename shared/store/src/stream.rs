@@ -27,6 +27,8 @@ pub struct Entry {
     pub schema: Vec<u8>,
     /// Session changeset of the changed rows, in the shapes of the schema after the transaction.
     pub changeset: Vec<u8>,
+    /// The two changesets are not in the log: they follow from the snapshots before and after.
+    pub derived: bool,
 }
 
 pub struct Entries {
@@ -86,6 +88,7 @@ impl Entries {
             pages: entry.frames().map(|frame| frame.page).collect(),
             schema: entry.schema().to_vec(),
             changeset: entry.changeset().to_vec(),
+            derived: header.derived,
         })
     }
 }

@@ -5,9 +5,28 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::Once;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use memmap2::{MmapOptions, MmapRaw};
+
+static FORKS: AtomicU64 = AtomicU64::new(0);
+
+extern "C" fn count_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// How often this process, or the ones that it was forked from, forked since the first call: a child's number differs
+/// from its parent's. Cheaper than asking for the process id.
+pub fn forks() -> u64 {
+    static WATCH: Once = Once::new();
+    // SAFETY: the handler only touches an atomic, which is allowed in a child of any process. When registering fails
+    // for want of memory, forks go unseen.
+    WATCH.call_once(|| unsafe {
+        libc::pthread_atfork(None, None, Some(count_fork));
+    });
+    FORKS.load(Ordering::Relaxed)
+}
 
 pub enum LockOp {
     Try,

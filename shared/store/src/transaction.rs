@@ -22,8 +22,9 @@ const MEMORY_LIMIT: usize = 64 << 20;
 /// A page is stored as a whole after so many differences, which bounds the work of reading it.
 const MOST_DIFFERENCES: usize = 16;
 
-/// Transactions of more pages are stored as whole pages.
-const LARGE: usize = 4096;
+/// A transaction of more pages is large: it is stored as whole pages, in a segment of its own, and its changesets are
+/// better derived than held in memory and written beside the rows.
+pub const LARGE: usize = 4096;
 
 /// The right to write on a branch, which one connection of all processes can have at a time.
 pub struct WriteLock {
@@ -75,6 +76,8 @@ enum Slot {
 pub struct Payload {
     pub schema: Vec<u8>,
     pub changeset: Vec<u8>,
+    /// The changesets are left out, for whoever reads the entry to derive.
+    pub derived: bool,
 }
 
 pub struct Transaction {
@@ -144,10 +147,8 @@ impl Transaction {
 
     fn spill_file(&mut self) -> Result<&File, StoreError> {
         if self.spill.is_none() {
-            let flags = rustix::fs::OFlags::TMPFILE | rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC;
-            let file = rustix::fs::open(self.path(), flags, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR)
-                .map_err(StoreError::errno(self.path(), "open a nameless file in"))?;
-            self.spill = Some(File::from(file));
+            let file = tempfile::tempfile_in(self.path()).map_err(StoreError::io(self.path(), "create a file in"))?;
+            self.spill = Some(file);
         }
         Ok(self.spill.as_ref().expect("just opened"))
     }
@@ -193,7 +194,21 @@ impl Transaction {
             Form::Image => (*page, self.page_size),
         };
         let pages: Vec<_> = changed.iter().zip(&forms).map(length).collect();
-        store.append(durability, branch, |index| {
+        let draft = || Draft {
+            kind: EntryKind::Transaction,
+            branch,
+            base: self.base.version(),
+            page_size: self.page_size,
+            page_count: self.page_count,
+            pages: &pages,
+            stored: &stored,
+            schema: &payload.schema,
+            changeset: &payload.changeset,
+            derived: payload.derived,
+            note: Cow::Borrowed(&[]),
+        };
+        let prepared = if changed.len() > LARGE { store.prepare(&draft())? } else { None };
+        let version = store.append(durability, branch, prepared, |index| {
             let state = index.branch(branch);
             let state = state.ok_or_else(|| store.no_such_branch(index, &branch.to_string()))?;
             if state.head() != self.base.version() {
@@ -206,19 +221,21 @@ impl Transaction {
             if index.page_size() != 0 && index.page_size() != self.page_size {
                 return Err(StoreError::PageSize { store: index.page_size(), asked: self.page_size });
             }
-            Ok(Draft {
-                kind: EntryKind::Transaction,
-                branch,
-                base: self.base.version(),
-                page_size: self.page_size,
-                page_count: self.page_count,
-                pages: &pages,
-                stored: &stored,
-                schema: &payload.schema,
-                changeset: &payload.changeset,
-                note: Cow::Borrowed(&[]),
-            })
-        })
+            Ok(draft())
+        })?;
+        self.keep_assembled(changed, &forms)?;
+        Ok(version)
+    }
+
+    /// The next transaction is likely to build on the pages of this one.
+    fn keep_assembled(&self, changed: &[PageNo], forms: &[Form]) -> Result<(), StoreError> {
+        let store = self.base.store();
+        for (page, _) in changed.iter().zip(forms).filter(|(_, form)| matches!(form, Form::Difference(_))) {
+            let pieces = store.index.read().find_own(self.base.branch(), *page);
+            let image: Arc<[u8]> = self.page(*page).map_err(|error| self.broken(&error))?.as_ref().into();
+            store.assembled.lock().put(pieces[0], image);
+        }
+        Ok(())
     }
 
     fn broken(&self, error: &PageError) -> StoreError {

@@ -86,11 +86,16 @@ fn large_entries_and_many_segments() {
     let big: Vec<(u32, u8)> = (1..=300_000).map(|no| (no, (no % 251) as u8)).collect();
     commit(&store, BranchId::MAIN, &big).unwrap();
     commit(&store, BranchId::MAIN, &[(5, 99)]).unwrap();
+    // Large, and not the first: written aside, and then put in place.
+    commit(&store, BranchId::MAIN, &big[..5000]).unwrap();
+    commit(&store, BranchId::MAIN, &[(5, 99), (6, 98)]).unwrap();
     drop(store);
     std::fs::remove_file(dir.path().join("s.maniac/HEAD")).unwrap();
     let store = open(&dir);
     let expected: Vec<u8> = big.iter().map(|(no, fill)| if *no == 5 { 99 } else { *fill }).collect();
     assert!(at(&store, BranchId::MAIN, 2) == expected);
+    assert!(at(&store, BranchId::MAIN, 3) == big.iter().map(|(_, fill)| *fill).collect::<Vec<u8>>());
+    assert_eq!(at(&store, BranchId::MAIN, 4)[3..7], [4, 99, 98, 7]);
     assert!(std::fs::read_dir(dir.path().join("s.maniac/log")).unwrap().count() >= 2);
 }
 

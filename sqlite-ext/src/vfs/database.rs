@@ -115,14 +115,8 @@ impl Database {
         }
         let lock = self.write_lock.as_mut().expect("made above");
         lock.acquire()?;
-        let (base, branch) = (self.snapshot.as_ref().map(Snapshot::version), self.store.branch_by_id(self.branch));
-        let head = match branch {
-            Ok(branch) => branch.head,
-            Err(error) => {
-                lock.release();
-                return Err(error.into());
-            }
-        };
+        let base = self.snapshot.as_ref().map(Snapshot::version);
+        let head = self.store.branch_head(self.branch).inspect_err(|_| lock.release())?;
         if base != Some(head) {
             lock.release();
             let message = format!("the snapshot at version {} is no longer the head, {head}", base.unwrap_or_default());

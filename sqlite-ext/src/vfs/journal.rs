@@ -3,7 +3,8 @@
 
 #[derive(Default)]
 pub struct Journal {
-    blocks: Vec<Box<[u8; Journal::BLOCK]>>,
+    /// Each is as long as it was written to; all but the last are full.
+    blocks: Vec<Vec<u8>>,
     length: usize,
 }
 
@@ -29,23 +30,37 @@ impl Journal {
     }
 
     pub fn write(&mut self, bytes: &[u8], offset: usize) {
-        let end = offset + bytes.len();
-        while self.blocks.len() * Self::BLOCK < end {
-            self.blocks.push(vec![0; Self::BLOCK].into_boxed_slice().try_into().expect("a block's length"));
-        }
         let mut done = 0;
         while done < bytes.len() {
             let (block, at) = ((offset + done) / Self::BLOCK, (offset + done) % Self::BLOCK);
             let n = (bytes.len() - done).min(Self::BLOCK - at);
+            self.reach(block, at + n);
             self.blocks[block][at..at + n].copy_from_slice(&bytes[done..done + n]);
             done += n;
         }
-        self.length = self.length.max(end);
+        self.length = self.length.max(offset + bytes.len());
+    }
+
+    /// Makes sure that a block has so many bytes, and that the ones in front of it are full.
+    fn reach(&mut self, block: usize, length: usize) {
+        while self.blocks.len() <= block {
+            if let Some(last) = self.blocks.last_mut() {
+                last.resize(Self::BLOCK, 0);
+            }
+            self.blocks.push(Vec::with_capacity(Self::BLOCK));
+        }
+        let block = &mut self.blocks[block];
+        if block.len() < length {
+            block.resize(length, 0);
+        }
     }
 
     pub fn truncate(&mut self, length: usize) {
-        self.length = length;
-        self.blocks.truncate(length.div_ceil(Self::BLOCK));
+        self.length = self.length.min(length);
+        self.blocks.truncate(self.length.div_ceil(Self::BLOCK));
+        if let Some(last) = self.blocks.last_mut() {
+            last.truncate(self.length - (self.length - 1) / Self::BLOCK * Self::BLOCK);
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub fn commit_on(base: Snapshot, pages: &[(u32, u8)], durability: Durability) ->
         transaction.write(PageNo(*no), &[*fill; 512])?;
     }
     let changed = transaction.changed()?;
-    let payload = Payload { schema: b"schema".to_vec(), changeset: b"rows".to_vec() };
+    let payload = Payload { schema: b"schema".to_vec(), changeset: b"rows".to_vec(), derived: false };
     transaction.commit(&lock, &changed, &payload, durability)
 }
 

@@ -1,0 +1,42 @@
+//! Figures, each a ratio within one run: `make bench` runs everything and writes `results/`.
+//!
+//! ```text
+//! maniac-bench sqlite   commits, bulk insert, reads: a store against stock SQLite in WAL mode
+//! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
+//! ```
+//!
+//! `MANIAC_BENCH_SCALE=10` runs a tenth of the work, to see that it runs.
+
+mod delay;
+mod engine;
+mod figures;
+mod sqlite;
+
+use std::error::Error;
+use std::process::ExitCode;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Divides the amounts of work.
+fn scale() -> u64 {
+    std::env::var("MANIAC_BENCH_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1).max(1)
+}
+
+fn main() -> ExitCode {
+    let which = std::env::args().nth(1);
+    let outcome = match which.as_deref() {
+        Some("sqlite") => sqlite::run(),
+        Some("delay") => delay::run(),
+        _ => Err("usage: maniac-bench sqlite|delay".into()),
+    };
+    match outcome {
+        Ok(report) => {
+            print!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("maniac-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
