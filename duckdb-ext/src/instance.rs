@@ -185,7 +185,7 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
         thread::sleep(REAPER_PERIOD);
         let Some(instance) = instance.upgrade() else { return };
         looks = looks.wrapping_add(1);
-        let quiet = match instance.open.load(Ordering::Acquire) > 0 && looks % REAPER_QUIET_EVERY == 0 {
+        let quiet = match instance.open.load(Ordering::Acquire) > 0 && looks.is_multiple_of(REAPER_QUIET_EVERY) {
             true => Some(instance.quiet.write()),
             false => None,
         };
