@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 
+use super::Target;
 use super::copy::copy_table;
 use super::net::{NetTable, net};
 use super::rows::{self, Outcome};
 use super::state::{self, Owner, State};
-use super::Target;
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;

@@ -200,7 +200,11 @@ fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Optio
                 continue;
             }
             // A name that another column had: columns have changed places.
-            if before.columns.iter().any(|column| same(&column.source, &new.name) && column.source != after.columns[place].source) {
+            if before
+                .columns
+                .iter()
+                .any(|column| same(&column.source, &new.name) && column.source != after.columns[place].source)
+            {
                 return None;
             }
             let mut column_names = after.column_names();

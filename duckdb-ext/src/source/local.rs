@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
-use maniac_changeset::{Change, Item, Op, Reader, ROWID_COLUMN, Record, TableHeader, Target};
+use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::match_tables;
 use maniac_sqlite_format::{Database, KeyForm, Rows, Schema, Selection, Table, TableKind};
 use maniac_store::{Entries, Entry, EntryKind, OpenOptions, Snapshot, Store, StoreError};
 
 use super::{
-    BorrowedValue, Branch, Commit, Commits, Identity, RowChange, SchemaChange, Source, SourceColumn, SourceTable, TableChanges, Value,
+    BorrowedValue, Branch, Commit, Commits, Identity, RowChange, SchemaChange, Source, SourceColumn, SourceTable,
+    TableChanges, Value,
 };
 use crate::error::{Error, Result};
 
@@ -95,9 +96,8 @@ impl Source for LocalSource {
 
     fn commits(&self, after: Version) -> Result<Commits> {
         let entries = maniac_history::entries(&self.store, self.branch, after).map_err(of_history)?;
-        let transactions = entries.filter(|entry| {
-            entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction))
-        });
+        let transactions =
+            entries.filter(|entry| entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction)));
         let (store, branch, location) = (self.store.clone(), self.branch, self.identity.location.clone());
         Ok(Box::new(transactions.map(move |entry| {
             let entry = entry.map_err(of_history)?;
@@ -242,7 +242,8 @@ fn place_of(tables: &mut Vec<TableChanges>, name: &str, header: &TableHeader<'_>
 
 fn row_change(change: &Change<'_>) -> RowChange {
     let all = |record: Option<Record<'_>>| -> Vec<Option<Value>> {
-        record.map_or_else(Vec::new, |record| record.values().map(|value| value.map(BorrowedValue::into_owned)).collect())
+        record
+            .map_or_else(Vec::new, |record| record.values().map(|value| value.map(BorrowedValue::into_owned)).collect())
     };
     match change.op {
         Op::Insert => RowChange::Insert(all(change.new).into_iter().map(Option::unwrap_or_default).collect()),
