@@ -67,6 +67,8 @@ fn column_name(rng: &mut Rng, i: usize) -> String {
 
 pub fn table(rng: &mut Rng, name: String) -> TableSpec {
     let form = rng.below(7);
+    let strict = rng.chance(12);
+    let types: &[&str] = if strict { &["ANY"] } else { &TYPES };
     let mut columns = Vec::new();
     let mut definitions = Vec::new();
     let count = 1 + rng.below(6);
@@ -74,13 +76,18 @@ pub fn table(rng: &mut Rng, name: String) -> TableSpec {
     for i in 0..count {
         let name = column_name(rng, i);
         let collate = if rng.chance(10) { " COLLATE NOCASE" } else { "" };
-        definitions.push(format!("{} {}{}{collate}", quote(&name), rng.pick(&TYPES), rng.pick(&DEFAULTS)));
+        definitions.push(format!("{} {}{}{collate}", quote(&name), rng.pick(types), rng.pick(&DEFAULTS)));
         columns.push(ColumnSpec { name, domain: Domain::Any, generated: false, key: false });
     }
     let without_rowid = matches!(form, 5 | 6);
     let mut constraint = String::new();
     // A column with INT affinity turns 1.5e0 and text digits to numbers, so keys have types that keep values apart.
-    let key_type = |rng: &mut Rng| rng.pick(&["", "BLOB", "BLOB COLLATE NOCASE", "BLOB COLLATE RTRIM"]).to_string();
+    let key_types: &[&str] = if strict {
+        &["ANY", "ANY COLLATE NOCASE"]
+    } else {
+        &["", "BLOB", "BLOB COLLATE NOCASE", "BLOB COLLATE RTRIM"]
+    };
+    let key_type = |rng: &mut Rng| rng.pick(key_types).to_string();
     match form {
         0 => {}
         1 | 2 => {
@@ -92,7 +99,7 @@ pub fn table(rng: &mut Rng, name: String) -> TableSpec {
         }
         _ => {
             let parts = 1 + usize::from(form == 4 || form == 6) + usize::from(rng.chance(10));
-            let not_null = without_rowid || rng.chance(50);
+            let not_null = without_rowid || strict || rng.chance(50);
             let mut names = Vec::new();
             for part in 0..parts {
                 let name = format!("k{part}");
@@ -117,7 +124,12 @@ pub fn table(rng: &mut Rng, name: String) -> TableSpec {
         definitions.insert(place, format!("g TEXT {expression}"));
         columns.insert(place, ColumnSpec { name: "g".into(), domain: Domain::Any, generated: true, key: false });
     }
-    let options = if without_rowid { " WITHOUT ROWID" } else { "" };
+    let options = match (without_rowid, strict) {
+        (false, false) => "",
+        (true, false) => " WITHOUT ROWID",
+        (false, true) => " STRICT",
+        (true, true) => " STRICT, WITHOUT ROWID",
+    };
     let sql = format!("CREATE TABLE \"{name}\"({}{constraint}){options}", definitions.join(", "));
     TableSpec { name, columns, sql }
 }

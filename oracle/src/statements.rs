@@ -20,7 +20,8 @@ pub struct Model {
 fn run(db: &Connection, sql: &str, values: Vec<Value>) {
     if let Err(error) = db.execute(sql, params_from_iter(values)) {
         let text = error.to_string();
-        let expected = ["constraint", "datatype mismatch", "cannot drop", "Cannot add", "no such column"];
+        let expected =
+            ["constraint", "datatype mismatch", "cannot drop", "Cannot add", "no such column", "cannot store"];
         assert!(expected.iter().any(|part| text.contains(part)), "{sql}: {text}");
     }
 }

@@ -14,6 +14,7 @@
 //!
 //! A table that has no match was dropped or created.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use maniac_sqlite_format::{KeyForm, Schema, Table};
@@ -29,10 +30,11 @@ pub struct TableMatch {
 
 /// Pairs the tables of two schemas: the newer one's in their order, then those that were dropped.
 pub fn match_tables(old: &Schema, new: &Schema) -> Vec<TableMatch> {
+    let (older, newer) = (Names::of(old), Names::of(new));
     let mut matches = Vec::new();
     let mut taken = vec![false; old.tables.len()];
     for table in &new.tables {
-        let found = find(old, new, table);
+        let found = older.find(&newer, table);
         let found = found.filter(|&(i, _)| !std::mem::replace(&mut taken[i], true));
         let (old, columns) = match found {
             Some((i, columns)) => (Some(old.tables[i].clone()), columns),
@@ -48,20 +50,42 @@ pub fn match_tables(old: &Schema, new: &Schema) -> Vec<TableMatch> {
     matches
 }
 
-fn find(old: &Schema, new: &Schema, table: &Table) -> Option<(usize, Vec<Option<usize>>)> {
-    let same_name = old.tables.iter().position(|before| before.name.eq_ignore_ascii_case(&table.name));
-    if let Some(i) = same_name {
-        let columns = match_columns(&old.tables[i], table);
-        return same_rows(&old.tables[i], table, &columns).then_some((i, columns));
+/// A schema's tables by what they are looked up by.
+struct Names<'s> {
+    tables: &'s [Arc<Table>],
+    by_name: HashMap<String, usize>,
+    by_rowid: HashMap<i64, usize>,
+}
+
+impl<'s> Names<'s> {
+    fn of(schema: &'s Schema) -> Names<'s> {
+        let tables = || schema.tables.iter().enumerate();
+        Names {
+            tables: &schema.tables,
+            by_name: tables().map(|(i, table)| (table.name.to_ascii_lowercase(), i)).collect(),
+            by_rowid: tables().map(|(i, table)| (table.schema_rowid, i)).collect(),
+        }
     }
-    let renamed = old
-        .tables
-        .iter()
-        .position(|before| before.schema_rowid == table.schema_rowid && new.table(&before.name).is_none())?;
-    let columns = match_columns(&old.tables[renamed], table);
-    let shared = columns.iter().flatten().count();
-    let alike = shared * 2 >= columns.len().max(old.tables[renamed].columns.len());
-    (alike && same_rows(&old.tables[renamed], table, &columns)).then_some((renamed, columns))
+
+    fn by_name(&self, name: &str) -> Option<usize> {
+        self.by_name.get(&name.to_ascii_lowercase()).copied()
+    }
+
+    /// The table of this schema that a table of the newer one was.
+    fn find(&self, newer: &Names<'_>, table: &Table) -> Option<(usize, Vec<Option<usize>>)> {
+        if let Some(i) = self.by_name(&table.name) {
+            let columns = match_columns(&self.tables[i], table);
+            return same_rows(&self.tables[i], table, &columns).then_some((i, columns));
+        }
+        let i = *self.by_rowid.get(&table.schema_rowid)?;
+        let before = &self.tables[i];
+        let columns = match_columns(before, table);
+        let shared = columns.iter().flatten().count();
+        let renamed = newer.by_name(&before.name).is_none()
+            && shared * 2 >= columns.len().max(before.columns.len())
+            && same_rows(before, table, &columns);
+        renamed.then_some((i, columns))
+    }
 }
 
 fn match_columns(old: &Table, new: &Table) -> Vec<Option<usize>> {
