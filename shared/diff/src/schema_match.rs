@@ -5,8 +5,12 @@
 //!
 //! - Tables with the same name are the same table, if both have a rowid or both don't, and have the same key.
 //! - A table whose name is gone and one whose name is new are the same table, renamed, if they share their row in
-//!   `sqlite_schema`, their root page and the names of their columns. SQLite keeps all three on ALTER TABLE RENAME.
-//! - Columns are the same by name. One that is left over on both sides at the same place with the same type was renamed.
+//!   `sqlite_schema`, which ALTER TABLE RENAME keeps, their key and at least half of their columns. A table that took the
+//!   place of a dropped one in the same transaction may look the same: then the changes lead from the dropped table's
+//!   rows to the new one's, which is as true.
+//! - Columns are the same by name. One that is left over on both sides, between the same neighbours and with the same
+//!   type, was renamed. Where several statements changed a table in one transaction there can be more than one reading;
+//!   the changes of rows are those of the reading taken here.
 //!
 //! A table that has no match was dropped or created.
 
@@ -50,27 +54,34 @@ fn find(old: &Schema, new: &Schema, table: &Table) -> Option<(usize, Vec<Option<
         let columns = match_columns(&old.tables[i], table);
         return same_rows(&old.tables[i], table, &columns).then_some((i, columns));
     }
-    let renamed = old.tables.iter().position(|before| {
-        before.schema_rowid == table.schema_rowid
-            && before.root == table.root
-            && before.columns.len() == table.columns.len()
-            && before.columns.iter().zip(&table.columns).all(|(a, b)| a.name.eq_ignore_ascii_case(&b.name))
-            && new.table(&before.name).is_none()
-    })?;
+    let renamed = old
+        .tables
+        .iter()
+        .position(|before| before.schema_rowid == table.schema_rowid && new.table(&before.name).is_none())?;
     let columns = match_columns(&old.tables[renamed], table);
-    same_rows(&old.tables[renamed], table, &columns).then_some((renamed, columns))
+    let shared = columns.iter().flatten().count();
+    let alike = shared * 2 >= columns.len().max(old.tables[renamed].columns.len());
+    (alike && same_rows(&old.tables[renamed], table, &columns)).then_some((renamed, columns))
 }
 
 fn match_columns(old: &Table, new: &Table) -> Vec<Option<usize>> {
     let by_name = |name: &str| old.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
     let mut columns: Vec<Option<usize>> = new.columns.iter().map(|column| by_name(&column.name)).collect();
+    // What is left over between two columns that stayed can only have been there before, too.
+    let mut from = 0;
     for i in 0..columns.len() {
-        let free = columns[i].is_none() && i < old.columns.len() && !columns.contains(&Some(i));
-        if free
-            && old.columns[i].declared_type == new.columns[i].declared_type
-            && old.columns[i].generated == new.columns[i].generated
-        {
-            columns[i] = Some(i);
+        if let Some(known) = columns[i] {
+            from = known + 1;
+            continue;
+        }
+        let gap = (from..old.columns.len()).take_while(|&old| !columns.contains(&Some(old)));
+        let same = |&before: &usize| {
+            let (before, after) = (&old.columns[before], &new.columns[i]);
+            before.declared_type == after.declared_type && before.generated == after.generated
+        };
+        if let Some(renamed) = gap.into_iter().find(same) {
+            columns[i] = Some(renamed);
+            from = renamed + 1;
         }
     }
     columns
