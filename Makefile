@@ -15,7 +15,7 @@ SETUP_STAMP := $(VENV)/.setup-done
 DENY        := cargo-deny
 DENY_VERSION := 0.20.2
 
-.PHONY: help setup build test verify fix bench clean deny-tool
+.PHONY: help setup build test verify fix demo bench clean deny-tool
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -57,6 +57,9 @@ verify: deny-tool ## format, clippy with warnings as errors, licences and adviso
 fix: ## format, and apply what clippy can apply
 	@for w in $(WORKSPACES); do cargo fmt --manifest-path $$w --all && \
 	    (cd $$(dirname $$w) && cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged) || exit 1; done
+
+demo: build ## the main job on real data: 336,776 flights in SQLite, analysed in DuckDB while they change
+	$(PYTHON) tools/demo.py
 
 bench: build ## measure against stock SQLite, and the delay until DuckDB sees a commit; keeps bench/results/
 	bench/run.sh
