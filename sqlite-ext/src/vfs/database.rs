@@ -14,6 +14,7 @@ use maniac_store::{Commit, Durability, OpenOptions, Snapshot, Store, Transaction
 use rusqlite::ffi;
 
 use super::group::{self, Member};
+use super::page_one;
 use super::uri::Request;
 use crate::capture::Capture;
 use crate::errors::{VfsError, VfsResult};
@@ -38,12 +39,12 @@ pub struct Database {
     waiting: Option<group::Shared>,
     /// Page 1 was stored differently from how SQLite wrote it, and may have it cached.
     reread: bool,
+    /// A transaction was committed under the lock that is still held: SQLite's exclusive locking mode.
+    committed: bool,
 }
 
 /// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
 const FORMAT_VERSIONS: std::ops::Range<usize> = 18..20;
-/// Where page 1 counts changes; SQLite reads 16 bytes from here when it takes a SHARED lock.
-const CHANGE_COUNTER: u64 = 24;
 
 impl Database {
     pub fn open(request: &Request) -> VfsResult<Database> {
@@ -64,6 +65,7 @@ impl Database {
             transaction: None,
             waiting: None,
             reread: false,
+            committed: false,
         })
     }
 
@@ -149,6 +151,7 @@ impl Database {
         if level < ffi::SQLITE_LOCK_RESERVED {
             self.take_back();
             self.transaction = None;
+            self.committed = false;
             if let Some(lock) = &mut self.write_lock {
                 lock.release();
             }
@@ -171,7 +174,7 @@ impl Database {
     /// Fills `out` from `offset`, and says whether the file reached that far; what lies beyond reads as zeroes.
     pub fn read(&mut self, out: &mut [u8], offset: u64) -> VfsResult<bool> {
         let whole = self.read_pages(out, offset)?;
-        if offset == CHANGE_COUNTER && out.len() == 16 && std::mem::take(&mut self.reread) {
+        if offset == page_one::CHANGE_COUNTER as u64 && out.len() == 16 && std::mem::take(&mut self.reread) {
             // SQLite looks here whether its cache still holds; a number that it doesn't know makes it read page 1 anew.
             out[0] ^= 0x80;
         }
@@ -235,6 +238,10 @@ impl Database {
     }
 
     pub fn truncate(&mut self, size: u64) -> VfsResult<()> {
+        if self.transaction.is_none() && size >= self.size()? {
+            // After a commit that made the database smaller, which its page 1 has told already.
+            return Ok(());
+        }
         let transaction = self.writable()?;
         match transaction.page_size() as u64 {
             0 => Ok(()),
@@ -248,13 +255,22 @@ impl Database {
     /// SQLite has written all pages of a transaction: make it a version, or, with the name of a super-journal, get ready
     /// to become one together with others.
     ///
-    /// SQLite calls this in a rollback too, after it has put the old pages back; then nothing has changed.
+    /// SQLite calls this in a rollback too, after it has put the old pages back. It does not put all of them back: pages
+    /// that were free before may hold anything. What tells a rollback is page 1, which every commit changes.
     pub fn commit(&mut self, super_journal: Option<&[u8]>) -> VfsResult<()> {
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
         let ready = (|| {
+            if self.committed {
+                page_one::count_change(&mut transaction)?;
+            }
+            page_one::fit_to_header(&mut transaction)?;
             let changed = transaction.changed()?;
-            let captured =
-                if transaction.is_empty() { None } else { Some(self.capture.decode(&transaction, &changed)?) };
+            let rolled_back = changed.first() != Some(&PageNo(1)) && transaction.base().page_count() > 0;
+            let captured = if rolled_back || transaction.is_empty() {
+                None
+            } else {
+                Some(self.capture.decode(&transaction, &changed)?)
+            };
             Ok::<_, VfsError>((changed, captured))
         })();
         let (changed, captured) = match ready {
@@ -308,6 +324,7 @@ impl Database {
     fn finish(&mut self, member: Member) -> VfsResult<()> {
         self.write_lock = Some(member.lock);
         if let Some(version) = member.version {
+            self.committed = true;
             self.capture.follow(member.captured, version);
             self.recent = None;
             self.snapshot = Some(self.store.snapshot(self.branch, version)?);
@@ -327,6 +344,8 @@ impl Database {
         match (name.to_ascii_lowercase().as_str(), value) {
             // The store is a write-ahead log, and stays one.
             ("journal_mode", _) => Ok(Some("wal".into())),
+            // An exclusive connection would keep its snapshot for ever, and could not write once another has.
+            ("locking_mode", _) => Ok(Some("normal".into())),
             ("synchronous", Some(value)) => {
                 self.durability = match value.to_ascii_lowercase().as_str() {
                     "0" | "off" | "no" | "false" => Durability::Off,
