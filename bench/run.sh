@@ -3,6 +3,7 @@
 # Arguments: what to measure (default: all).
 set -eu
 cd "$(dirname "$0")/.."
+mkdir -p bench/results
 cargo build --release --locked --quiet --manifest-path bench/Cargo.toml
 bin=${CARGO_TARGET_DIR:-bench/target}/release/maniac-bench
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
