@@ -22,12 +22,12 @@ pub const MIRROR_LIMIT: usize = 32;
 pub const OWN_SESSIONS: usize = 4;
 
 /// How often the reaper looks whether the user's connections are gone.
-const REAPER_PERIOD: Duration = Duration::from_millis(50);
+const REAPER_PERIOD: Duration = Duration::from_millis(20);
 /// Looks in a row that must agree, so that a host which closes one connection to open the next is not cut off.
 const REAPER_LOOKS: u32 = 2;
 /// Every so many looks, one is made while no mirror has a transaction open: DuckLake's transactions hold connections
 /// of their own, which would pass for the user's.
-const REAPER_QUIET_EVERY: u32 = 10;
+const REAPER_QUIET_EVERY: u32 = 25;
 
 pub struct Instance {
     /// Idle connections; `None` after the instance was let go.
@@ -185,7 +185,7 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
         thread::sleep(REAPER_PERIOD);
         let Some(instance) = instance.upgrade() else { return };
         looks = looks.wrapping_add(1);
-        let quiet = match instance.open.load(Ordering::Acquire) > 0 && looks % REAPER_QUIET_EVERY == 0 {
+        let quiet = match instance.open.load(Ordering::Acquire) > 0 && looks.is_multiple_of(REAPER_QUIET_EVERY) {
             true => Some(instance.quiet.write()),
             false => None,
         };

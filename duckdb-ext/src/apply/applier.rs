@@ -82,12 +82,11 @@ impl Applier {
                 Err(error) => {
                     self.tables.clone_from(&before);
                     // The connection may have failed after the commit was done: the state tells.
-                    if let (true, Some(state)) = state::read(&self.session, &self.target)? {
-                        if state.owner == self.owner.token() && state.version == to {
-                            self.tables = state::read_tables(&self.session, &self.target)?;
-                            self.version = to;
-                            return Ok(Applied::default());
-                        }
+                    let (_, state) = state::read(&self.session, &self.target)?;
+                    if state.is_some_and(|state| state.owner == self.owner.token() && state.version == to) {
+                        self.tables = state::read_tables(&self.session, &self.target)?;
+                        self.version = to;
+                        return Ok(Applied::default());
                     }
                     // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
                     // one. The tables concerned are copied instead.
@@ -163,13 +162,12 @@ impl Applier {
                 state.version, identity.location
             )));
         }
-        if let Some(other) = Owner::parse(&state.owner) {
-            if other != self.owner && crate::mirror::is_alive(&other) {
-                return Err(Error::input(format!(
-                    "{shown} is being applied by process {} on this machine: call maniac_detach there, or end it, first",
-                    other.process
-                )));
-            }
+        let rival = Owner::parse(&state.owner).filter(|other| *other != self.owner);
+        if let Some(other) = rival.filter(crate::mirror::is_alive) {
+            return Err(Error::input(format!(
+                "{shown} is being applied by process {} on this machine: call maniac_detach there, or end it, first",
+                other.process
+            )));
         }
         self.version = state.version;
         self.transaction(|applier| {

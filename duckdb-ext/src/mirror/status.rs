@@ -206,7 +206,7 @@ impl Mirror {
             match report.state {
                 State::Paused => return Err(refuse(&format!("it is paused; CALL maniac_resume('{}')", self.name))),
                 State::Detached => return Err(refuse("it was detached")),
-                State::Error if report.errors > 0 && inner.wish == Wish::Pause => {
+                State::Error => {
                     return Err(refuse(report.last_error.as_deref().unwrap_or("it failed")));
                 }
                 _ => {}

@@ -21,7 +21,7 @@ const CATCH_UP_COMMITS: usize = 20_000;
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// Failures in a row after which the mirror reports the state Error; before, they are likely conflicts that pass.
-const TOLERATED_FAILURES: u32 = 3;
+const TOLERATED_FAILURES: u32 = 5;
 /// The longest sleep without a look at the store. Commits and wishes wake the thread at once; this is only for what
 /// cannot, such as a store on a file system that does not share memory between machines.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);

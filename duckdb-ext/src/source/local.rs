@@ -223,7 +223,8 @@ fn commit_of(entry: &Entry, schema: Option<SchemaChange>) -> Result<Commit> {
             }
             Item::Change(change) => {
                 if let Some(place) = into {
-                    commit.tables[place].rows.push(row_change(&change));
+                    let table = &mut commit.tables[place];
+                    table.rows.push(row_change(&change, &table.key));
                 }
             }
         }
@@ -240,7 +241,7 @@ fn place_of(tables: &mut Vec<TableChanges>, name: &str, header: &TableHeader<'_>
     tables.len() - 1
 }
 
-fn row_change(change: &Change<'_>) -> RowChange {
+fn row_change(change: &Change<'_>, key: &[usize]) -> RowChange {
     let all = |record: Option<Record<'_>>| -> Vec<Option<Value>> {
         record
             .map_or_else(Vec::new, |record| record.values().map(|value| value.map(BorrowedValue::into_owned)).collect())
@@ -248,7 +249,16 @@ fn row_change(change: &Change<'_>) -> RowChange {
     match change.op {
         Op::Insert => RowChange::Insert(all(change.new).into_iter().map(Option::unwrap_or_default).collect()),
         Op::Delete => RowChange::Delete(all(change.old)),
-        Op::Update => RowChange::Update { old: all(change.old), new: all(change.new) },
+        Op::Update => {
+            // A changeset has the key of an update in its old record alone.
+            let (old, mut new) = (all(change.old), all(change.new));
+            for place in key {
+                if let (Some(new), Some(old)) = (new.get_mut(*place), old.get(*place)) {
+                    new.clone_from(old);
+                }
+            }
+            RowChange::Update { old, new }
+        }
     }
 }
 

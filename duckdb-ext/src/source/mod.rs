@@ -44,7 +44,8 @@ pub enum RowChange {
     Insert(Row),
     /// The key columns' values are given, the others may be `None`.
     Delete(Vec<Option<Value>>),
-    /// `None` is a value that did not change. The key never changes: a changed key is a delete and an insert.
+    /// `None` is a value that did not change. Both have the key, which never changes: a changed one is a delete and an
+    /// insert.
     Update {
         old: Vec<Option<Value>>,
         new: Vec<Option<Value>>,

@@ -36,7 +36,14 @@ pub struct Database {
     transaction: Option<Transaction>,
     /// This database's part of a commit of several.
     waiting: Option<group::Shared>,
+    /// Page 1 was stored differently from how SQLite wrote it, and may have it cached.
+    reread: bool,
 }
+
+/// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
+const FORMAT_VERSIONS: std::ops::Range<usize> = 18..20;
+/// Where page 1 counts changes; SQLite reads 16 bytes from here when it takes a SHARED lock.
+const CHANGE_COUNTER: u64 = 24;
 
 impl Database {
     pub fn open(request: &Request) -> VfsResult<Database> {
@@ -56,6 +63,7 @@ impl Database {
             write_lock: None,
             transaction: None,
             waiting: None,
+            reread: false,
         })
     }
 
@@ -65,6 +73,14 @@ impl Database {
 
     pub fn branch(&self) -> BranchId {
         self.branch
+    }
+
+    /// A URI that opens what this connection sees.
+    pub fn uri(&mut self) -> VfsResult<String> {
+        let path = percent(&self.store.path().to_string_lossy());
+        let branch = percent(&self.store.branch_by_id(self.branch)?.name);
+        let at = if self.read_only { format!("&at={}", self.version()?) } else { String::new() };
+        Ok(format!("file:{path}?branch={branch}{at}"))
     }
 
     /// A branch of this store by name; this connection's without one.
@@ -154,6 +170,15 @@ impl Database {
 
     /// Fills `out` from `offset`, and says whether the file reached that far; what lies beyond reads as zeroes.
     pub fn read(&mut self, out: &mut [u8], offset: u64) -> VfsResult<bool> {
+        let whole = self.read_pages(out, offset)?;
+        if offset == CHANGE_COUNTER && out.len() == 16 && std::mem::take(&mut self.reread) {
+            // SQLite looks here whether its cache still holds; a number that it doesn't know makes it read page 1 anew.
+            out[0] ^= 0x80;
+        }
+        Ok(whole)
+    }
+
+    fn read_pages(&mut self, out: &mut [u8], offset: u64) -> VfsResult<bool> {
         let snapshot;
         let pages: &dyn PageSource = match (&self.transaction, &self.snapshot) {
             (Some(transaction), _) => transaction,
@@ -199,6 +224,13 @@ impl Database {
         }
         let page = u32::try_from(offset / bytes.len() as u64 + 1);
         let page = page.map_err(|_| VfsError::new(ffi::SQLITE_FULL, "more than 2^32 pages"))?;
+        if page == 1 && bytes.get(FORMAT_VERSIONS) == Some(&[2, 2]) {
+            // A copied database may say that it wants a WAL file. Its log is the store.
+            let mut bytes = bytes.to_vec();
+            bytes[FORMAT_VERSIONS].fill(1);
+            self.reread = true;
+            return Ok(self.writable()?.write(PageNo(page), &bytes)?);
+        }
         Ok(self.writable()?.write(PageNo(page), bytes)?)
     }
 
@@ -313,4 +345,10 @@ impl Database {
             _ => Ok(None),
         }
     }
+}
+
+/// Text as a part of a URI.
+fn percent(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

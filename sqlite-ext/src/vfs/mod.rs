@@ -34,6 +34,12 @@ fn platform() -> *mut ffi::sqlite3_vfs {
     PLATFORM.load(Ordering::Acquire)
 }
 
+/// The name of the platform's VFS.
+pub fn platform_name() -> CString {
+    // SAFETY: a registered VFS has a name, and lives on.
+    unsafe { CStr::from_ptr((*platform()).zName) }.to_owned()
+}
+
 enum OpenFile {
     Database(Box<Database>),
     Journal(Journal),
