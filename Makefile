@@ -15,7 +15,7 @@ SETUP_STAMP := $(VENV)/.setup-done
 DENY        := cargo-deny
 DENY_VERSION := 0.20.2
 
-.PHONY: help setup build test verify fix bench clean deny-tool
+.PHONY: help setup build test verify fix demo bench clean deny-tool
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -46,7 +46,7 @@ test: build ## unit tests, property tests, and the .slt files against the real s
 
 verify: deny-tool ## format, clippy with warnings as errors, licences and advisories, then every test; changes nothing
 	@for w in $(WORKSPACES); do echo "fmt $$w"; cargo fmt --manifest-path $$w --all -- --check || exit 1; done
-	@for w in $(WORKSPACES); do echo "clippy $$w"; cargo clippy --manifest-path $$w --workspace --all-targets --locked -- -D warnings || exit 1; done
+	@for w in $(WORKSPACES); do echo "clippy $$w"; (cd $$(dirname $$w) && cargo clippy --workspace --all-targets --locked -- -D warnings) || exit 1; done
 	@for w in $(WORKSPACES); do echo "deny $$w"; $(DENY) --manifest-path $$w check --hide-inclusion-graph bans licenses sources || exit 1; done
 	@# Advisories come from a database on the network: without it that check is left out, and says so.
 	@if $(DENY) fetch db 2>/dev/null; then \
@@ -56,7 +56,10 @@ verify: deny-tool ## format, clippy with warnings as errors, licences and adviso
 
 fix: ## format, and apply what clippy can apply
 	@for w in $(WORKSPACES); do cargo fmt --manifest-path $$w --all && \
-	    cargo clippy --manifest-path $$w --workspace --all-targets --fix --allow-dirty --allow-staged || exit 1; done
+	    (cd $$(dirname $$w) && cargo clippy --workspace --all-targets --fix --allow-dirty --allow-staged) || exit 1; done
+
+demo: build ## the main job on real data: 336,776 flights in SQLite, analysed in DuckDB while they change
+	$(PYTHON) tools/demo.py
 
 bench: build ## measure against stock SQLite, and the delay until DuckDB sees a commit; keeps bench/results/
 	bench/run.sh

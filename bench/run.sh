@@ -3,11 +3,12 @@
 # Arguments: what to measure (default: all).
 set -eu
 cd "$(dirname "$0")/.."
+mkdir -p bench/results
 cargo build --release --locked --quiet --manifest-path bench/Cargo.toml
 bin=${CARGO_TARGET_DIR:-bench/target}/release/maniac-bench
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 
-for what in ${*:-sqlite delay}; do
+for what in ${*:-sqlite store delay}; do
     report=$("$bin" "$what")
     {
         echo "$report"

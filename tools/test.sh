@@ -36,7 +36,8 @@ for manifest in "$@"; do
     # Figures and fuzzing have targets of their own; here it is enough that the other workspaces' tests run.
     fuzz/*) continue ;;
     esac
-    suite "cargo $(dirname "$manifest")" cargo test --locked --workspace --no-fail-fast --manifest-path "$manifest"
+    # In the workspace's own directory, where its .cargo/config.toml counts.
+    suite "cargo $(dirname "$manifest")" env -C "$(dirname "$manifest")" cargo test --locked --workspace --no-fail-fast
 done
 
 echo "== summary"

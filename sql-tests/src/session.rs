@@ -12,7 +12,7 @@ use crate::tools::Tools;
 use crate::value::{Dialect, Value, parse_rows};
 
 /// A watchdog, not a measurement: nothing that a test does takes anywhere near as long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(90);
 
 /// Which program, and whether it has the extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,21 +3,29 @@
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
 
-use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_diff::Tracker;
-use maniac_store::{LARGE, Payload, Store, StoreError, Transaction};
+use maniac_base::{BranchId, PageNo, Version};
+use maniac_diff::{Tracker, TrackerUpdate};
+use maniac_store::{Payload, Store, Transaction};
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
 use crate::errors::{VfsError, VfsResult};
 
-/// The tracker of one branch, shared by the connections of this process; whoever holds the branch's write lock uses it.
+/// The tracker of one branch and the version it describes, shared by the connections of this process. Whoever holds the
+/// branch's write lock takes it out and puts it back; when it is not there, it is made anew.
 #[derive(Default)]
 pub struct Capture(Mutex<Option<(Version, Tracker)>>);
 
 /// Trackers by store (its address while it is open) and branch.
 type Known = HashMap<(usize, BranchId), Weak<Capture>>;
 static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+
+/// What a transaction changed, and the tracker that will follow once it is in the log.
+pub struct Captured {
+    pub payload: Payload,
+    /// None of a large transaction, whose changesets are left to its readers.
+    follow: Option<(Tracker, TrackerUpdate)>,
+}
 
 impl Capture {
     pub fn of(store: &Arc<Store>, branch: BranchId) -> Arc<Capture> {
@@ -32,35 +40,29 @@ impl Capture {
         capture
     }
 
-    /// Decodes what changed, unless that is better left to the readers of the entry, lets `append` put it into the log, and follows if that went well.
-    pub fn commit(
-        &self,
-        transaction: &Transaction,
-        changed: &[PageNo],
-        append: impl FnOnce(&Payload) -> Result<Version, StoreError>,
-    ) -> VfsResult<Version> {
+    /// Decodes what changed, unless that is better left to the readers of the entry.
+    pub fn decode(&self, transaction: &Transaction, changed: &[PageNo]) -> VfsResult<Captured> {
         let base = transaction.base();
-        let mut slot = self.0.lock();
-        if changed.len() > LARGE {
-            *slot = None;
-            return Ok(append(&Payload { derived: true, ..Payload::default() })?);
+        let known = self.0.lock().take().filter(|(version, _)| *version == base.version());
+        if Transaction::is_large(changed) {
+            let payload = Payload { derived: true, ..Payload::default() };
+            return Ok(Captured { payload, follow: None });
         }
-        let mut tracker = match slot.take() {
-            Some((version, tracker)) if version == base.version() => tracker,
-            _ => Tracker::new(base).map_err(unreadable)?,
+        let tracker = match known {
+            Some((_, tracker)) => tracker,
+            None => Tracker::new(base).map_err(unreadable)?,
         };
-        let captured = tracker.capture(base, transaction as &dyn PageSource, changed).map_err(unreadable)?;
+        let captured = tracker.capture(base, transaction, changed).map_err(unreadable)?;
         let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false };
-        let appended = append(&payload);
-        let version = match &appended {
-            Ok(version) => {
-                tracker.advance(captured.update);
-                *version
-            }
-            Err(_) => base.version(),
-        };
-        *slot = Some((version, tracker));
-        Ok(appended?)
+        Ok(Captured { payload, follow: Some((tracker, captured.update)) })
+    }
+
+    /// The transaction has become a version.
+    pub fn follow(&self, captured: Captured, version: Version) {
+        if let Some((mut tracker, update)) = captured.follow {
+            tracker.advance(update);
+            *self.0.lock() = Some((version, tracker));
+        }
     }
 }
 

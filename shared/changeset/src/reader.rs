@@ -76,6 +76,9 @@ impl<'c> Reader<'c> {
             self.table = Some(header);
             return Ok(Some(Item::Table(header)));
         }
+        if first == b'P' {
+            return self.error(start, "a patchset, which lacks the old values of rows");
+        }
         let Some(op) = Op::from_byte(first) else { return self.error(start, "neither a table nor a change") };
         let Some(table) = self.table else { return self.error(start, "a change before any table") };
         let indirect = match self.bytes.get(start + 1) {

@@ -108,11 +108,14 @@ impl Capture<'_, '_> {
         } else {
             Arc::new(TrackedSchema::read(self.new).map_err(DiffError::New)?)
         };
-        let mut trees = self.trees(&newer, !schema.is_empty());
-        for tree in &mut trees {
-            self.compare(tree)?;
+        let mut trees = self.trees(&newer, !schema.is_empty())?;
+        let (noted, owners) = self.explain(unknown, &schema_tree, &trees)?;
+        if !owners.is_empty() {
+            for owner in owners {
+                self.touched.add(&self.tracker.map, owner);
+            }
+            trees = self.trees(&newer, !schema.is_empty())?;
         }
-        let noted = self.explain(unknown, &schema_tree, &mut trees)?;
         let schema_chains = self.chains_of([&schema_tree])?;
         let chains = if noted.is_some() || self.tracker.overflow.is_some() {
             self.chains_of(trees.iter().filter(|tree| tree.tracked).map(|tree| &tree.diff))?
@@ -195,16 +198,19 @@ impl Capture<'_, '_> {
         TreeDiffer { map: &self.tracker.map, touched: &self.touched, old: Some(self.old), new: Some(self.new), all }
     }
 
-    fn compare(&self, tree: &mut Tree) -> Result<(), DiffError> {
-        let all = tree.rows.as_ref().is_some_and(|(_, shape)| tree.old.is_some() && !shape.raw_comparable);
-        tree.delta = MapDelta::default();
-        tree.diff = self.differ(all).run(tree.old, tree.new, &mut tree.delta)?;
-        Ok(())
+    /// The trees that the transaction may have changed, compared.
+    fn trees(&self, newer: &TrackedSchema, schema_changed: bool) -> Result<Vec<Tree>, DiffError> {
+        let mut trees = self.plan(newer, schema_changed);
+        for tree in &mut trees {
+            // Rows that mean something else now have to be looked at wherever they are.
+            let all = tree.rows.as_ref().is_some_and(|(_, shape)| tree.old.is_some() && !shape.raw_comparable);
+            tree.diff = self.differ(all).run(tree.old, tree.new, &mut tree.delta)?;
+        }
+        Ok(trees)
     }
 
-    /// The trees that the transaction may have changed: those with dirty pages, and after a change of schema all whose
-    /// root appeared, went or moved.
-    fn trees(&self, newer: &TrackedSchema, schema_changed: bool) -> Vec<Tree> {
+    /// The trees with dirty pages, and after a change of schema all whose root appeared, went or moved.
+    fn plan(&self, newer: &TrackedSchema, schema_changed: bool) -> Vec<Tree> {
         let older = &self.tracker.schema;
         let tree = |old, new, rows: Option<(Arc<Table>, TableShape)>, tracked| Tree {
             old,
@@ -254,15 +260,15 @@ impl Capture<'_, '_> {
         trees
     }
 
-    /// Finds the rows whose overflow chain changed though their page didn't, and compares their trees again with those
-    /// pages in. Returns the chains of all tables of the older snapshot, if they had to be noted.
+    /// Finds the b-tree pages that hold a row whose overflow chain changed though the page didn't. Returns the chains of
+    /// all tables of the older snapshot too, if they had to be noted.
     fn explain(
         &mut self,
         mut unknown: HashSet<PageNo>,
         schema_tree: &TreeDiff,
-        trees: &mut [Tree],
-    ) -> Result<Option<OverflowMap>, DiffError> {
-        for tree in trees.iter() {
+        trees: &[Tree],
+    ) -> Result<(Option<OverflowMap>, Vec<PageNo>), DiffError> {
+        for tree in trees {
             for (page, _) in &tree.delta.set {
                 unknown.remove(page);
             }
@@ -278,39 +284,19 @@ impl Capture<'_, '_> {
             chains.explain_by_cells(self.new, &diff.new, false, &mut unknown).map_err(DiffError::New)?;
         }
         self.chains.unexplained = unexplained;
-        if unknown.is_empty() {
-            return Ok(None);
-        }
         let mut noted = None;
-        let mut found = false;
+        let mut owners = Vec::new();
         for page in unknown {
-            let owner = if self.old.header().auto_vacuum {
-                owner_by_ptrmap(self.old, page).map_err(DiffError::Old)?
-            } else {
-                if self.tracker.overflow.is_none() && noted.is_none() {
-                    noted = Some(note_chains(self.old, self.tracker.schema.roots()).map_err(DiffError::Old)?);
-                }
-                noted.as_ref().or(self.tracker.overflow.as_ref()).and_then(|map| map.owner(page))
-            };
-            if let Some(owner) = owner {
-                self.touched.add(&self.tracker.map, owner);
-                found = true;
+            if self.old.header().auto_vacuum {
+                owners.extend(owner_by_ptrmap(self.old, page).map_err(DiffError::Old)?);
+                continue;
             }
-        }
-        if found {
-            self.compare_again(trees)?;
-        }
-        Ok(noted)
-    }
-
-    /// Compares the trees that have touched pages by now.
-    fn compare_again(&self, trees: &mut [Tree]) -> Result<(), DiffError> {
-        for tree in trees.iter_mut() {
-            if tree.old.is_some_and(|root| self.touched.roots().contains(&root)) {
-                self.compare(tree)?;
+            if self.tracker.overflow.is_none() && noted.is_none() {
+                noted = Some(note_chains(self.old, self.tracker.schema.roots()).map_err(DiffError::Old)?);
             }
+            owners.extend(noted.as_ref().or(self.tracker.overflow.as_ref()).and_then(|map| map.owner(page)));
         }
-        Ok(())
+        Ok((noted, owners))
     }
 
     /// The chains of the cells that a transaction may have written.

@@ -22,7 +22,9 @@ pub(crate) struct Output {
     name: String,
     key: Vec<u8>,
     deletes: Vec<u8>,
+    /// Starts with the table's header, so that a table with nothing but inserts is complete as it is.
     inserts: Vec<u8>,
+    header_len: usize,
     updates: Writer,
     unpaired_old: Vec<Span>,
     unpaired_new: Vec<Span>,
@@ -31,11 +33,15 @@ pub(crate) struct Output {
 
 impl Output {
     pub fn new(name: String, key: Vec<u8>) -> Output {
+        let mut header = Writer::new();
+        header.table(&TableHeader { name: &name, key: &key });
+        let inserts = header.take();
         Output {
             name,
             key,
+            header_len: inserts.len(),
             deletes: Vec::new(),
-            inserts: Vec::new(),
+            inserts,
             updates: Writer::new(),
             unpaired_old: Vec::new(),
             unpaired_new: Vec::new(),
@@ -88,12 +94,15 @@ impl Output {
         if self.counts == Counts::default() {
             return self.counts;
         }
-        let mut header = Writer::new();
-        header.table(&TableHeader { name: &self.name, key: &self.key });
-        changeset.extend(header.take());
-        changeset.extend(self.deletes);
-        changeset.extend(self.updates.take());
-        changeset.extend(self.inserts);
+        let updates = self.updates.take();
+        if changeset.is_empty() && self.deletes.is_empty() && updates.is_empty() {
+            *changeset = self.inserts;
+            return self.counts;
+        }
+        let (header, inserts) = self.inserts.split_at(self.header_len);
+        for part in [header, &self.deletes, &updates, inserts] {
+            changeset.extend_from_slice(part);
+        }
         self.counts
     }
 
@@ -109,7 +118,7 @@ impl Output {
         for span in unpaired_old {
             by_key.insert(self.key_of(&old_rows[span.clone()]), span);
         }
-        let mut inserts = Vec::with_capacity(new_rows.len());
+        let mut inserts = new_rows[..self.header_len].to_vec();
         for span in unpaired_new {
             let row = &new_rows[span];
             match by_key.remove(&self.key_of(row)) {

@@ -65,7 +65,7 @@ impl<'s> TreeDiffer<'_, 's> {
             Walk { differ: self, old_root, referred: HashSet::new(), result: TreeDiff::default(), delta, visits: 0 };
         if let (Some(root), Some(db)) = (new_root, self.new) {
             let fresh = old_root.is_none() || self.map.root_of(root) != old_root;
-            if self.map.parent(root) != Some(Parent::Root) {
+            if fresh || self.map.parent(root) != Some(Parent::Root) {
                 walk.delta.set.push((root, Parent::Root));
             }
             walk.newer(db, root, fresh, 0, None).map_err(DiffError::New)?;

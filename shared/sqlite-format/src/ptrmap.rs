@@ -56,3 +56,63 @@ impl Database<'_> {
         Ok((kind, PageNo(u32::from_be_bytes([parent[0], parent[1], parent[2], parent[3]]))))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use maniac_base::{PageError, PageSource};
+
+    use super::*;
+
+    /// An auto-vacuum database of a given size in which every page but the first reads as zeroes.
+    struct Large {
+        page_size: usize,
+        pages: u32,
+    }
+
+    impl PageSource for Large {
+        fn page_size(&self) -> usize {
+            self.page_size
+        }
+
+        fn page_count(&self) -> u32 {
+            self.pages
+        }
+
+        fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError> {
+            let mut page = vec![0; self.page_size];
+            if no.0 == 1 {
+                page[..16].copy_from_slice(b"SQLite format 3\0");
+                page[16..18]
+                    .copy_from_slice(&((self.page_size % 65536) as u16 | (self.page_size >> 16) as u16).to_be_bytes());
+                page[55] = 1;
+            }
+            Ok(Cow::Owned(page))
+        }
+    }
+
+    #[test]
+    fn maps_come_at_their_places() {
+        let source = Large { page_size: 1024, pages: 1000 };
+        let db = Database::open(&source).unwrap().unwrap();
+        // 1024 / 5 = 204 entries, and the map itself.
+        let maps: Vec<u32> = (1..=1000).filter(|&no| db.is_ptrmap(PageNo(no))).collect();
+        assert_eq!(maps, [2, 207, 412, 617, 822]);
+    }
+
+    /// Where a map would fall on the lock page, it comes one page later and its entries start after itself.
+    #[test]
+    fn the_lock_page_is_stepped_over() {
+        for page_size in [512, 1024, 2048, 4096, 8192, 16384, 32768, 65536] {
+            let source = Large { page_size, pages: 3_000_000 };
+            let db = Database::open(&source).unwrap().unwrap();
+            let lock = db.lock_page();
+            assert_eq!(u64::from(lock.0 - 1) * page_size as u64, 0x4000_0000);
+            assert!(!db.is_ptrmap(lock), "{page_size}");
+            let span = (page_size / 5) as u32 + 1;
+            let falls_on_lock = (lock.0 - 2).is_multiple_of(span);
+            assert_eq!(db.is_ptrmap(PageNo(lock.0 + 1)), falls_on_lock || (lock.0 - 1).is_multiple_of(span));
+        }
+    }
+}

@@ -4,18 +4,18 @@
 //! `HEAD.written` moves; with `Durability::Full` they are on disk before `HEAD.visible` moves, that is before anyone is
 //! told of the commit.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
-use maniac_base::{BranchId, PageNo, Term, Version};
+use maniac_base::{BranchId, Version};
 
-use crate::entry::{BodyWriter, EntryKind, Header, frame_bytes};
+use crate::draft::{Draft, Prepared};
+use crate::entry::{EntryKind, Header};
 use crate::error::StoreError;
 use crate::head::LogEnd;
 use crate::index::Index;
 use crate::lock::{LockFile, LockName};
 use crate::recover::peek_next;
-use crate::segment::{self, NewSegment, Segment, TARGET_BYTES};
+use crate::segment::{self, Segment, TARGET_BYTES};
 use crate::store::{Store, now_ms};
 
 /// When a commit counts as done.
@@ -29,90 +29,6 @@ pub enum Durability {
     /// It is with the operating system.
     Off,
 }
-
-/// What will become an entry. Version and time are given by the log.
-pub(crate) struct Draft<'a> {
-    pub kind: EntryKind,
-    pub branch: BranchId,
-    pub base: Version,
-    pub page_size: u32,
-    pub page_count: u32,
-    /// Pages in ascending order, and how many bytes are stored of each.
-    pub pages: &'a [(PageNo, u32)],
-    /// Those bytes of the n-th page.
-    pub stored: &'a dyn Fn(usize) -> Result<Cow<'a, [u8]>, StoreError>,
-    pub schema: &'a [u8],
-    pub changeset: &'a [u8],
-    pub derived: bool,
-    pub note: Cow<'a, [u8]>,
-}
-
-/// Writes bytes at an offset.
-type WriteAt<'a> = dyn Fn(&[u8], u64) -> Result<(), StoreError> + 'a;
-
-impl Draft<'_> {
-    fn header(&self, version: Version, time_ms: i64) -> Header {
-        Header {
-            kind: self.kind,
-            length: 0,
-            version,
-            term: Term(0),
-            base: self.base,
-            time_ms,
-            branch: self.branch,
-            page_size: self.page_size,
-            page_count: self.page_count,
-            frames: self.pages.len() as u32,
-            frame_bytes: self.pages.iter().map(|(_, stored)| frame_bytes(*stored)).sum(),
-            changeset_len: self.changeset.len() as u64,
-            schema_len: self.schema.len() as u32,
-            note_len: self.note.len() as u32,
-            derived: self.derived,
-        }
-        .with_length()
-    }
-
-    /// Writes the body through `write`, which takes bytes and their offset, and gives where it ends.
-    fn write_body(&self, header: Header, head: Vec<u8>, start: u64, write: &WriteAt<'_>) -> Result<u64, StoreError> {
-        let (mut end, mut buffer) = (start, head);
-        let mut sink = |bytes: &[u8]| {
-            buffer.extend_from_slice(bytes);
-            if buffer.len() >= WRITE_BYTES {
-                write(&buffer, end)?;
-                end += buffer.len() as u64;
-                buffer.clear();
-            }
-            Ok(())
-        };
-        let mut writer = BodyWriter::new(header, &mut sink);
-        (0..self.pages.len()).try_for_each(|n| writer.page(&(self.stored)(n)?))?;
-        writer.finish(self.schema, self.changeset, &self.note)?;
-        write(&buffer, end)?;
-        Ok(end + buffer.len() as u64)
-    }
-}
-
-/// A large entry whose body is on disk already, in a segment of its own that only wants its head and its name.
-pub(crate) struct Prepared(NewSegment);
-
-impl Store {
-    /// Does the long part of appending `draft` without keeping anybody from the log.
-    pub(crate) fn prepare(&self, draft: &Draft<'_>) -> Result<Option<Prepared>, StoreError> {
-        if self.head.end().position == segment::HEADER {
-            // The first transaction of a store goes into the segment that the store was made with.
-            return Ok(None);
-        }
-        let segment = NewSegment::begin(&self.path)?;
-        let header = draft.header(Version(0), 0);
-        let start = segment::HEADER + header.frames_start();
-        draft.write_body(header, Vec::new(), start, &|bytes, offset| segment.write(bytes, offset))?;
-        segment.sync()?;
-        Ok(Some(Prepared(segment)))
-    }
-}
-
-/// Bytes that are written at a time.
-const WRITE_BYTES: usize = 1 << 20;
 
 pub(crate) struct Appender {
     /// `None` where the store cannot be written.
@@ -128,63 +44,76 @@ impl Appender {
     }
 }
 
+pub(crate) type MakeDraft<'a> = Box<dyn FnOnce(&Index) -> Result<Draft<'a>, StoreError> + 'a>;
+
+/// An entry to be appended, made by `draft` from the index as it is when the log is ours. It may refuse.
+pub(crate) struct Addition<'a> {
+    pub branch: BranchId,
+    pub prepared: Option<Prepared>,
+    pub draft: MakeDraft<'a>,
+}
+
 impl Store {
-    /// Appends what `draft` makes of the index at the end of the log, and publishes it. `draft` may refuse.
-    pub(crate) fn append<'a>(
+    /// Appends entries at the end of the log, all or none of them, and publishes them together. Gives the version of the
+    /// first; the others follow it.
+    pub(crate) fn append(
         self: &Arc<Self>,
         durability: Durability,
-        branch: BranchId,
-        prepared: Option<Prepared>,
-        draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError>,
+        additions: Vec<Addition<'_>>,
     ) -> Result<Version, StoreError> {
         self.check_process()?;
-        let (start, version) = {
+        let (start, end) = {
             let appender = self.appender.lock();
             let lock = appender.lock.as_ref().ok_or_else(|| StoreError::ReadOnly { path: self.path.clone() })?;
             lock.lock(LockName::Append)?;
-            let appended = self.append_locked(durability, branch, prepared, draft);
+            let appended = self.append_locked(durability, additions);
             lock.unlock(LockName::Append);
             appended?
         };
         match durability {
-            Durability::Full => self.sync_to(version).inspect_err(|_| self.take_back(start, version))?,
+            Durability::Full => self.sync_to(end.version).inspect_err(|_| self.take_back(start, end.version))?,
             Durability::Normal => self.sync_soon()?,
             Durability::Off => (),
         }
-        self.head.publish(version);
+        self.head.publish(end.version);
         self.refresh()?;
-        Ok(version)
+        Ok(start.version.next())
     }
 
-    fn append_locked<'a>(
+    fn append_locked(
         self: &Arc<Self>,
         durability: Durability,
-        branch: BranchId,
-        prepared: Option<Prepared>,
-        draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError>,
-    ) -> Result<(LogEnd, Version), StoreError> {
+        additions: Vec<Addition<'_>>,
+    ) -> Result<(LogEnd, LogEnd), StoreError> {
         if self.head.append_was_cut_short() {
             self.repair_tail()?;
         }
         self.refresh()?;
-        self.publish_unseen(branch)?;
-        let index = self.index.read();
-        let draft = draft(&index)?;
+        additions.iter().try_for_each(|addition| self.publish_unseen(addition.branch))?;
         let start = self.head.end();
-        let header = draft.header(start.version.next(), now_ms().max(index.last_time_ms()));
-        drop(index);
+        let (entries, count) = (Vec::with_capacity(additions.len()), additions.len());
+        let entries = {
+            let index = self.index.read();
+            let time_ms = now_ms().max(index.last_time_ms());
+            additions.into_iter().enumerate().try_fold(entries, |mut entries, (n, addition)| {
+                let draft = (addition.draft)(&index)?;
+                let header = draft.header(Version(start.version.0 + 1 + n as u64), time_ms, n + 1 < count);
+                entries.push((header, draft, addition.prepared));
+                Ok::<_, StoreError>(entries)
+            })?
+        };
         self.head.begin_append();
-        let written = self.write_entry(start, header, &draft, prepared, durability);
-        let end = match written {
-            Ok(end) => end,
+        match self.write_entries(start, entries, durability) {
+            Ok(end) => {
+                self.head.end_append(end);
+                Ok((start, end))
+            }
             Err(error) => {
                 // If even this fails the mark stays, and whoever appends next repairs.
                 self.repair_tail()?;
-                return Err(error);
+                Err(error)
             }
-        };
-        self.head.end_append(end);
-        Ok((start, header.version))
+        }
     }
 
     /// Makes visible what a writer of this branch left behind when it died between writing and publishing. It counts, and
@@ -235,37 +164,39 @@ impl Store {
         Ok(false)
     }
 
-    fn write_entry(
+    fn write_entries(
         &self,
         start: LogEnd,
-        header: Header,
-        draft: &Draft<'_>,
-        prepared: Option<Prepared>,
+        entries: Vec<(Header, Draft<'_>, Option<Prepared>)>,
         durability: Durability,
     ) -> Result<LogEnd, StoreError> {
         let mut segment = self.active_segment()?;
-        let mut end = LogEnd { version: header.version, ..start };
-        let head = header.head(draft.pages.iter().copied());
+        let mut end = start;
+        let bytes = entries.iter().map(|(header, ..)| header.length).sum::<u64>();
         // A segment is named after its first version, so a new one cannot take the place of one that is still empty.
         let empty = start.position == segment::HEADER;
-        let prepared = prepared.filter(|_| !empty);
-        let full = !empty && start.position + header.length > TARGET_BYTES;
-        if full || prepared.is_some() {
-            segment.truncate(start.position)?;
-            segment.sync()?;
-            end = LogEnd { segment: header.version, position: segment::HEADER, ..end };
+        let alone = entries.len() == 1;
+        let full = !empty && start.position + bytes > TARGET_BYTES;
+        for (header, draft, prepared) in entries {
+            let prepared = prepared.filter(|_| alone && !empty);
+            let head = header.head(draft.pages.iter().copied());
+            if end == start && (full || prepared.is_some()) {
+                segment.truncate(start.position)?;
+                segment.sync()?;
+                end = LogEnd { version: start.version, segment: header.version, position: segment::HEADER };
+                if let Some(Prepared(new)) = prepared {
+                    new.write(&head, segment::HEADER)?;
+                    new.finish(self.id(), header.version, header.time_ms)?;
+                    return Ok(LogEnd { version: header.version, position: end.position + header.length, ..end });
+                }
+                segment = Arc::new(Segment::create(&self.path, self.id(), header.version, header.time_ms)?);
+            } else if durability == Durability::Full && header.length <= SMALL {
+                zero_ahead(&segment, end.position, header.length)?;
+            }
+            let write = |bytes: &[u8], offset| segment.write(bytes, offset);
+            end.position = draft.write_body(header, head, end.position, &write)?;
+            end.version = header.version;
         }
-        if let Some(Prepared(new)) = prepared {
-            new.write(&head, segment::HEADER)?;
-            new.finish(self.id(), header.version, header.time_ms)?;
-            return Ok(LogEnd { position: segment::HEADER + header.length, ..end });
-        }
-        if full {
-            segment = Arc::new(Segment::create(&self.path, self.id(), header.version, header.time_ms)?);
-        } else if durability == Durability::Full && header.length <= SMALL {
-            zero_ahead(&segment, start.position, header.length)?;
-        }
-        end.position = draft.write_body(header, head, end.position, &|bytes, offset| segment.write(bytes, offset))?;
         Ok(end)
     }
 

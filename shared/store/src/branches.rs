@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, Version};
 
-use crate::append::{Draft, Durability};
+use crate::append::{Addition, Durability};
+use crate::draft::Draft;
 use crate::entry::EntryKind;
 use crate::error::StoreError;
 use crate::index::{BranchNote, BranchState, Index};
@@ -101,7 +102,7 @@ impl Store {
         let parent = self.branch(from)?.id;
         let fork = at.map(|moment| self.resolve(parent, moment)).transpose()?;
         // The id of a branch that is yet to come: nothing unseen in the log can touch it.
-        self.append(Durability::Full, BranchId(u32::MAX), None, |index| {
+        self.append_one(BranchId(u32::MAX), |index| {
             if index.branches().any(|(_, state)| state.name == name) {
                 return Err(StoreError::BranchExists { name: name.to_owned() });
             }
@@ -118,7 +119,7 @@ impl Store {
         // Nobody may be in the middle of a transaction on it.
         let mut lock = self.write_lock(id)?;
         lock.acquire()?;
-        self.append(Durability::Full, id, None, |index| {
+        self.append_one(id, |index| {
             let refuse = |reason: String| StoreError::CannotDrop { name: name.to_owned(), reason };
             let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, name))?;
             if id == BranchId::MAIN {
@@ -135,7 +136,7 @@ impl Store {
     pub fn branch_rename(self: &Arc<Self>, from: &str, to: &str) -> Result<(), StoreError> {
         check_name(to)?;
         let id = self.branch(from)?.id;
-        self.append(Durability::Full, id, None, |index| {
+        self.append_one(id, |index| {
             let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, from))?;
             if index.branches().any(|(other, state)| state.name == to && other != id) {
                 return Err(StoreError::BranchExists { name: to.to_owned() });
@@ -143,6 +144,14 @@ impl Store {
             Ok(plain(EntryKind::BranchRenamed, id, state.head(), to.as_bytes().to_vec()))
         })?;
         Ok(())
+    }
+
+    fn append_one<'a>(
+        self: &Arc<Self>,
+        branch: BranchId,
+        draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError> + 'a,
+    ) -> Result<Version, StoreError> {
+        self.append(Durability::Full, vec![Addition { branch, prepared: None, draft: Box::new(draft) }])
     }
 
     fn find_branch<'a>(&self, index: &'a Index, name: &str) -> Result<(BranchId, &'a BranchState), StoreError> {
@@ -164,7 +173,7 @@ fn plain<'a>(kind: EntryKind, branch: BranchId, base: Version, note: Vec<u8>) ->
         page_size: 0,
         page_count: 0,
         pages: &[],
-        stored: &|n| unreachable!("page {n} of an entry without pages"),
+        stored: Box::new(|n| unreachable!("page {n} of an entry without pages")),
         schema: &[],
         changeset: &[],
         derived: false,

@@ -18,6 +18,8 @@ pub const HEADER: usize = 88;
 const CHECKSUM: usize = 8;
 /// Flag: the changesets are not in the entry, but follow from its pages.
 const DERIVED: u8 = 1;
+/// Flag: the next entry belongs to the same atomic group.
+const MORE: u8 = 2;
 /// Bytes of an item of the frame list.
 const FRAME: usize = 8;
 
@@ -88,6 +90,8 @@ pub struct Header {
     /// The schema and row changesets are left out, because a large transaction would hold every row twice; whoever wants
     /// them compares the snapshots before and after.
     pub derived: bool,
+    /// The next entry was committed together with this one: neither counts without the other.
+    pub more: bool,
 }
 
 const fn pad8(n: u64) -> u64 {
@@ -146,7 +150,7 @@ impl Header {
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(at::MAGIC, &MAGIC.to_le_bytes());
         put(at::KIND, &[self.kind as u8]);
-        put(at::FLAGS, &[if self.derived { DERIVED } else { 0 }]);
+        put(at::FLAGS, &[if self.derived { DERIVED } else { 0 } | if self.more { MORE } else { 0 }]);
         put(at::LENGTH, &self.length.to_le_bytes());
         put(at::VERSION, &self.version.0.to_le_bytes());
         put(at::TERM, &self.term.0.to_le_bytes());
@@ -170,7 +174,7 @@ impl Header {
             return Err(Defect("an entry does not start with its magic"));
         }
         let kind = EntryKind::from_byte(bytes[at::KIND]).ok_or(Defect("an entry's kind is unknown"))?;
-        if bytes[at::FLAGS] & !DERIVED != 0 || bytes[at::FLAGS + 1..at::LENGTH] != [0; 2] {
+        if bytes[at::FLAGS] & !(DERIVED | MORE) != 0 || bytes[at::FLAGS + 1..at::LENGTH] != [0; 2] {
             return Err(Defect("an entry's reserved bytes are not zero"));
         }
         let header = Header {
@@ -189,6 +193,7 @@ impl Header {
             note_len: u32_at(at::NOTE),
             frame_bytes: u64_at(at::FRAME_BYTES),
             derived: bytes[at::FLAGS] & DERIVED != 0,
+            more: bytes[at::FLAGS] & MORE != 0,
         };
         // Validate the geometry before adding it up: the two long lengths could overflow the sums below.
         let size_ok = header.page_size.is_power_of_two() && (512..=65536).contains(&header.page_size);

@@ -10,7 +10,9 @@
 
 mod append;
 mod branches;
+mod commit;
 mod delta;
+mod draft;
 mod entry;
 mod error;
 mod head;
@@ -29,6 +31,7 @@ mod transaction;
 
 pub use append::Durability;
 pub use branches::Branch;
+pub use commit::{Commit, Payload};
 pub use entry::EntryKind;
 pub use error::StoreError;
 pub use moment::{Moment, time_text};
@@ -37,4 +40,4 @@ pub use snapshot::Snapshot;
 pub use status::Status;
 pub use store::{OpenOptions, Store};
 pub use stream::{Entries, Entry};
-pub use transaction::{LARGE, Payload, Transaction, WriteLock};
+pub use transaction::{Transaction, WriteLock};

@@ -68,11 +68,8 @@ fn scan(
         }
     }
     let segment = &segments[cursor.segment as usize];
-    loop {
-        let at_end = segment.file_length()? < cursor.offset + entry::HEADER as u64;
-        let entry = if at_end { None } else { segment.entry(cursor.offset).ok().filter(|e| e.check_all().is_ok()) };
-        let Some(entry) = entry else { break };
-        take(segment, entry, index, cursor)?;
+    while let Some(entries) = whole_group(segment, cursor.offset)? {
+        entries.into_iter().try_for_each(|entry| take(segment, entry, index, cursor))?;
     }
     let end = LogEnd { version: index.last(), segment: segment.first, position: cursor.offset };
     if !segment.is_zero_from(end.position)?
@@ -95,6 +92,23 @@ fn scan(
         segment::remove_unnamed(path)?;
     }
     Ok(end)
+}
+
+/// The entries that were committed together at this offset, every byte checked; nothing if one of them is not whole. A
+/// group never spans segments.
+fn whole_group(segment: &Segment, mut offset: u64) -> Result<Option<Vec<EntryRef<'_>>>, StoreError> {
+    let mut group = Vec::new();
+    loop {
+        if segment.file_length()? < offset + entry::HEADER as u64 {
+            return Ok(None);
+        }
+        let Some(entry) = segment.entry(offset).ok().filter(|entry| entry.check_all().is_ok()) else { return Ok(None) };
+        offset += entry.header.length;
+        group.push(entry);
+        if !entry.header.more {
+            return Ok(Some(group));
+        }
+    }
 }
 
 /// Indexes the next entry, in this segment or at the start of the next one.

@@ -6,11 +6,9 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
+use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource};
 
-use crate::append::{Draft, Durability};
-use crate::delta;
-use crate::entry::EntryKind;
+use crate::commit::LARGE;
 use crate::error::StoreError;
 use crate::lock::{LockFile, LockName};
 use crate::snapshot::Snapshot;
@@ -19,19 +17,12 @@ use crate::store::Store;
 /// Bytes of pages that a transaction keeps in memory; what comes after goes to a file that has no name.
 const MEMORY_LIMIT: usize = 64 << 20;
 
-/// A page is stored as a whole after so many differences, which bounds the work of reading it.
-const MOST_DIFFERENCES: usize = 16;
-
-/// A transaction of more pages is large: it is stored as whole pages, in a segment of its own, and its changesets are
-/// better derived than held in memory and written beside the rows.
-pub const LARGE: usize = 4096;
-
 /// The right to write on a branch, which one connection of all processes can have at a time.
 pub struct WriteLock {
     store: Arc<Store>,
     branch: BranchId,
     file: LockFile,
-    held: bool,
+    pub(crate) held: bool,
 }
 
 impl Store {
@@ -69,15 +60,6 @@ enum Slot {
     Memory(Box<[u8]>),
     /// The n-th page of the spill file.
     Spilled(u64),
-}
-
-/// What capture adds to a transaction.
-#[derive(Default)]
-pub struct Payload {
-    pub schema: Vec<u8>,
-    pub changeset: Vec<u8>,
-    /// The changesets are left out, for whoever reads the entry to derive.
-    pub derived: bool,
 }
 
 pub struct Transaction {
@@ -174,98 +156,14 @@ impl Transaction {
         self.pages.is_empty() && self.page_count == self.base.page_count()
     }
 
-    /// Appends the transaction to the log. Returns its version once it is as durable as asked for.
-    pub fn commit(
-        &self,
-        lock: &WriteLock,
-        changed: &[PageNo],
-        payload: &Payload,
-        durability: Durability,
-    ) -> Result<Version, StoreError> {
-        assert!(lock.held, "a commit without the branch's write lock");
-        let (store, branch) = (self.base.store(), self.base.branch());
-        let forms = self.forms(changed)?;
-        let stored = |n: usize| match &forms[n] {
-            Form::Difference(bytes) => Ok(Cow::Borrowed(&bytes[..])),
-            Form::Image => self.page(changed[n]).map_err(|error| self.broken(&error)),
-        };
-        let length = |(page, form): (&PageNo, &Form)| match form {
-            Form::Difference(bytes) => (*page, bytes.len() as u32),
-            Form::Image => (*page, self.page_size),
-        };
-        let pages: Vec<_> = changed.iter().zip(&forms).map(length).collect();
-        let draft = || Draft {
-            kind: EntryKind::Transaction,
-            branch,
-            base: self.base.version(),
-            page_size: self.page_size,
-            page_count: self.page_count,
-            pages: &pages,
-            stored: &stored,
-            schema: &payload.schema,
-            changeset: &payload.changeset,
-            derived: payload.derived,
-            note: Cow::Borrowed(&[]),
-        };
-        let prepared = if changed.len() > LARGE { store.prepare(&draft())? } else { None };
-        let version = store.append(durability, branch, prepared, |index| {
-            let state = index.branch(branch);
-            let state = state.ok_or_else(|| store.no_such_branch(index, &branch.to_string()))?;
-            if state.head() != self.base.version() {
-                return Err(StoreError::Stale {
-                    branch: state.name.clone(),
-                    base: self.base.version(),
-                    head: state.head(),
-                });
-            }
-            if index.page_size() != 0 && index.page_size() != self.page_size {
-                return Err(StoreError::PageSize { store: index.page_size(), asked: self.page_size });
-            }
-            Ok(draft())
-        })?;
-        self.keep_assembled(changed, &forms)?;
-        Ok(version)
+    /// Whether it is so large that its changesets are better derived than stored.
+    pub fn is_large(changed: &[PageNo]) -> bool {
+        changed.len() > LARGE
     }
 
-    /// The next transaction is likely to build on the pages of this one.
-    fn keep_assembled(&self, changed: &[PageNo], forms: &[Form]) -> Result<(), StoreError> {
-        let store = self.base.store();
-        for (page, _) in changed.iter().zip(forms).filter(|(_, form)| matches!(form, Form::Difference(_))) {
-            let pieces = store.index.read().find_own(self.base.branch(), *page);
-            let image: Arc<[u8]> = self.page(*page).map_err(|error| self.broken(&error))?.as_ref().into();
-            store.assembled.lock().put(pieces[0], image);
-        }
-        Ok(())
-    }
-
-    fn broken(&self, error: &PageError) -> StoreError {
+    pub(crate) fn broken(&self, error: &PageError) -> StoreError {
         StoreError::corrupt(self.path(), 0, error.to_string())
     }
-
-    /// How each page is best stored. The branch's write lock is held, so what the branch wrote last stays that.
-    fn forms(&self, changed: &[PageNo]) -> Result<Vec<Form>, StoreError> {
-        let store = self.base.store();
-        let form = |page: &PageNo| -> Result<Form, StoreError> {
-            // A large transaction passes through as it is: its differences would have to be held in memory.
-            if changed.len() > LARGE || self.page_size == 0 {
-                return Ok(Form::Image);
-            }
-            let pieces = store.index.read().find_own(self.base.branch(), *page);
-            if pieces.is_empty() || pieces.len() > MOST_DIFFERENCES {
-                return Ok(Form::Image);
-            }
-            let before = store.assemble(&pieces, self.page_size)?;
-            let now = self.page(*page).map_err(|error| self.broken(&error))?;
-            Ok(delta::between(&before, &now, now.len() / 4).map_or(Form::Image, Form::Difference))
-        };
-        changed.iter().map(form).collect()
-    }
-}
-
-/// How a page goes into the log.
-enum Form {
-    Image,
-    Difference(Vec<u8>),
 }
 
 impl PageSource for Transaction {

@@ -4,7 +4,7 @@ mod common;
 
 use common::{at, commit, commit_on, open};
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{Durability, Moment, Payload, StoreError, Transaction};
+use maniac_store::{Commit, Durability, Moment, Payload, StoreError, Transaction};
 
 #[test]
 fn a_snapshot_shows_its_version() {
@@ -141,7 +141,9 @@ fn small_changes_take_few_bytes_and_every_version_reads_back() {
         page[511] = n + 1;
         transaction.write(PageNo(1), &page).unwrap();
         let changed = transaction.changed().unwrap();
-        transaction.commit(&lock, &changed, &Payload::default(), Durability::Off).unwrap();
+        let payload = Payload::default();
+        let commit = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
+        store.commit(&[commit], Durability::Off).unwrap();
         pages.push(page);
     }
     for (n, page) in pages.iter().enumerate() {

@@ -4,7 +4,7 @@ use std::ffi::CStr;
 
 use maniac_base::Version;
 use maniac_history::{RowChange, changes};
-use maniac_store::time_text;
+use maniac_store::{Moment, time_text};
 use rusqlite::types::Value;
 
 use super::table_function::{Rows, TableFunction, integer_argument, text_argument};
@@ -23,8 +23,13 @@ impl TableFunction for Changes {
     /// The versions after `from` up to and including `to`; all of them by default.
     fn rows(database: &mut Database, arguments: &[Option<Value>]) -> VfsResult<Rows> {
         let from = integer_argument(&arguments[0], "from")?.map_or(Version(0), |n| Version(n.max(0) as u64));
-        let to = integer_argument(&arguments[1], "to")?.map_or(Version(u64::MAX), |n| Version(n.max(0) as u64));
         let branch = database.branch_named(text_argument(&arguments[2], "branch")?.as_deref())?;
+        let to = match integer_argument(&arguments[1], "to")? {
+            Some(to) => Version(to.max(0) as u64),
+            None => database.store().head(),
+        };
+        // Refuses the future.
+        database.store().resolve(branch, Moment::Version(to))?;
         let rows = changes(database.store(), branch, from, to, None)?;
         Ok(Box::new(rows.map(|row| Ok(row_of(row?)))))
     }

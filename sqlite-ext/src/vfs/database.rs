@@ -10,9 +10,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{Durability, OpenOptions, Payload, Snapshot, Store, Transaction, WriteLock};
+use maniac_store::{Commit, Durability, OpenOptions, Snapshot, Store, Transaction, WriteLock};
 use rusqlite::ffi;
 
+use super::group::{self, Member};
 use super::uri::Request;
 use crate::capture::Capture;
 use crate::errors::{VfsError, VfsResult};
@@ -33,7 +34,16 @@ pub struct Database {
     recent: Option<(Version, Snapshot)>,
     write_lock: Option<WriteLock>,
     transaction: Option<Transaction>,
+    /// This database's part of a commit of several.
+    waiting: Option<group::Shared>,
+    /// Page 1 was stored differently from how SQLite wrote it, and may have it cached.
+    reread: bool,
 }
+
+/// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
+const FORMAT_VERSIONS: std::ops::Range<usize> = 18..20;
+/// Where page 1 counts changes; SQLite reads 16 bytes from here when it takes a SHARED lock.
+const CHANGE_COUNTER: u64 = 24;
 
 impl Database {
     pub fn open(request: &Request) -> VfsResult<Database> {
@@ -52,6 +62,8 @@ impl Database {
             recent: None,
             write_lock: None,
             transaction: None,
+            waiting: None,
+            reread: false,
         })
     }
 
@@ -61,6 +73,14 @@ impl Database {
 
     pub fn branch(&self) -> BranchId {
         self.branch
+    }
+
+    /// A URI that opens what this connection sees.
+    pub fn uri(&mut self) -> VfsResult<String> {
+        let path = percent(&self.store.path().to_string_lossy());
+        let branch = percent(&self.store.branch_by_id(self.branch)?.name);
+        let at = if self.read_only { format!("&at={}", self.version()?) } else { String::new() };
+        Ok(format!("file:{path}?branch={branch}{at}"))
     }
 
     /// A branch of this store by name; this connection's without one.
@@ -127,6 +147,7 @@ impl Database {
 
     pub fn unlock(&mut self, level: i32) {
         if level < ffi::SQLITE_LOCK_RESERVED {
+            self.take_back();
             self.transaction = None;
             if let Some(lock) = &mut self.write_lock {
                 lock.release();
@@ -149,6 +170,15 @@ impl Database {
 
     /// Fills `out` from `offset`, and says whether the file reached that far; what lies beyond reads as zeroes.
     pub fn read(&mut self, out: &mut [u8], offset: u64) -> VfsResult<bool> {
+        let whole = self.read_pages(out, offset)?;
+        if offset == CHANGE_COUNTER && out.len() == 16 && std::mem::take(&mut self.reread) {
+            // SQLite looks here whether its cache still holds; a number that it doesn't know makes it read page 1 anew.
+            out[0] ^= 0x80;
+        }
+        Ok(whole)
+    }
+
+    fn read_pages(&mut self, out: &mut [u8], offset: u64) -> VfsResult<bool> {
         let snapshot;
         let pages: &dyn PageSource = match (&self.transaction, &self.snapshot) {
             (Some(transaction), _) => transaction,
@@ -180,6 +210,8 @@ impl Database {
         if self.read_only || self.level < ffi::SQLITE_LOCK_RESERVED {
             return Err(VfsError::new(ffi::SQLITE_READONLY, "a write to a snapshot that is only read"));
         }
+        // A write after the sync is a rollback: SQLite puts the old pages back.
+        self.take_back();
         if self.transaction.is_none() {
             self.transaction = Some(Transaction::new(self.current()?));
         }
@@ -192,6 +224,13 @@ impl Database {
         }
         let page = u32::try_from(offset / bytes.len() as u64 + 1);
         let page = page.map_err(|_| VfsError::new(ffi::SQLITE_FULL, "more than 2^32 pages"))?;
+        if page == 1 && bytes.get(FORMAT_VERSIONS) == Some(&[2, 2]) {
+            // A copied database may say that it wants a WAL file. Its log is the store.
+            let mut bytes = bytes.to_vec();
+            bytes[FORMAT_VERSIONS].fill(1);
+            self.reread = true;
+            return Ok(self.writable()?.write(PageNo(page), &bytes)?);
+        }
         Ok(self.writable()?.write(PageNo(page), bytes)?)
     }
 
@@ -206,25 +245,81 @@ impl Database {
         }
     }
 
-    /// SQLite has written all pages of a transaction: make it a version.
+    /// SQLite has written all pages of a transaction: make it a version, or, with the name of a super-journal, get ready
+    /// to become one together with others.
     ///
     /// SQLite calls this in a rollback too, after it has put the old pages back; then nothing has changed.
-    pub fn commit(&mut self) -> VfsResult<()> {
-        let Some(transaction) = &mut self.transaction else { return Ok(()) };
-        let changed = transaction.changed()?;
-        if transaction.is_empty() {
-            self.transaction = None;
-            return Ok(());
+    pub fn commit(&mut self, super_journal: Option<&[u8]>) -> VfsResult<()> {
+        let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
+        let ready = (|| {
+            let changed = transaction.changed()?;
+            let captured =
+                if transaction.is_empty() { None } else { Some(self.capture.decode(&transaction, &changed)?) };
+            Ok::<_, VfsError>((changed, captured))
+        })();
+        let (changed, captured) = match ready {
+            Ok((_, None)) => return Ok(()),
+            Ok((changed, Some(captured))) => (changed, captured),
+            Err(error) => {
+                self.transaction = Some(transaction);
+                return Err(error);
+            }
+        };
+        let lock = self.write_lock.take().expect("a transaction holds the write lock");
+        let member = Member { transaction, lock, changed, captured, durability: self.durability, version: None };
+        let member = match super_journal {
+            None => member,
+            Some(name) => match group::join(name, member) {
+                Ok(shared) => {
+                    self.waiting = Some(shared);
+                    return Ok(());
+                }
+                Err(member) => *member,
+            },
+        };
+        self.append(member)
+    }
+
+    fn append(&mut self, mut member: Member) -> VfsResult<()> {
+        let Member { transaction, lock, changed, captured, durability, .. } = &member;
+        let commit = Commit { transaction, lock, changed, payload: &captured.payload };
+        match self.store.commit(&[commit], *durability) {
+            Ok(versions) => {
+                member.version = versions.first().copied();
+                self.finish(member)
+            }
+            Err(error) => {
+                self.write_lock = Some(member.lock);
+                self.transaction = Some(member.transaction);
+                Err(error.into())
+            }
         }
-        let lock = self.write_lock.as_ref().expect("a transaction holds the write lock");
-        let version = self.capture.commit(transaction, &changed, |payload: &Payload| {
-            transaction.commit(lock, &changed, payload, self.durability)
-        })?;
-        self.transaction = None;
-        let snapshot = self.store.snapshot(self.branch, version)?;
-        self.recent = None;
-        self.snapshot = Some(snapshot);
+    }
+
+    /// The super-journal is gone, and with it what this database waited for.
+    pub fn commit_is_over(&mut self) -> VfsResult<()> {
+        match self.waiting.take().and_then(|shared| shared.lock().take()) {
+            Some(member) => self.finish(member),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes on from the version that the member has become.
+    fn finish(&mut self, member: Member) -> VfsResult<()> {
+        self.write_lock = Some(member.lock);
+        if let Some(version) = member.version {
+            self.capture.follow(member.captured, version);
+            self.recent = None;
+            self.snapshot = Some(self.store.snapshot(self.branch, version)?);
+        }
         Ok(())
+    }
+
+    /// Leaves a commit of several that has not come about.
+    fn take_back(&mut self) {
+        if let Some(member) = self.waiting.take().and_then(|shared| shared.lock().take()) {
+            self.write_lock = Some(member.lock);
+        }
     }
 
     /// Answers a pragma that the store knows better than SQLite; `None` leaves it to SQLite.
@@ -250,4 +345,10 @@ impl Database {
             _ => Ok(None),
         }
     }
+}
+
+/// Text as a part of a URI.
+fn percent(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte);
+    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

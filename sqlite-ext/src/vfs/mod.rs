@@ -7,6 +7,7 @@
 #![allow(unsafe_code)]
 
 mod database;
+mod group;
 mod journal;
 mod uri;
 
@@ -31,6 +32,12 @@ static PLATFORM: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut
 
 fn platform() -> *mut ffi::sqlite3_vfs {
     PLATFORM.load(Ordering::Acquire)
+}
+
+/// The name of the platform's VFS.
+pub fn platform_name() -> CString {
+    // SAFETY: a registered VFS has a name, and lives on.
+    unsafe { CStr::from_ptr((*platform()).zName) }.to_owned()
 }
 
 enum OpenFile {
@@ -126,6 +133,9 @@ unsafe extern "C" fn open(
     // SAFETY: the arguments are SQLite's: `file` has szOsFile bytes, `name` is null or a name with its URI parameters.
     unsafe {
         (*file).pMethods = std::ptr::null();
+        if flags & ffi::SQLITE_OPEN_SUPER_JOURNAL != 0 && !name.is_null() {
+            group::open(CStr::from_ptr(name).to_bytes());
+        }
         if name.is_null() || flags & NAMED == 0 {
             return match (*platform()).xOpen {
                 Some(open) => open(platform(), name, file, flags, out_flags),
@@ -288,7 +298,13 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
     unsafe {
         on_file(file, |file| match (file, op) {
             (OpenFile::Database(database), ffi::SQLITE_FCNTL_SYNC) => {
-                database.commit()?;
+                let super_journal = argument.cast::<c_char>().cast_const();
+                let super_journal = (!super_journal.is_null()).then(|| CStr::from_ptr(super_journal).to_bytes());
+                database.commit(super_journal)?;
+                Ok(ffi::SQLITE_OK)
+            }
+            (OpenFile::Database(database), ffi::SQLITE_FCNTL_COMMIT_PHASETWO) => {
+                database.commit_is_over()?;
                 Ok(ffi::SQLITE_OK)
             }
             (OpenFile::Database(database), ffi::SQLITE_FCNTL_PRAGMA) => {
@@ -346,6 +362,10 @@ unsafe fn is_journal(name: *const c_char) -> bool {
 unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
     // SAFETY: SQLite's C string, handed on.
     unsafe {
+        let committed = contain(|| group::commit(CStr::from_ptr(name).to_bytes()).map(|()| ffi::SQLITE_OK));
+        if committed != ffi::SQLITE_OK {
+            return committed;
+        }
         match (*platform()).xDelete {
             Some(delete) if !is_journal(name) => delete(platform(), name, sync_dir),
             _ => ffi::SQLITE_OK,

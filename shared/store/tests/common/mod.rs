@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{Durability, OpenOptions, Payload, Snapshot, Store, StoreError, Transaction};
+use maniac_store::{Commit, Durability, OpenOptions, Payload, Snapshot, Store, StoreError, Transaction};
 
 pub fn open_at(path: &Path) -> Result<Arc<Store>, StoreError> {
     Store::open(path, OpenOptions { create: true })
@@ -30,7 +30,8 @@ pub fn commit_on(base: Snapshot, pages: &[(u32, u8)], durability: Durability) ->
     }
     let changed = transaction.changed()?;
     let payload = Payload { schema: b"schema".to_vec(), changeset: b"rows".to_vec(), derived: false };
-    transaction.commit(&lock, &changed, &payload, durability)
+    let commit = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
+    Ok(transaction.base().store().commit(&[commit], durability)?[0])
 }
 
 /// The fill of each page.

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+mod transfer;
+
 use maniac_base::Version;
 use maniac_history::changeset;
 use maniac_store::Moment;
@@ -35,6 +37,18 @@ pub fn register(connection: &Connection) -> Result<()> {
     for arguments in 1..=3 {
         connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;
     }
+    connection.create_scalar_function(c"maniac_import", 1, CHANGES, |context| {
+        let path: String = context.get(0)?;
+        // SAFETY: the connection is the one that is calling the function.
+        if !unsafe { context.get_connection() }?.is_autocommit() {
+            return Err(rusqlite::Error::UserFunctionError("maniac_import cannot run inside a transaction".into()));
+        }
+        on_store(context, |database| transfer::import(database, &path))
+    })?;
+    connection.create_scalar_function(c"maniac_export", 1, CHANGES, |context| {
+        let path: String = context.get(0)?;
+        on_store(context, |database| transfer::export(database, &path))
+    })?;
     connection.create_scalar_function(c"maniac_branch_drop", 1, CHANGES, |context| {
         let name: String = context.get(0)?;
         on_store(context, |database| Ok(database.store().branch_drop(&name)?))?;

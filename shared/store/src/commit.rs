@@ -1,0 +1,174 @@
+//! From transactions to entries: how their pages are stored, and whether they still may commit.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use maniac_base::{PageNo, PageSource, Version};
+
+use crate::append::{Addition, Durability};
+use crate::delta;
+use crate::draft::Draft;
+use crate::entry::EntryKind;
+use crate::error::StoreError;
+use crate::index::Index;
+use crate::store::Store;
+use crate::transaction::{Transaction, WriteLock};
+
+/// A page is stored as a whole after so many differences, which bounds the work of reading it.
+const MOST_DIFFERENCES: usize = 16;
+
+/// A transaction of more pages is large: it is stored as whole pages, in a segment of its own, and its changesets are
+/// better derived than held in memory and written beside the rows.
+pub(crate) const LARGE: usize = 4096;
+
+/// What capture adds to a transaction.
+#[derive(Default)]
+pub struct Payload {
+    pub schema: Vec<u8>,
+    pub changeset: Vec<u8>,
+    /// The changesets are left out, for whoever reads the entry to derive.
+    pub derived: bool,
+}
+
+/// A transaction that is ready to become a version.
+pub struct Commit<'a> {
+    pub transaction: &'a Transaction,
+    /// The branch's lock, taken.
+    pub lock: &'a WriteLock,
+    /// What `Transaction::changed` gave.
+    pub changed: &'a [PageNo],
+    pub payload: &'a Payload,
+}
+
+impl Store {
+    /// Appends transactions on different branches of this store, all or none. Gives the version of each, in order, once
+    /// they are as durable as asked for.
+    pub fn commit(
+        self: &Arc<Self>,
+        commits: &[Commit<'_>],
+        durability: Durability,
+    ) -> Result<Vec<Version>, StoreError> {
+        let size = |commit: &Commit<'_>| commit.transaction.page_size() as u32;
+        if let Some(other) = commits.iter().find(|commit| size(commit) != size(&commits[0])) {
+            return Err(StoreError::PageSize { store: size(&commits[0]), asked: size(other) });
+        }
+        let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect::<Result<_, _>>()?;
+        let additions = stored.iter().map(|stored| stored.addition(commits.len() == 1)).collect::<Result<_, _>>()?;
+        let first = self.append(durability, additions)?;
+        stored.iter().try_for_each(Stored::keep_assembled)?;
+        Ok((0..commits.len() as u64).map(|n| Version(first.0 + n)).collect())
+    }
+}
+
+/// How a page goes into the log.
+enum Form {
+    Image,
+    Difference(Vec<u8>),
+}
+
+/// A transaction whose pages have found their form.
+struct Stored<'a> {
+    transaction: &'a Transaction,
+    changed: &'a [PageNo],
+    payload: &'a Payload,
+    forms: Vec<Form>,
+    pages: Vec<(PageNo, u32)>,
+}
+
+impl<'a> Stored<'a> {
+    /// The branch's write lock is held, so what the branch wrote last stays that.
+    fn new(commit: &Commit<'a>) -> Result<Stored<'a>, StoreError> {
+        assert!(commit.lock.held, "a commit without the branch's write lock");
+        let Commit { transaction, changed, payload, .. } = *commit;
+        let whole = |_: &PageNo| Ok(Form::Image);
+        let best = |page: &PageNo| form(transaction, *page);
+        // A large transaction passes through as it is: its differences would have to be held in memory.
+        let forms: Vec<Form> = if changed.len() > LARGE {
+            changed.iter().map(whole).collect::<Result<_, StoreError>>()?
+        } else {
+            changed.iter().map(best).collect::<Result<_, StoreError>>()?
+        };
+        let length = |(page, form): (&PageNo, &Form)| match form {
+            Form::Difference(bytes) => (*page, bytes.len() as u32),
+            Form::Image => (*page, transaction.page_size() as u32),
+        };
+        let pages = changed.iter().zip(&forms).map(length).collect();
+        Ok(Stored { transaction, changed, payload, forms, pages })
+    }
+
+    fn bytes(&self, n: usize) -> Result<Cow<'_, [u8]>, StoreError> {
+        match &self.forms[n] {
+            Form::Difference(bytes) => Ok(Cow::Borrowed(&bytes[..])),
+            Form::Image => self.transaction.page(self.changed[n]).map_err(|error| self.transaction.broken(&error)),
+        }
+    }
+
+    fn draft(&self) -> Draft<'_> {
+        let base = self.transaction.base();
+        Draft {
+            kind: EntryKind::Transaction,
+            branch: base.branch(),
+            base: base.version(),
+            page_size: self.transaction.page_size() as u32,
+            page_count: self.transaction.page_count(),
+            pages: &self.pages,
+            stored: Box::new(|n| self.bytes(n)),
+            schema: &self.payload.schema,
+            changeset: &self.payload.changeset,
+            derived: self.payload.derived,
+            note: Cow::Borrowed(&[]),
+        }
+    }
+
+    /// `alone`: the transaction is not a member of a group, which has to stay in one segment.
+    fn addition(&self, alone: bool) -> Result<Addition<'_>, StoreError> {
+        let store = self.transaction.base().store();
+        let prepared = if alone && self.changed.len() > LARGE { store.prepare(&self.draft())? } else { None };
+        let branch = self.transaction.base().branch();
+        Ok(Addition { branch, prepared, draft: Box::new(|index| self.check(index).map(|()| self.draft())) })
+    }
+
+    /// Whether the transaction still builds on its branch's head.
+    fn check(&self, index: &Index) -> Result<(), StoreError> {
+        let base = self.transaction.base();
+        let state = index.branch(base.branch());
+        let state = state.ok_or_else(|| base.store().no_such_branch(index, &base.branch().to_string()))?;
+        if state.head() != base.version() {
+            let (branch, head) = (state.name.clone(), state.head());
+            return Err(StoreError::Stale { branch, base: base.version(), head });
+        }
+        let asked = self.transaction.page_size() as u32;
+        if index.page_size() != 0 && index.page_size() != asked {
+            return Err(StoreError::PageSize { store: index.page_size(), asked });
+        }
+        Ok(())
+    }
+
+    /// The next transaction is likely to build on the pages of this one.
+    fn keep_assembled(&self) -> Result<(), StoreError> {
+        let base = self.transaction.base();
+        let differences = self.forms.iter().enumerate().filter(|(_, form)| matches!(form, Form::Difference(_)));
+        for (n, _) in differences {
+            let page = self.changed[n];
+            let pieces = base.store().index.read().find_own(base.branch(), page);
+            let image = self.transaction.page(page).map_err(|error| self.transaction.broken(&error))?;
+            base.store().assembled.lock().put(pieces[0], image.as_ref().into());
+        }
+        Ok(())
+    }
+}
+
+/// How a page is best stored.
+fn form(transaction: &Transaction, page: PageNo) -> Result<Form, StoreError> {
+    let base = transaction.base();
+    if base.page_size() == 0 {
+        return Ok(Form::Image);
+    }
+    let pieces = base.store().index.read().find_own(base.branch(), page);
+    if pieces.is_empty() || pieces.len() > MOST_DIFFERENCES {
+        return Ok(Form::Image);
+    }
+    let before = base.store().assemble(&pieces, base.page_size() as u32)?;
+    let now = transaction.page(page).map_err(|error| transaction.broken(&error))?;
+    Ok(delta::between(&before, &now, now.len() / 4).map_or(Form::Image, Form::Difference))
+}

@@ -1,0 +1,104 @@
+//! What will become an entry, and how its bytes get into a segment.
+
+use std::borrow::Cow;
+
+use maniac_base::{BranchId, PageNo, Term, Version};
+
+use crate::entry::{BodyWriter, EntryKind, Header, frame_bytes};
+use crate::error::StoreError;
+use crate::segment::{self, NewSegment};
+use crate::store::Store;
+
+pub(crate) type StoredBytes<'a> = Box<dyn Fn(usize) -> Result<Cow<'a, [u8]>, StoreError> + 'a>;
+
+/// What will become an entry. Version and time are given by the log.
+pub(crate) struct Draft<'a> {
+    pub kind: EntryKind,
+    pub branch: BranchId,
+    pub base: Version,
+    pub page_size: u32,
+    pub page_count: u32,
+    /// Pages in ascending order, and how many bytes are stored of each.
+    pub pages: &'a [(PageNo, u32)],
+    /// Those bytes of the n-th page.
+    pub stored: StoredBytes<'a>,
+    pub schema: &'a [u8],
+    pub changeset: &'a [u8],
+    pub derived: bool,
+    pub note: Cow<'a, [u8]>,
+}
+
+/// Writes bytes at an offset.
+type WriteAt<'a> = dyn Fn(&[u8], u64) -> Result<(), StoreError> + 'a;
+
+impl Draft<'_> {
+    /// `more` members of the same group follow.
+    pub fn header(&self, version: Version, time_ms: i64, more: bool) -> Header {
+        Header {
+            kind: self.kind,
+            length: 0,
+            version,
+            term: Term(0),
+            base: self.base,
+            time_ms,
+            branch: self.branch,
+            page_size: self.page_size,
+            page_count: self.page_count,
+            frames: self.pages.len() as u32,
+            frame_bytes: self.pages.iter().map(|(_, stored)| frame_bytes(*stored)).sum(),
+            changeset_len: self.changeset.len() as u64,
+            schema_len: self.schema.len() as u32,
+            note_len: self.note.len() as u32,
+            derived: self.derived,
+            more,
+        }
+        .with_length()
+    }
+
+    /// Writes the body through `write`, which takes bytes and their offset, and gives where it ends.
+    pub fn write_body(
+        &self,
+        header: Header,
+        head: Vec<u8>,
+        start: u64,
+        write: &WriteAt<'_>,
+    ) -> Result<u64, StoreError> {
+        let (mut end, mut buffer) = (start, head);
+        let mut sink = |bytes: &[u8]| {
+            buffer.extend_from_slice(bytes);
+            if buffer.len() >= WRITE_BYTES {
+                write(&buffer, end)?;
+                end += buffer.len() as u64;
+                buffer.clear();
+            }
+            Ok(())
+        };
+        let mut writer = BodyWriter::new(header, &mut sink);
+        (0..self.pages.len()).try_for_each(|n| writer.page(&(self.stored)(n)?))?;
+        writer.finish(self.schema, self.changeset, &self.note)?;
+        write(&buffer, end)?;
+        Ok(end + buffer.len() as u64)
+    }
+}
+
+/// A large entry whose body is on disk already, in a segment of its own that only wants its head and its name.
+pub(crate) struct Prepared(pub NewSegment);
+
+impl Store {
+    /// Does the long part of appending `draft` without keeping anybody from the log.
+    pub(crate) fn prepare(&self, draft: &Draft<'_>) -> Result<Option<Prepared>, StoreError> {
+        if self.head.end().position == segment::HEADER {
+            // The first transaction of a store goes into the segment that the store was made with.
+            return Ok(None);
+        }
+        let segment = NewSegment::begin(&self.path)?;
+        let header = draft.header(Version(0), 0, false);
+        let start = segment::HEADER + header.frames_start();
+        draft.write_body(header, Vec::new(), start, &|bytes, offset| segment.write(bytes, offset))?;
+        segment.sync()?;
+        Ok(Some(Prepared(segment)))
+    }
+}
+
+/// Bytes that are written at a time.
+const WRITE_BYTES: usize = 1 << 20;

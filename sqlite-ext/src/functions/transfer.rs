@@ -1,0 +1,98 @@
+//! `maniac_import(path)` and `maniac_export(path)`: between plain SQLite files and stores, with SQLite's own backup.
+
+use std::ffi::CStr;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags, ffi};
+
+use crate::errors::{VfsError, VfsResult};
+use crate::vfs::{self, Database};
+
+/// Pages that are copied between two looks at the clock.
+const STEP: i32 = 4096;
+/// Work that takes longer says how far it is.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Replaces the branch's database by the one in a plain file, as one version, which is returned.
+pub fn import(database: &mut Database, path: &str) -> VfsResult<i64> {
+    let from = open_file(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    from.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0))
+        .map_err(|error| failed(path, "cannot be read as a SQLite database", &error))?;
+    let mut to = open_branch(database)?;
+    let have = i64::from(database.store().page_size());
+    let asked: i64 =
+        from.query_row("PRAGMA page_size", (), |row| row.get(0)).map_err(|e| failed(path, "page size", &e))?;
+    if have != 0 && have != asked {
+        let message = format!(
+            "{path} has pages of {asked} bytes, this store has pages of {have}: import into a new store, or run PRAGMA \
+             page_size={have}; VACUUM on a copy of the file first"
+        );
+        return Err(VfsError::new(ffi::SQLITE_ERROR, message));
+    }
+    copy(&from, &mut to, "imported").map_err(|error| failed(path, "cannot be imported", &error))?;
+    drop(to);
+    Ok(database.store().branch_head(database.branch())?.0 as i64)
+}
+
+/// Writes this connection's snapshot to a new plain file, and gives its size in bytes.
+pub fn export(database: &mut Database, path: &str) -> VfsResult<i64> {
+    if Path::new(path).exists() {
+        let message = format!("{path} exists already; choose another name, or remove it first");
+        return Err(VfsError::new(ffi::SQLITE_ERROR, message));
+    }
+    let from = open_branch(database)?;
+    let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let exported = open_file(path, create)
+        .and_then(|mut to| copy(&from, &mut to, "exported").map_err(|error| failed(path, "cannot be written", &error)));
+    // Half a file is worse than none.
+    exported.inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    let size = std::fs::metadata(path).map_err(|error| VfsError::new(ffi::SQLITE_IOERR, format!("{path}: {error}")))?;
+    Ok(size.len() as i64)
+}
+
+fn open_file(path: &str, flags: OpenFlags) -> VfsResult<Connection> {
+    Connection::open_with_flags_and_vfs(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX, vfs::platform_name().as_c_str())
+        .map_err(|error| failed(path, "cannot be opened", &error))
+}
+
+/// A connection of its own to what the caller's connection sees: the caller is in the middle of a statement.
+fn open_branch(database: &mut Database) -> VfsResult<Connection> {
+    let uri = database.uri()?;
+    let create =
+        if database.is_read_only() { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
+    let flags = create | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let name: &CStr = vfs::NAME;
+    Connection::open_with_flags_and_vfs(&uri, flags, name).map_err(|error| failed(&uri, "cannot be opened", &error))
+}
+
+fn copy(from: &Connection, to: &mut Connection, done: &str) -> rusqlite::Result<()> {
+    let backup = Backup::new(from, to)?;
+    let (start, mut told) = (Instant::now(), false);
+    loop {
+        match backup.step(STEP)? {
+            StepResult::Done => break,
+            StepResult::More => {}
+            // Somebody else writes to it; they will be done.
+            _ => std::thread::sleep(Duration::from_millis(20)),
+        }
+        let progress = backup.progress();
+        if start.elapsed() > PATIENCE && std::io::stderr().is_terminal() && progress.pagecount > 0 {
+            let so_far = i64::from(progress.pagecount - progress.remaining) * 100 / i64::from(progress.pagecount);
+            eprint!("\rmaniac: {so_far}% {done}");
+            // A terminal that is gone has nobody to tell.
+            let _ = std::io::stderr().flush();
+            told = true;
+        }
+    }
+    if told {
+        eprintln!("\rmaniac: 100% {done}");
+    }
+    Ok(())
+}
+
+fn failed(what: &str, how: &str, error: &rusqlite::Error) -> VfsError {
+    VfsError::new(ffi::SQLITE_ERROR, format!("{what} {how}: {error}"))
+}
