@@ -3,18 +3,21 @@
 # Arguments: what to measure (default: all).
 set -eu
 cd "$(dirname "$0")/.."
+mkdir -p bench/results
 cargo build --release --locked --quiet --manifest-path bench/Cargo.toml
 bin=${CARGO_TARGET_DIR:-bench/target}/release/maniac-bench
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 
-for what in ${*:-sqlite delay}; do
+for what in ${*:-sqlite store delay}; do
+    load=$(cut -d' ' -f1-2 /proc/loadavg)
     report=$("$bin" "$what")
     {
         echo "$report"
         echo
         echo "Command: \`bench/run.sh $what\`; commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown)," \
             "$(date -u +%Y-%m-%d); $(nproc) cores (${cpu:-unknown}), Linux $(uname -r)," \
-            "SQLite $(sqlite3 --version | cut -d' ' -f1), DuckDB $(.venv/tools/duckdb --version | cut -d' ' -f1)."
+            "SQLite $(sqlite3 --version | cut -d' ' -f1), DuckDB $(.venv/tools/duckdb --version | cut -d' ' -f1)." \
+            "Load average before (1 and 5 minutes): $load."
     } | tee "bench/results/$what.md"
     echo
 done

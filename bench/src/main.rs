@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! maniac-bench sqlite   commits, bulk insert, reads: a store against stock SQLite in WAL mode
+//! maniac-bench store    many writers, branches, opening, mixed work
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
 //! ```
 //!
@@ -11,6 +12,7 @@ mod delay;
 mod engine;
 mod figures;
 mod sqlite;
+mod store;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -26,8 +28,9 @@ fn main() -> ExitCode {
     let which = std::env::args().nth(1);
     let outcome = match which.as_deref() {
         Some("sqlite") => sqlite::run(),
+        Some("store") => store::run(),
         Some("delay") => delay::run(),
-        _ => Err("usage: maniac-bench sqlite|delay".into()),
+        _ => Err("usage: maniac-bench sqlite|store|delay".into()),
     };
     match outcome {
         Ok(report) => {

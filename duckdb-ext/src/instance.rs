@@ -95,11 +95,11 @@ impl Instance {
         }
     }
 
-    /// To be held around a mirror's transaction.
-    pub fn work(&self) -> Work<'_> {
-        let work = Work { _busy: busy(), _quiet: self.quiet.read(), open: &self.open };
+    /// To be held around a mirror's transaction; `None` when the process is ending.
+    pub fn work(&self) -> Option<Work<'_>> {
+        let work = Work { _busy: busy()?, _quiet: self.quiet.read(), open: &self.open };
         self.open.fetch_add(1, Ordering::AcqRel);
-        work
+        Some(work)
     }
 
     /// The mirror of that name.
@@ -147,7 +147,10 @@ impl Instance {
             mirror.stop();
             self.remove(&mirror);
         }
-        drop(idle);
+        match busy() {
+            Some(_busy) => drop(idle),
+            None => std::mem::forget(idle),
+        }
     }
 }
 
@@ -189,7 +192,10 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
             true => Some(instance.quiet.write()),
             false => None,
         };
-        let _busy = busy();
+        let Some(_busy) = busy() else {
+            std::mem::forget(session);
+            return;
+        };
         let count = session.value("SELECT count::VARCHAR FROM duckdb_connection_count()");
         drop(quiet);
         match count {
@@ -203,6 +209,8 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
         instance.let_go();
     }
     // The last connection ends the database instance, on this thread.
-    let _busy = busy();
-    drop(session);
+    match busy() {
+        Some(_busy) => drop(session),
+        None => std::mem::forget(session),
+    }
 }

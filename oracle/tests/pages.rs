@@ -2,6 +2,7 @@
 
 use maniac_base::{PageNo, PageSource};
 use maniac_oracle::case::{Case, counts};
+use maniac_sqlite_format::{Database, Rows, Selection};
 
 const LONG: &str = "CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT); \
     INSERT INTO t VALUES(1, 'short'), (2, printf('%.*c', 9000, 'x')), (3, printf('%.*c', 9000, 'y'));";
@@ -163,4 +164,28 @@ fn vacuum_may_renumber_rows_without_a_key() {
     };
     assert_eq!(captured.changeset.is_empty(), rowids == [2, 3]);
     case.advance(captured);
+}
+
+/// A table is read in parts, side by side, and the parts are its rows in order.
+#[test]
+fn subtrees_are_the_whole_table() {
+    let case = Case::new(
+        "CREATE TABLE t(a INTEGER PRIMARY KEY, b); WITH RECURSIVE s(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM s \
+         WHERE x < 30000) INSERT INTO t SELECT x, 'value ' || x FROM s",
+    );
+    let db = Database::open(&case.pages).unwrap().unwrap();
+    let table = case.tracker.schema().table("t").unwrap();
+    for parts in [1, 4, 1000] {
+        let roots = db.subtrees(table.root, parts).unwrap();
+        assert!(parts == 1000 || roots.len() >= parts);
+        let mut next = 1;
+        for root in roots {
+            let mut rows = Rows::below(&db, table, root, Selection::Changeset).unwrap();
+            while let Some(row) = rows.next().unwrap() {
+                assert_eq!((row.rowid, row.value(0).as_integer()), (next, Some(next)));
+                next += 1;
+            }
+        }
+        assert_eq!(next, 30001);
+    }
 }

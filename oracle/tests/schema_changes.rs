@@ -140,3 +140,26 @@ fn a_long_definition_may_change_in_its_overflow_pages_alone() {
     case.advance(captured);
     assert_eq!(case.tracker.schema().table("wide").unwrap().columns.last().unwrap().name, "tail");
 }
+
+/// The same bytes mean another value in a column of another type, whether the rows were written anew or not.
+#[test]
+fn equal_bytes_may_mean_another_value() {
+    for sql in [
+        "DROP TABLE t; CREATE TABLE t(id INTEGER PRIMARY KEY, a REAL, b); INSERT INTO t VALUES(1, 10, 20), (2, 30, 40)",
+        "PRAGMA writable_schema = ON; \
+         UPDATE sqlite_schema SET sql = 'CREATE TABLE t(id INTEGER PRIMARY KEY, a REAL, b)' WHERE name = 't'",
+    ] {
+        let mut case = Case::new(SETUP);
+        let captured = case.run(sql);
+        let real = |value| Some(Value::Real(value));
+        assert_eq!(
+            changes(&captured.changeset),
+            [
+                (Op::Update, vec![integer(1), integer(10), None], vec![None, real(10.0), None]),
+                (Op::Update, vec![integer(2), integer(30), None], vec![None, real(30.0), None]),
+            ],
+            "{sql}"
+        );
+        case.advance(captured);
+    }
+}

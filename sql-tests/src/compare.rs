@@ -12,13 +12,18 @@ use crate::value::{Value, parse_hex};
 
 /// A mirror keeps its own state in tables that begin so, beside the data.
 const STATE_PREFIX: &str = "_maniac_";
+/// What a mirror calls the key of a table that declares none.
+const ROWID: &str = "_rowid_";
 /// Rows shown per side when tables differ.
 const SHOWN: usize = 5;
 
 /// Compares one table. `target` is the DuckDB name, quoted where it must be: `shop.items`, `lake.shop."odd name"`.
 pub fn table(sqlite: &mut Session, source: &str, duckdb: &mut Session, target: &str) -> Result<(), Failure> {
-    let columns = sqlite_columns(sqlite, source)?;
+    let mut columns = sqlite_columns(sqlite, source)?;
     let mirrored = duckdb_columns(duckdb, target)?;
+    if mirrored.first().is_some_and(|column| column.name == ROWID) && !columns.iter().any(|name| name == ROWID) {
+        columns.insert(0, ROWID.into());
+    }
     let mirrored_names: Vec<&str> = mirrored.iter().map(|column| column.name.as_str()).collect();
     if columns != mirrored_names {
         return Err(different(format!("{source} has columns {columns:?}, {target} has {mirrored_names:?}")));

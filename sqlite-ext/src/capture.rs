@@ -52,7 +52,7 @@ impl Capture {
             Some((_, tracker)) => tracker,
             None => Tracker::new(base).map_err(unreadable)?,
         };
-        let captured = tracker.capture(base, transaction, changed).map_err(unreadable)?;
+        let captured = tracker.capture(&transaction.before(), transaction, changed).map_err(unreadable)?;
         let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false };
         Ok(Captured { payload, follow: Some((tracker, captured.update)) })
     }

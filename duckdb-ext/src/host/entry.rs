@@ -10,7 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use libduckdb_sys as ffi;
 
-use super::{Session, exit};
+use super::{Session, exit, python};
 use crate::functions;
 use crate::instance::{Instance, MIRROR_LIMIT, OWN_SESSIONS};
 
@@ -74,7 +74,8 @@ unsafe fn load(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_exte
             }
             sessions.push(Session::adopt(connection));
         }
-        exit::install();
+        exit::watch();
+        python::watch();
         let registrar = sessions.pop().ok_or("maniac: no connection to register functions with")?;
         let instance = Instance::start(sessions).map_err(|e| format!("maniac: {e}"))?;
         functions::register_all(&registrar, &instance).map_err(|e| format!("maniac: {e}"))?;

@@ -4,11 +4,12 @@
 //! - `session`: a connection that runs statements and reads text results
 //! - `chunk`: typed rows written into a table through the appender
 //! - `table_function`: Rust functions that SQL calls as tables
-//! - `exit`: holds our threads still when the process ends
+//! - `exit`, `python`: hold our threads still when the process, or Python in it, ends
 
 mod chunk;
 mod entry;
 mod exit;
+mod python;
 mod session;
 mod table_function;
 

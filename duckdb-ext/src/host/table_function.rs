@@ -13,6 +13,7 @@ use libduckdb_sys as ffi;
 use parking_lot::Mutex;
 
 use super::Session;
+use super::exit::watch;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 
@@ -192,6 +193,7 @@ unsafe extern "C" fn init(info: ffi::duckdb_init_info) {
 }
 
 unsafe extern "C" fn produce(info: ffi::duckdb_function_info, output: ffi::duckdb_data_chunk) {
+    watch();
     contain(
         // SAFETY: extra info, bind data and init data are what registration, `bind` and `init` left there, alive as
         // long as the call; the chunk has the columns that `bind` added and room for `duckdb_vector_size` rows.

@@ -155,6 +155,10 @@ impl Mirror {
                 return Err(Error::input(format!("mirror {} is not running: it is {}", self.name, inner.report.state)));
             }
             inner.wish = wish;
+            if wish == Wish::Run {
+                // At once, so that who waits next is not told of the pause that just ended.
+                inner.report.state = State::CatchingUp;
+            }
         }
         self.wake();
         let mut inner = self.inner.lock();

@@ -1,5 +1,6 @@
 //! A mirror's thread: waits for commits, gathers them into batches, applies them, and recovers from what goes wrong.
 
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 use std::thread;
@@ -10,6 +11,7 @@ use maniac_base::Version;
 use super::status::{Mirror, State, Wish};
 use crate::apply::Applier;
 use crate::error::{Error, Result};
+use crate::host::busy;
 use crate::instance::Instance;
 use crate::source::Commit;
 
@@ -76,7 +78,8 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             Wish::Stop => break,
         }
         match step(instance, mirror, &mut applier, &mut seen, &mut last_batch) {
-            Ok(()) => failures = 0,
+            Ok(ControlFlow::Continue(())) => failures = 0,
+            Ok(ControlFlow::Break(())) => break,
             Err(error) => {
                 failures += 1;
                 let lost = matches!(error, Error::Overtaken(_));
@@ -96,25 +99,42 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             }
         }
     }
-    let Some(instance) = instance.upgrade() else { return };
-    let _work = instance.work();
+    leave(instance, mirror, applier);
+}
+
+/// Detaches, unless the process is ending: then DuckDB must not be entered, and what is open stays so.
+fn leave(instance: &Weak<Instance>, mirror: &Mirror, applier: Applier) {
+    let upgraded = instance.upgrade();
+    let Some(instance) = upgraded else {
+        // The applier's connection is closed here.
+        match busy() {
+            Some(_busy) => drop(applier),
+            None => std::mem::forget(applier),
+        }
+        return;
+    };
+    let Some(_work) = instance.work() else {
+        std::mem::forget(applier);
+        return;
+    };
     if let Err(error) = applier.detach() {
         mirror.update(|report| report.last_error = Some(error.to_string()));
     }
 }
 
-/// Waits for commits and applies one batch of them, or returns when there is nothing to do for now.
+/// Waits for commits and applies one batch of them, or returns when there is nothing to do for now. Breaks when the
+/// process is ending.
 fn step(
     instance: &Weak<Instance>,
     mirror: &Mirror,
     applier: &mut Applier,
     seen: &mut Version,
     last_batch: &mut Option<Instant>,
-) -> Result<()> {
+) -> Result<ControlFlow<()>> {
     let source = &*mirror.source;
     let head = source.wait(*seen, LONGEST_SLEEP, &|| mirror.wish() != Wish::Run)?;
     if mirror.wish() != Wish::Run {
-        return Ok(());
+        return Ok(ControlFlow::Continue(()));
     }
     let behind = mirror.report().state == State::CatchingUp;
     // Let company gather, unless the last batch is long past, a whole batch is there, or somebody waits.
@@ -124,7 +144,7 @@ fn step(
         let whole = Version(applier.version().0 + mirror.settings.batch_size as u64 - 1);
         source.wait(whole, left, &|| mirror.wish() != Wish::Run || mirror.is_urgent())?;
         if mirror.wish() != Wish::Run {
-            return Ok(());
+            return Ok(ControlFlow::Continue(()));
         }
     }
     let (batch, more) = gather(mirror, applier.version(), behind)?;
@@ -134,11 +154,13 @@ fn step(
             report.complete = report.complete.max(head);
             report.state = State::Streaming;
         });
-        return Ok(());
+        return Ok(ControlFlow::Continue(()));
     }
-    let Some(instance) = instance.upgrade() else { return Ok(()) };
+    let Some(instance) = instance.upgrade() else { return Ok(ControlFlow::Break(())) };
     let applied = {
-        let _work = instance.work();
+        let Some(_work) = instance.work() else {
+            return Ok(ControlFlow::Break(()));
+        };
         *last_batch = Some(Instant::now());
         applier.apply(&batch)?
     };
@@ -154,7 +176,7 @@ fn step(
         report.count(batch.len() as u64, applied);
         report.state = if more { State::CatchingUp } else { State::Streaming };
     });
-    Ok(())
+    Ok(ControlFlow::Continue(()))
 }
 
 /// The next batch, and whether there is more behind it. A commit that changes the schema comes alone.

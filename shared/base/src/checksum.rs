@@ -1,11 +1,12 @@
 //! CRC64-NVME (polynomial 0xad93d23594c93659, reflected, as in the NVM Express specification), the checksum of every
 //! stored byte.
 
-use crc64fast_nvme::Digest;
+use crc_fast::CrcAlgorithm::Crc64Nvme;
+use crc_fast::Digest;
 
 /// The CRC64-NVME of `bytes`.
 pub fn checksum(bytes: &[u8]) -> u64 {
-    Checksum::default().with(bytes).value()
+    crc_fast::checksum(Crc64Nvme, bytes)
 }
 
 /// A checksum over bytes that do not lie side by side.
@@ -13,18 +14,18 @@ pub struct Checksum(Digest);
 
 impl Default for Checksum {
     fn default() -> Self {
-        Checksum(Digest::new())
+        Checksum(Digest::new(Crc64Nvme))
     }
 }
 
 impl Checksum {
     pub fn with(mut self, bytes: &[u8]) -> Self {
-        self.0.write(bytes);
+        self.0.update(bytes);
         self
     }
 
     pub fn value(self) -> u64 {
-        self.0.sum64()
+        self.0.finalize()
     }
 }
 

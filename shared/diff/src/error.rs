@@ -1,6 +1,5 @@
 //! Why two snapshots could not be compared.
 
-use maniac_base::PageError;
 use maniac_sqlite_format::FormatError;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -16,10 +15,4 @@ pub enum DiffError {
     /// The tracker is not at the snapshot that it was given as the older one.
     #[error("the older snapshot has {found} pages, not {expected}")]
     OutOfStep { expected: u32, found: u32 },
-}
-
-impl From<PageError> for DiffError {
-    fn from(error: PageError) -> Self {
-        DiffError::New(error.into())
-    }
 }

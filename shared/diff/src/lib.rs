@@ -25,6 +25,7 @@ mod snapshots;
 mod touched;
 mod tracker;
 mod tree_diff;
+mod trim;
 
 pub use capture::{Captured, TableSummary};
 pub use error::DiffError;

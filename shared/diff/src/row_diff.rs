@@ -148,6 +148,9 @@ impl<'a, 's> RowDiffer<'a, 's> {
     pub fn run(mut self, diff: &TreeDiff, changeset: &mut Vec<u8>) -> Result<Counts, DiffError> {
         let mut old = Cells::new(self.old_db, &diff.old).map_err(DiffError::Old)?;
         let mut new = Cells::new(self.new_db, &diff.new).map_err(DiffError::New)?;
+        if self.shape.raw_comparable && self.chains.is_empty() {
+            old.skip_same(&mut new).map_err(DiffError::New)?;
+        }
         loop {
             let (before, after) = (old.current().map_err(DiffError::Old)?, new.current().map_err(DiffError::New)?);
             let step = self.step(before.as_ref(), after.as_ref())?;

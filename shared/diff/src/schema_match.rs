@@ -122,3 +122,66 @@ fn same_rows(old: &Table, new: &Table, columns: &[Option<usize>]) -> bool {
         && new.key.iter().zip(&old.key).all(|(after, before)| columns[after.column] == Some(before.column))
         && new.rowid_alias.map(|column| columns[column]) == old.rowid_alias.map(Some)
 }
+
+#[cfg(test)]
+mod tests {
+    use maniac_sqlite_format::SchemaRow;
+
+    use super::*;
+
+    fn schema(tables: &[(i64, &str)]) -> Schema {
+        let row = |&(rowid, sql): &(i64, &str)| {
+            let name = sql.split(['(', ' ']).nth(2).unwrap_or_default().to_string();
+            let root = rowid as u32 + 1;
+            SchemaRow { rowid, kind: "table".into(), table_name: name.clone(), name, root, sql: Some(sql.into()) }
+        };
+        Schema::from_rows(tables.iter().map(row).collect()).unwrap()
+    }
+
+    /// A table's name before and after, and its columns.
+    type Matched = (Option<String>, Option<String>, Vec<Option<usize>>);
+
+    fn matched(old: &[(i64, &str)], new: &[(i64, &str)]) -> Vec<Matched> {
+        let name = |table: &Option<Arc<Table>>| table.as_ref().map(|table| table.name.clone());
+        let matches = match_tables(&schema(old), &schema(new));
+        matches.iter().map(|pair| (name(&pair.old), name(&pair.new), pair.columns.clone())).collect()
+    }
+
+    fn columns(old: &str, new: &str) -> Vec<Option<usize>> {
+        let [(Some(_), Some(_), columns)] = &matched(&[(1, old)], &[(1, new)])[..] else { panic!("{old} {new}") };
+        columns.clone()
+    }
+
+    #[test]
+    fn tables_by_name_and_by_their_row() {
+        let name = |name: &str| Some(name.to_string());
+        let old = [(1, "CREATE TABLE a(x INTEGER PRIMARY KEY, y)"), (2, "CREATE TABLE b(x, y)")];
+        let new = [(1, "CREATE TABLE c(x INTEGER PRIMARY KEY, y)"), (5, "CREATE TABLE B(x, y)")];
+        let both = vec![Some(0), Some(1)];
+        assert_eq!(matched(&old, &new), [(name("a"), name("c"), both.clone()), (name("b"), name("B"), both)]);
+        let unlike = [(1, "CREATE TABLE c(p INTEGER PRIMARY KEY, q INT, r INT, s INT)")];
+        let expected = [(None, name("c"), vec![None; 4]), (name("a"), None, vec![])];
+        assert_eq!(matched(&old[..1], &unlike), expected);
+    }
+
+    #[test]
+    fn a_table_with_another_key_is_another_table() {
+        for new in [
+            "CREATE TABLE t(a INT PRIMARY KEY, b)",
+            "CREATE TABLE t(a, b)",
+            "CREATE TABLE t(a INTEGER PRIMARY KEY, b) WITHOUT ROWID",
+            "CREATE TABLE t(a, b INTEGER PRIMARY KEY)",
+        ] {
+            let matches = matched(&[(1, "CREATE TABLE t(a INTEGER PRIMARY KEY, b)")], &[(1, new)]);
+            assert_eq!(matches.len(), 2, "{new}");
+        }
+    }
+
+    #[test]
+    fn columns_by_name_then_by_neighbours() {
+        assert_eq!(columns("CREATE TABLE t(a, b, c)", "CREATE TABLE t(c, A)"), [Some(2), Some(0)]);
+        assert_eq!(columns("CREATE TABLE t(a, b)", "CREATE TABLE t(a, z, n)"), [Some(0), Some(1), None]);
+        assert_eq!(columns("CREATE TABLE t(d, a, x)", "CREATE TABLE t(a, y)"), [Some(1), Some(2)]);
+        assert_eq!(columns("CREATE TABLE t(a, b INT)", "CREATE TABLE t(a, z TEXT)"), [Some(0), None]);
+    }
+}

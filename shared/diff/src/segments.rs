@@ -3,6 +3,7 @@
 use maniac_sqlite_format::{Cell, Database, FormatError, TreePage};
 
 use crate::tree_diff::Segment;
+use crate::trim::same_cells;
 
 /// A cursor over cells in key order.
 pub(crate) struct Cells<'s, 'g> {
@@ -51,5 +52,23 @@ impl<'s, 'g> Cells<'s, 'g> {
     pub fn advance(&mut self) -> Result<(), FormatError> {
         self.cell += 1;
         if self.cell < self.end { Ok(()) } else { self.load() }
+    }
+
+    /// Passes over the cells that are the same on both sides, if each side is at the start of one and the same leaf.
+    pub fn skip_same(&mut self, other: &mut Cells<'_, '_>) -> Result<(), FormatError> {
+        let (Some(mine), Some(theirs)) = (&self.page, &other.page) else { return Ok(()) };
+        let at_start = |cells: &Cells<'_, '_>, page: &TreePage<'_>| cells.cell == 0 && cells.end == page.cell_count();
+        if mine.no() != theirs.no() || !mine.kind().is_leaf() || !at_start(self, mine) || !at_start(other, theirs) {
+            return Ok(());
+        }
+        let (front, back) = same_cells(mine, theirs);
+        self.leave_out(front, back)?;
+        other.leave_out(front, back)
+    }
+
+    fn leave_out(&mut self, front: usize, back: usize) -> Result<(), FormatError> {
+        self.cell += front;
+        self.end -= back;
+        self.load()
     }
 }

@@ -93,7 +93,8 @@ impl<'s> TreePage<'s> {
         (0..self.child_count()).map(|i| self.child(i))
     }
 
-    fn cell_offset(&self, i: usize) -> Result<usize, FormatError> {
+    /// Where in the page the `i`-th cell starts.
+    pub fn cell_offset(&self, i: usize) -> Result<usize, FormatError> {
         let at = self.pointers + 2 * i;
         let offset = usize::from(u16::from_be_bytes([self.bytes[at], self.bytes[at + 1]]));
         // Four bytes hold the child of an interior cell, and are the smallest cell that SQLite writes.

@@ -161,14 +161,16 @@ impl<'a> Stored<'a> {
 /// How a page is best stored.
 fn form(transaction: &Transaction, page: PageNo) -> Result<Form, StoreError> {
     let base = transaction.base();
-    if base.page_size() == 0 {
+    if page.0 > base.page_count() {
         return Ok(Form::Image);
     }
     let pieces = base.store().index.read().find_own(base.branch(), page);
     if pieces.is_empty() || pieces.len() > MOST_DIFFERENCES {
         return Ok(Form::Image);
     }
-    let before = base.store().assemble(&pieces, base.page_size() as u32)?;
+    // The branch is at the base, so what it stored last of a page is what the base shows.
+    let before = transaction.before();
+    let before = before.page(page).map_err(|error| transaction.broken(&error))?;
     let now = transaction.page(page).map_err(|error| transaction.broken(&error))?;
     Ok(delta::between(&before, &now, now.len() / 4).map_or(Form::Image, Form::Difference))
 }

@@ -67,6 +67,8 @@ pub struct Transaction {
     page_size: u32,
     page_count: u32,
     pages: HashMap<PageNo, Slot>,
+    /// What the base has of pages that it would have to put together each time it is asked.
+    before: HashMap<PageNo, Vec<u8>>,
     in_memory: usize,
     spill: Option<File>,
     spilled: u64,
@@ -76,11 +78,25 @@ impl Transaction {
     /// A transaction on `base`. In a store that has no pages yet, the first one written sets their size.
     pub fn new(base: Snapshot) -> Transaction {
         let (page_size, page_count) = (base.page_size() as u32, base.page_count());
-        Transaction { base, page_size, page_count, pages: HashMap::new(), in_memory: 0, spill: None, spilled: 0 }
+        Transaction {
+            base,
+            page_size,
+            page_count,
+            pages: HashMap::new(),
+            before: HashMap::new(),
+            in_memory: 0,
+            spill: None,
+            spilled: 0,
+        }
     }
 
     pub fn base(&self) -> &Snapshot {
         &self.base
+    }
+
+    /// The database as it was when the transaction began, at less cost than `base` once `changed` has been asked.
+    pub fn before(&self) -> Before<'_> {
+        Before(self)
     }
 
     /// Replaces a page.
@@ -141,10 +157,20 @@ impl Transaction {
         let mut changed = Vec::with_capacity(self.pages.len());
         let mut same = Vec::new();
         for no in self.pages.keys().copied() {
-            let broken = |error: PageError| self.broken(&error);
-            let is_same = no.0 <= self.base.page_count()
-                && self.base.page(no).map_err(broken)? == self.page(no).map_err(broken)?;
-            if is_same { same.push(no) } else { changed.push(no) }
+            if no.0 > self.base.page_count() {
+                changed.push(no);
+                continue;
+            }
+            let before = self.base.page(no).map_err(|error| self.broken(&error))?;
+            let now = self.page(no).map_err(|error| self.broken(&error))?;
+            if before == now {
+                same.push(no)
+            } else {
+                changed.push(no)
+            }
+            if let (Cow::Owned(before), true) = (before, self.pages.len() <= LARGE) {
+                self.before.insert(no, before);
+            }
         }
         same.iter().for_each(|no| drop(self.pages.remove(no)));
         changed.sort_unstable();
@@ -191,6 +217,26 @@ impl PageSource for Transaction {
             None if no.0 == 0 || no.0 > self.page_count => Err(PageError::out_of_range(no, self.page_count)),
             None if no.0 > self.base.page_count() => Ok(Cow::Owned(vec![0; self.page_size as usize])),
             None => self.base.page(no),
+        }
+    }
+}
+
+/// See `Transaction::before`.
+pub struct Before<'a>(&'a Transaction);
+
+impl PageSource for Before<'_> {
+    fn page_size(&self) -> usize {
+        self.0.base.page_size()
+    }
+
+    fn page_count(&self) -> u32 {
+        self.0.base.page_count()
+    }
+
+    fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError> {
+        match self.0.before.get(&no) {
+            Some(page) => Ok(Cow::Borrowed(page)),
+            None => self.0.base.page(no),
         }
     }
 }

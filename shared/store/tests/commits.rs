@@ -114,6 +114,24 @@ fn pages_that_come_back_are_no_change() {
 }
 
 #[test]
+fn a_database_that_shrank_can_grow_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    commit(&store, BranchId::MAIN, &[(1, 1), (2, 2), (3, 3), (4, 4)]).unwrap();
+    let mut lock = store.write_lock(BranchId::MAIN).unwrap();
+    lock.acquire().unwrap();
+    let mut transaction = Transaction::new(store.snapshot(BranchId::MAIN, Version(1)).unwrap());
+    transaction.truncate(2);
+    let (changed, payload) = (transaction.changed().unwrap(), Payload::default());
+    let shrink = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
+    store.commit(&[shrink], Durability::Full).unwrap();
+    lock.release();
+    assert_eq!(at(&store, BranchId::MAIN, 2), [1, 2]);
+    commit(&store, BranchId::MAIN, &[(4, 5)]).unwrap();
+    assert_eq!(at(&store, BranchId::MAIN, 3)[3], 5);
+}
+
+#[test]
 fn waiting_ends_with_a_commit() {
     let dir = tempfile::tempdir().unwrap();
     let store = open(&dir);

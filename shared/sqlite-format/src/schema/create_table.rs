@@ -5,7 +5,6 @@
 //! that decide how rows are stored are followed to the letter; they are named where they are.
 
 use super::affinity::{affinity_of, declared_type};
-use super::default::Default;
 use super::lexer::{Token, tokens};
 use super::{Affinity, Collation, Column, Generated, KeyPart};
 
@@ -242,7 +241,6 @@ impl<'t> Parser<'t> {
         };
         let definition = &mut self.definition.columns[column];
         definition.default_sql = Some(self.text[start.start..end.end()].to_string());
-        definition.default = Default::new(tokens).value(definition.affinity);
         Ok(())
     }
 

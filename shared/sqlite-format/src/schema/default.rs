@@ -8,28 +8,26 @@ use std::borrow::Cow;
 use maniac_base::Value;
 
 use super::affinity::{Affinity, affinity_of, owned_text, parse_number};
-use super::lexer::{Kind, Token};
+use super::lexer::{Kind, Token, tokens};
 
 /// Casts may nest; a default that needs more is not one that anybody wrote by hand.
 const MAX_DEPTH: usize = 50;
 
-pub(super) struct Default<'t> {
+/// The constant that the text of a DEFAULT clause stands for, as a column of that affinity stores it.
+pub(super) fn constant(sql: &str, affinity: Affinity) -> Option<Value<'static>> {
+    let tokens = tokens(sql)?;
+    let bare = !tokens.first()?.is_sign("(");
+    let mut expression = Expression { tokens: &tokens, at: 0 };
+    let value = expression.term(affinity, bare, 0)?;
+    (expression.at == tokens.len()).then_some(value)
+}
+
+struct Expression<'t> {
     tokens: &'t [Token<'t>],
     at: usize,
 }
 
-impl<'t> Default<'t> {
-    pub fn new(tokens: &'t [Token<'t>]) -> Self {
-        Default { tokens, at: 0 }
-    }
-
-    /// The constant, as a column of that affinity stores it.
-    pub fn value(mut self, affinity: Affinity) -> Option<Value<'static>> {
-        let bare = !self.tokens.first()?.is_sign("(");
-        let value = self.term(affinity, bare, 0)?;
-        (self.at == self.tokens.len()).then_some(value)
-    }
-
+impl<'t> Expression<'t> {
     fn next(&mut self) -> Option<Token<'t>> {
         let token = self.tokens.get(self.at).copied();
         self.at += 1;

@@ -3,6 +3,7 @@
 use maniac_base::{PageNo, Value};
 
 use super::create_table::{parse, strict_affinity};
+use super::default::constant;
 use super::{Affinity, SchemaRow};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -153,6 +154,9 @@ impl Table {
             for column in &mut table.columns {
                 column.affinity = strict_affinity(column);
             }
+        }
+        for column in &mut table.columns {
+            column.default = column.default_sql.as_deref().and_then(|sql| constant(sql, column.affinity));
         }
         if table.strict || table.without_rowid {
             for part in &table.key {

@@ -113,6 +113,8 @@ fn defaults_are_what_sqlite_gives_to_rows_written_before() {
         let table = table(&format!("CREATE TABLE t(a, b {definition})"));
         assert_eq!(table.columns[1].default, Some(expected), "{definition}");
     }
+    let strict = table("CREATE TABLE t(a, b ANY DEFAULT '12') STRICT");
+    assert_eq!(strict.columns[1].default, Some(Value::text("12")), "ANY keeps a value as it is");
     for definition in ["DEFAULT CURRENT_TIMESTAMP", "DEFAULT (random())", "DEFAULT (1 + 1)", ""] {
         let table = table(&format!("CREATE TABLE t(a, b {definition})"));
         assert_eq!(table.columns[1].default, None, "{definition}");

@@ -1,0 +1,53 @@
+//! Cells of a leaf that are the same before and after, told without being read.
+//!
+//! A commit usually adds or changes one row of a leaf that holds a hundred. Behind the last byte in which the two images
+//! differ everything is equal, so a cell that starts there is too. Those of them that stand at the same place from the
+//! front, or from the back, of both cell arrays need not be compared.
+
+use maniac_sqlite_format::TreePage;
+
+/// How many cells at the front and at the back of the two pages are the same.
+pub(crate) fn same_cells(old: &TreePage<'_>, new: &TreePage<'_>) -> (usize, usize) {
+    if old.kind() != new.kind() || old.bytes().len() != new.bytes().len() {
+        return (0, 0);
+    }
+    let tail = equal_tail(old.bytes(), new.bytes());
+    let shorter = old.cell_count().min(new.cell_count());
+    let same = |i: usize, j: usize| {
+        let offset = old.cell_offset(i).ok();
+        offset.is_some() && offset == new.cell_offset(j).ok() && offset >= Some(tail)
+    };
+    let front = (0..shorter).take_while(|&i| same(i, i)).count();
+    let back = (1..=shorter - front).take_while(|&n| same(old.cell_count() - n, new.cell_count() - n)).count();
+    (front, back)
+}
+
+/// Where the equal bytes at the end of two pages of one size start.
+fn equal_tail(old: &[u8], new: &[u8]) -> usize {
+    const STEP: usize = 256;
+    let mut end = old.len();
+    while end > 0 {
+        let start = end.saturating_sub(STEP);
+        if old[start..end] != new[start..end] {
+            return (start..end).rev().find(|&at| old[at] != new[at]).map_or(end, |at| at + 1);
+        }
+        end = start;
+    }
+    0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_where_the_equal_tail_starts() {
+        let old = [7_u8; 1000];
+        for at in [0, 1, 255, 256, 700, 743, 744, 745, 998, 999] {
+            let mut new = old;
+            new[at] = 8;
+            assert_eq!(equal_tail(&old, &new), at + 1);
+        }
+        assert_eq!(equal_tail(&old, &old), 0);
+    }
+}
