@@ -49,8 +49,10 @@ impl WriteLock {
         Err(StoreError::Busy { branch })
     }
 
+    /// Lets go of it. In a child of the process that took it this does nothing: a fork shares the lock, and letting go of
+    /// it here would take it from the parent.
     pub fn release(&mut self) {
-        if std::mem::take(&mut self.held) {
+        if std::mem::take(&mut self.held) && self.store.check_process().is_ok() {
             self.file.unlock(LockName::Writer(self.branch));
         }
     }
