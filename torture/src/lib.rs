@@ -2,8 +2,11 @@
 //!
 //! ```text
 //!   tests/oracle    the same statements on a plain file and on a store: the same answers
+//!   tests/hosts     several kinds of host on one store; forks; read-only places
 //! ```
 
 pub mod answer;
 pub mod engine;
+pub mod host;
 pub mod oracle;
+pub mod serve;

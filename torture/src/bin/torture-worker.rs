@@ -1,0 +1,19 @@
+//! What tests do in processes of their own. The first argument says what; see the modules of the library.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let outcome = match arguments.as_slice() {
+        ["host", _extension] => maniac_torture::serve::serve(),
+        other => Err(format!("nothing to do for {other:?}")),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("torture-worker: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
