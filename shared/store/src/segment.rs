@@ -285,7 +285,10 @@ impl NewSegment {
         let NewSegment { store, file } = self;
         let path = path_of(&store, first);
         file.as_file().sync_all().map_err(StoreError::io(file.path(), "fsync"))?;
-        file.persist(&path).map_err(|error| StoreError::io(&path, "put in place")(error.error))?;
+        let temporary = file.into_temp_path();
+        fs::rename(&temporary, &path).map_err(StoreError::io(&path, "put in place"))?;
+        // There is nothing left under the old name to be removed.
+        let _ = temporary.keep();
         sync_dir(&log_dir(&store))?;
         Segment::open(&store, first, true)
     }
