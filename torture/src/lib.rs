@@ -3,10 +3,12 @@
 //! ```text
 //!   tests/oracle    the same statements on a plain file and on a store: the same answers
 //!   tests/hosts     several kinds of host on one store; forks; read-only places
+//!   tests/faults    every call that changes a file fails once
 //! ```
 
 pub mod answer;
 pub mod engine;
+pub mod faults;
 pub mod host;
 pub mod oracle;
 pub mod serve;

@@ -88,6 +88,9 @@ impl Store {
         if self.head.append_was_cut_short() {
             self.repair_tail()?;
         }
+        if self.head.sync_has_failed() {
+            self.write_again()?;
+        }
         self.refresh()?;
         additions.iter().try_for_each(|addition| self.publish_unseen(addition.branch))?;
         let start = self.head.end();
@@ -182,7 +185,7 @@ impl Store {
             let head = header.head(draft.pages.iter().copied());
             if end == start && (full || prepared.is_some()) {
                 segment.truncate(start.position)?;
-                segment.sync()?;
+                self.sync_segment(&segment)?;
                 end = LogEnd { version: start.version, segment: header.version, position: segment::HEADER };
                 if let Some(Prepared(new)) = prepared {
                     new.write(&head, segment::HEADER)?;

@@ -224,6 +224,14 @@ impl Segment {
         self.file.write_all_at(bytes, offset).map_err(StoreError::io(&self.path, "write"))
     }
 
+    /// Writes the entry at `offset` to where it is, if it still is what it was, and gives its length.
+    pub fn write_again(&self, offset: u64) -> Result<u64, StoreError> {
+        let entry = self.entry(offset)?;
+        entry.check_all().map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))?;
+        self.write(self.bytes(offset, entry.header.length)?, offset)?;
+        Ok(entry.header.length)
+    }
+
     /// Cuts off everything from `offset` on.
     pub fn truncate(&self, offset: u64) -> Result<(), StoreError> {
         self.file.set_len(offset).map_err(StoreError::io(&self.path, "truncate"))?;
@@ -277,7 +285,10 @@ impl NewSegment {
         let NewSegment { store, file } = self;
         let path = path_of(&store, first);
         file.as_file().sync_all().map_err(StoreError::io(file.path(), "fsync"))?;
-        file.persist(&path).map_err(|error| StoreError::io(&path, "put in place")(error.error))?;
+        let temporary = file.into_temp_path();
+        fs::rename(&temporary, &path).map_err(StoreError::io(&path, "put in place"))?;
+        // There is nothing left under the old name to be removed.
+        let _ = temporary.keep();
         sync_dir(&log_dir(&store))?;
         Segment::open(&store, first, true)
     }
