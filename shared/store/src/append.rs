@@ -157,7 +157,7 @@ impl Store {
         let place = self.cursor.lock();
         let (mut cursor, mut last) = (*place, self.index.read().last());
         while last < written {
-            let entry = peek_next(&self.path, &self.segments, last, &mut cursor, true)?;
+            let entry = peek_next(&self.place(), last, &mut cursor)?;
             if entry.header.branch == branch || entry.header.kind != EntryKind::Transaction {
                 return Ok(true);
             }

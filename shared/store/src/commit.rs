@@ -150,9 +150,13 @@ impl<'a> Stored<'a> {
         let differences = self.forms.iter().enumerate().filter(|(_, form)| matches!(form, Form::Difference(_)));
         for (n, _) in differences {
             let page = self.changed[n];
-            let pieces = base.store().index.read().find_own(base.branch(), page);
+            let newest = {
+                let index = base.store().index.read();
+                index.find_own(base.branch(), page).map(|frame| index.location(frame))
+            };
             let image = self.transaction.page(page).map_err(|error| self.transaction.broken(&error))?;
-            base.store().assembled.lock().put(pieces[0], image.as_ref().into());
+            let newest = newest.expect("the branch has just stored the page");
+            base.store().assembled.lock().put(newest, image.as_ref().into());
         }
         Ok(())
     }
@@ -164,9 +168,12 @@ fn form(transaction: &Transaction, page: PageNo) -> Result<Form, StoreError> {
     if page.0 > base.page_count() {
         return Ok(Form::Image);
     }
-    let pieces = base.store().index.read().find_own(base.branch(), page);
-    if pieces.is_empty() || pieces.len() > MOST_DIFFERENCES {
-        return Ok(Form::Image);
+    {
+        let index = base.store().index.read();
+        let known = index.find_own(base.branch(), page);
+        if known.is_none_or(|frame| index.differences(frame) >= MOST_DIFFERENCES) {
+            return Ok(Form::Image);
+        }
     }
     // The branch is at the base, so what it stored last of a page is what the base shows.
     let before = transaction.before();
