@@ -14,7 +14,7 @@ const FILLER: u64 = 3000;
 const ROWS_PER_GIGABYTE: u64 = (1 << 30) / 3100;
 /// Memory of the process that belongs to no file, in MiB: SQLite's caches, a transaction's pages up to where they go to a
 /// file, the index of the log, and what the allocator keeps.
-const MOST_MEMORY: u64 = 500;
+const MOST_MEMORY: u64 = 400;
 
 /// What goes on meanwhile.
 #[derive(Default)]
