@@ -55,7 +55,7 @@ impl Store {
         let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect::<Result<_, _>>()?;
         let additions = stored.iter().map(|stored| stored.addition(commits.len() == 1)).collect::<Result<_, _>>()?;
         let first = self.append(durability, additions)?;
-        stored.iter().try_for_each(Stored::keep_assembled)?;
+        stored.iter().for_each(Stored::keep_assembled);
         Ok((0..commits.len() as u64).map(|n| Version(first.0 + n)).collect())
     }
 }
@@ -145,20 +145,17 @@ impl<'a> Stored<'a> {
     }
 
     /// The next transaction is likely to build on the pages of this one.
-    fn keep_assembled(&self) -> Result<(), StoreError> {
+    fn keep_assembled(&self) {
         let base = self.transaction.base();
-        let differences = self.forms.iter().enumerate().filter(|(_, form)| matches!(form, Form::Difference(_)));
-        for (n, _) in differences {
-            let page = self.changed[n];
-            let newest = {
-                let index = base.store().index.read();
-                index.find_own(base.branch(), page).map(|frame| index.location(frame))
-            };
-            let image = self.transaction.page(page).map_err(|error| self.transaction.broken(&error))?;
-            let newest = newest.expect("the branch has just stored the page");
-            base.store().assembled.lock().put(newest, image.as_ref().into());
+        let index = base.store().index.read();
+        let mut assembled = base.store().assembled.lock();
+        for (page, form) in self.changed.iter().zip(&self.forms) {
+            if let (Form::Difference(_), Some(image)) = (form, self.transaction.shared(*page))
+                && let Some(newest) = index.find_own(base.branch(), *page)
+            {
+                assembled.put(index.location(newest), image);
+            }
         }
-        Ok(())
     }
 }
 
