@@ -60,6 +60,8 @@ pub fn value(connection: &Connection, sql: &str) -> rusqlite::Result<Value> {
 
 /// The files of the two engines have different names, which some messages repeat.
 fn without_paths(message: &str) -> String {
-    let word = |word: &str| if word.contains(".db") || word.contains(".maniac") { "PATH".to_string() } else { word.to_string() };
+    let word = |word: &str| {
+        if word.contains(".db") || word.contains(".maniac") { "PATH".to_string() } else { word.to_string() }
+    };
     message.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }

@@ -4,11 +4,14 @@
 //!   tests/oracle    the same statements on a plain file and on a store: the same answers
 //!   tests/hosts     several kinds of host on one store; forks; read-only places
 //!   tests/faults    every call that changes a file fails once
+//!   tests/crash     writers and readers killed, in many rounds
 //! ```
 
 pub mod answer;
+pub mod crash;
 pub mod engine;
 pub mod faults;
 pub mod host;
+pub mod ledger;
 pub mod oracle;
 pub mod serve;

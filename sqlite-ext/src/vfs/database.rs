@@ -346,13 +346,16 @@ impl Database {
             ("journal_mode", _) => Ok(Some("wal".into())),
             // An exclusive connection would keep its snapshot for ever, and could not write once another has.
             ("locking_mode", _) => Ok(Some("normal".into())),
+            ("synchronous", None) if self.durability == Durability::Off => Ok(Some("0".into())),
             ("synchronous", Some(value)) => {
                 self.durability = match value.to_ascii_lowercase().as_str() {
                     "0" | "off" | "no" | "false" => Durability::Off,
-                    "1" | "normal" => Durability::Normal,
-                    _ => Durability::Full,
+                    "2" | "3" | "full" | "extra" => Durability::Full,
+                    _ => Durability::Normal,
                 };
-                Ok(None)
+                // OFF is not for SQLite to know: it would commit several databases one after the other, and a process
+                // that is killed in between would leave a part of a transaction. So there is an answer, unlike usually.
+                Ok((self.durability == Durability::Off).then(|| "0".into()))
             }
             ("page_size", Some(value)) => match (self.store.page_size(), value.parse::<u32>()) {
                 (have, Ok(asked)) if have != 0 && asked != have => Err(VfsError::new(
