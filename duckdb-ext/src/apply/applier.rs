@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
@@ -51,7 +52,7 @@ impl Applier {
         source: Arc<dyn Source>,
         target: Target,
         owner: Owner,
-        progress: &dyn Fn(&str, u64),
+        progress: &dyn Fn(&str, Arc<AtomicU64>),
     ) -> Result<(Applier, Vec<Attached>)> {
         let (schema_exists, state) = state::read(&session, &target)?;
         let mut applier = Applier { session, source, target, owner, tables: Vec::new(), version: Version(0) };
@@ -118,7 +119,7 @@ impl Applier {
         outcome
     }
 
-    fn first_copy(&mut self, schema_exists: bool, progress: &dyn Fn(&str, u64)) -> Result<Vec<Attached>> {
+    fn first_copy(&mut self, schema_exists: bool, progress: &dyn Fn(&str, Arc<AtomicU64>)) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
         let mut names = names_of(&[]);
         let tables: Vec<MirrorTable> =

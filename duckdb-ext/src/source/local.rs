@@ -7,13 +7,14 @@ use std::time::Duration;
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::match_tables;
-use maniac_sqlite_format::{Database, KeyForm, Rows, Schema, Selection, Table, TableKind};
-use maniac_store::{Entries, Entry, EntryKind, OpenOptions, Snapshot, Store, StoreError};
+use maniac_sqlite_format::{Database, KeyForm, Schema, Table, TableKind};
+use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
 
 use super::{
     BorrowedValue, Branch, Commit, Commits, Identity, RowChange, SchemaChange, Source, SourceColumn, SourceTable,
-    TableChanges, Value,
+    TableChanges, TableScan, Value,
 };
+use super::scan::PageScan;
 use crate::error::{Error, Result};
 
 pub struct LocalSource {
@@ -117,22 +118,20 @@ impl Source for LocalSource {
         Ok(schema.tables.iter().filter(|table| is_mirrored(table)).map(|table| source_table(table)).collect())
     }
 
-    fn scan(&self, at: Version, table: &str, each: &mut dyn FnMut(&[BorrowedValue<'_>]) -> Result<()>) -> Result<()> {
+    fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>> {
         let snapshot = self.snapshot(at)?;
+        let shown = format!("{} at version {at} of branch {}", self.identity.location, self.identity.branch);
         let unreadable = |error| self.unreadable(at, &error);
-        let Some(database) = Database::open(&snapshot).map_err(unreadable)? else { return Ok(()) };
+        let missing = || Error::source(format!("{shown}: no table {table}"));
+        let database = Database::open(&snapshot).map_err(unreadable)?.ok_or_else(missing)?;
         let schema = Schema::read_from(&database).map_err(unreadable)?;
-        let Some(table) = schema.table(table) else {
-            return Err(Error::source(format!("{}: no table {table} at version {at}", self.identity.location)));
-        };
-        let with_rowid = matches!(table.key_form(), KeyForm::Rowid);
-        let mut rows = Rows::new(&database, table, Selection::Changeset).map_err(unreadable)?;
-        while let Some(row) = rows.next().map_err(unreadable)? {
-            let rowid = with_rowid.then_some(BorrowedValue::Integer(row.rowid));
-            let values: Vec<BorrowedValue<'_>> = rowid.into_iter().chain(row.values()).collect();
-            each(&values)?;
-        }
-        Ok(())
+        let found = schema.table(table).ok_or_else(missing)?;
+        Ok(Arc::new(PageScan::open(snapshot.clone(), &database, found, shown.clone())?))
+    }
+
+    fn resolve(&self, moment: &str) -> Result<Version> {
+        let moment = Moment::parse(moment).map_err(|error| Error::input(error.to_string()))?;
+        self.store.resolve(self.branch, moment).map_err(|error| Error::input(error.to_string()))
     }
 
     fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)> {
