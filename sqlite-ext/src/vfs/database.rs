@@ -15,6 +15,7 @@ use rusqlite::ffi;
 
 use super::group::{self, Member};
 use super::uri::Request;
+use crate::apply::Conflict;
 use crate::capture::Capture;
 use crate::errors::{VfsError, VfsResult};
 
@@ -38,6 +39,8 @@ pub struct Database {
     waiting: Option<group::Shared>,
     /// Page 1 was stored differently from how SQLite wrote it, and may have it cached.
     reread: bool,
+    /// What stood in the way of the last apply or merge.
+    conflicts: Vec<Conflict>,
 }
 
 /// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
@@ -64,11 +67,20 @@ impl Database {
             transaction: None,
             waiting: None,
             reread: false,
+            conflicts: Vec::new(),
         })
     }
 
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    pub fn set_conflicts(&mut self, conflicts: Vec<Conflict>) {
+        self.conflicts = conflicts;
     }
 
     pub fn branch(&self) -> BranchId {
