@@ -2,14 +2,18 @@
 
 mod changes;
 mod changeset;
+mod difference;
 mod entries;
 mod error;
 mod json;
 mod log;
+mod rows;
 
 pub use changes::{Changes, RowChange, changes};
 pub use changeset::changeset;
+pub use difference::{difference, difference_rows};
 pub use entries::entries;
 pub use error::HistoryError;
 pub use json::JsonObject;
 pub use log::{LogEntry, TableCount, log};
+pub use rows::{TableRow, TableRows, columns, row};

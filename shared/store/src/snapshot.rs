@@ -57,6 +57,21 @@ impl Snapshot {
     pub fn version(&self) -> Version {
         self.version
     }
+
+    /// The pages of `newer` that may have other bytes than here, in ascending order. Both are snapshots of one store, of
+    /// any branches; no page is read, and what costs time is what was written since their lines parted.
+    pub fn differing_pages(&self, newer: &Snapshot) -> Vec<PageNo> {
+        debug_assert!(Arc::ptr_eq(&self.store, &newer.store), "snapshots of one store");
+        let mut pages = self.store.index.read().differing(&self.lineage, &newer.lineage);
+        pages.truncate(pages.partition_point(|page| page.0 <= newer.page_count));
+        pages
+    }
+
+    /// The newest snapshot that both come from.
+    pub fn common_ancestor(&self, other: &Snapshot) -> Result<Snapshot, StoreError> {
+        let (branch, version) = self.store.index.read().common(&self.lineage, &other.lineage);
+        self.store.snapshot(branch, version)
+    }
 }
 
 impl PageSource for Snapshot {

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+mod apply;
 mod transfer;
 
 use maniac_base::Version;
@@ -34,6 +35,9 @@ pub fn register(connection: &Connection) -> Result<()> {
         let (from, to) = (version(0)?, version(1)?);
         on_store(context, |database| Ok(changeset(database.store(), database.branch(), from, to)?))
     })?;
+    for arguments in 1..=2 {
+        connection.create_scalar_function(c"maniac_apply", arguments, CHANGES, apply::call)?;
+    }
     for arguments in 1..=3 {
         connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;
     }

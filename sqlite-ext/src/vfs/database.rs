@@ -16,6 +16,7 @@ use rusqlite::ffi;
 use super::group::{self, Member};
 use super::page_one;
 use super::uri::Request;
+use crate::apply::Conflict;
 use crate::capture::Capture;
 use crate::errors::{VfsError, VfsResult};
 
@@ -41,6 +42,8 @@ pub struct Database {
     reread: bool,
     /// A transaction was committed under the lock that is still held: SQLite's exclusive locking mode.
     committed: bool,
+    /// What stood in the way of the last apply or merge.
+    conflicts: Vec<Conflict>,
 }
 
 /// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
@@ -66,11 +69,20 @@ impl Database {
             waiting: None,
             reread: false,
             committed: false,
+            conflicts: Vec::new(),
         })
     }
 
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    pub fn set_conflicts(&mut self, conflicts: Vec<Conflict>) {
+        self.conflicts = conflicts;
     }
 
     pub fn branch(&self) -> BranchId {
