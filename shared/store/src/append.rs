@@ -98,9 +98,10 @@ impl Store {
         let entries = {
             let index = self.index.read();
             let time_ms = now_ms().max(index.last_time_ms());
+            let durable = self.head.durable();
             additions.into_iter().enumerate().try_fold(entries, |mut entries, (n, addition)| {
                 let draft = (addition.draft)(&index)?;
-                let header = draft.header(Version(start.version.0 + 1 + n as u64), time_ms, n + 1 < count);
+                let header = draft.header(Version(start.version.0 + 1 + n as u64), time_ms, durable, n + 1 < count);
                 entries.push((header, draft, addition.prepared));
                 Ok::<_, StoreError>(entries)
             })?

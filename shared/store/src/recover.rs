@@ -2,7 +2,7 @@
 //!
 //! With a valid `HEAD` the end is known, and only heads of entries are read. Without one (first open, new boot, copied
 //! directory) the last segment is read byte for byte: what follows the last whole entry is a torn tail, which is cut
-//! off, unless a whole entry comes after it or `HEAD` promised that more was on disk. Then it is damage, and is named.
+//! off, unless `HEAD` or a later entry says that more was on disk. Then it is damage, and is named.
 
 use std::path::Path;
 
@@ -77,7 +77,7 @@ fn scan(
         && let Some(later) = segment.later_entry(end.position, end.version)?
     {
         let version = segment.entry(later)?.header.version;
-        let reason = format!("the entry here is broken, but version {version} follows at byte {later}");
+        let reason = format!("the entry here is broken, but was on disk before version {version} at byte {later}");
         return Err(StoreError::corrupt(segment.path(), end.position, reason));
     }
     let promised = Head::durable_promise(path, id);

@@ -187,13 +187,15 @@ impl Segment {
         EntryRef::open(self.bytes(offset, length)?).map_err(corrupt)
     }
 
-    /// The offset of a whole entry behind `offset` that is newer than `version`, wherever it starts.
+    /// The offset of a whole entry, from `offset` on and wherever it starts, that says that more than `version` was on
+    /// disk before it.
     pub fn later_entry(&self, offset: u64, version: Version) -> Result<Option<u64>, StoreError> {
         let end = self.file_length()?;
         let mut at = offset.next_multiple_of(8);
         while at + 8 <= end {
             if self.bytes(at, 4)? == entry::MAGIC.to_le_bytes() {
-                let found = self.entry(at).ok().filter(|e| e.header.version > version && e.check_all().is_ok());
+                let later = |entry: &EntryRef<'_>| entry.header.durable_before() > version && entry.check_all().is_ok();
+                let found = self.entry(at).ok().filter(later);
                 if found.is_some() {
                     return Ok(Some(at));
                 }
