@@ -81,9 +81,14 @@ pub fn copy_table(
         let scan = source.scan(at, &table.source)?;
         let job = Arc::new(CopyJob { scan, columns, rows: rows.clone(), misfits: Mutex::default() });
         let listed = Listed::new(&job);
+        // The pages are read in any order, by all of DuckDB's threads, only if rows need not stay in order.
+        session.run("SET SESSION preserve_insertion_order = false")?;
         session.run(&format!("INSERT INTO {} FROM _maniac_copy({})", target.table(&table.name), listed.0))?;
         let misfits = std::mem::take(&mut *job.misfits.lock());
         if misfits.is_empty() {
+            if let Some(statement) = target.add_key(table) {
+                session.run(&statement)?;
+            }
             return Ok(rows.load(Ordering::Relaxed));
         }
         for column in misfits {

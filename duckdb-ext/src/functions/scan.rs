@@ -57,14 +57,19 @@ fn scan(_: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
         }
         let columns = places.iter().map(|place| described[*place].clone()).collect();
         let sink = Sink::Query { table: table.name.clone(), columns };
-        Ok(Box::new(Running { scan: source.scan(version, &table.name)?, places: places.to_vec(), sink: Arc::new(sink) }))
+        Ok(Box::new(Running {
+            scan: source.scan(version, &table.name)?,
+            places: places.to_vec(),
+            sink: Arc::new(sink),
+        }))
     };
     Ok(ScanPlan { columns, start: Box::new(start) })
 }
 
 fn copy(_: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
     let job = args.integer_at(0).and_then(copy_job);
-    let job = job.ok_or_else(|| Error::input("_maniac_copy is the extension's own; to read a table, use maniac_scan"))?;
+    let job =
+        job.ok_or_else(|| Error::input("_maniac_copy is the extension's own; to read a table, use maniac_scan"))?;
     let columns = job.columns.clone();
     let start = move |places: &[usize]| -> Result<Box<dyn Scan>> {
         let sink = Sink::Copy { job: job.clone(), places: places.to_vec() };

@@ -57,7 +57,8 @@ impl Columns {
     #[inline]
     pub fn put(&mut self, place: usize, row: usize, cell: &Cell<'_>) -> Result<()> {
         // SAFETY: `produce` makes the columns from a live chunk, and `row` is below the limit it gives.
-        let written = self.0.get(place).is_some_and(|(limit, column)| row < *limit && unsafe { column.write(row, cell) });
+        let written =
+            self.0.get(place).is_some_and(|(limit, column)| row < *limit && unsafe { column.write(row, cell) });
         if written {
             return Ok(());
         }

@@ -7,14 +7,14 @@ use std::time::Duration;
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::match_tables;
-use maniac_sqlite_format::{Database, KeyForm, Schema, Table, TableKind};
+use maniac_sqlite_format::{Database, KeyForm, RecordFields, Schema, Table, TableKind, full_payload};
 use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
 
+use super::scan::{PageScan, layout_of};
 use super::{
-    BorrowedValue, Branch, Commit, Commits, Identity, RowChange, SchemaChange, Source, SourceColumn, SourceTable,
+    BorrowedValue, Branch, Commit, Commits, Identity, Row, RowChange, SchemaChange, Source, SourceColumn, SourceTable,
     TableChanges, TableScan, Value,
 };
-use super::scan::PageScan;
 use crate::error::{Error, Result};
 
 pub struct LocalSource {
@@ -127,6 +127,30 @@ impl Source for LocalSource {
         let schema = Schema::read_from(&database).map_err(unreadable)?;
         let found = schema.table(table).ok_or_else(missing)?;
         Ok(Arc::new(PageScan::open(snapshot.clone(), &database, found, shown.clone())?))
+    }
+
+    fn rows(&self, at: Version, table: &str, rowids: &[i64]) -> Result<Vec<Option<Row>>> {
+        let snapshot = self.snapshot(at)?;
+        let unreadable = |error| self.unreadable(at, &error);
+        let missing = || self.unreadable(at, &format!("no table {table}"));
+        let database = Database::open(&snapshot).map_err(unreadable)?.ok_or_else(missing)?;
+        let schema = Schema::read_from(&database).map_err(unreadable)?;
+        let found = schema.table(table).ok_or_else(missing)?;
+        let layout = layout_of(&database, found);
+        let mut fields = RecordFields::default();
+        let mut rows = Vec::with_capacity(rowids.len());
+        for rowid in rowids {
+            let Some((page, place)) = database.seek(found.root, *rowid).map_err(unreadable)? else {
+                rows.push(None);
+                continue;
+            };
+            let cell = page.cell(place).map_err(unreadable)?;
+            let payload = full_payload(&database, &cell).map_err(unreadable)?;
+            fields.parse(&payload).map_err(|what| self.unreadable(at, &what))?;
+            let value = |place| layout.value(place, *rowid, &payload, &fields).into_owned();
+            rows.push(Some((0..layout.sources.len()).map(value).collect()));
+        }
+        Ok(rows)
     }
 
     fn resolve(&self, moment: &str) -> Result<Version> {

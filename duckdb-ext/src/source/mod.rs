@@ -154,6 +154,10 @@ pub trait Source: Send + Sync {
     /// Opens a table at a version for reading by several threads.
     fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>>;
 
+    /// Whole rows of a table whose key is the rowid, at a version, in the order of the `rowids`; `None` where there is
+    /// no such row.
+    fn rows(&self, at: Version, table: &str, rowids: &[i64]) -> Result<Vec<Option<Row>>>;
+
     /// The version that a moment means: a version, or a time in ISO 8601.
     fn resolve(&self, moment: &str) -> Result<Version>;
 

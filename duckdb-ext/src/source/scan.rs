@@ -30,10 +30,7 @@ pub struct PageScan {
 
 impl PageScan {
     pub fn open(snapshot: Snapshot, database: &Database<'_>, table: &Table, shown: String) -> Result<PageScan> {
-        let mut layout = RowLayout::new(table, database.header().encoding, Selection::Changeset);
-        if matches!(table.key_form(), KeyForm::Rowid) {
-            layout.sources.insert(0, FieldSource::Rowid);
-        }
+        let layout = layout_of(database, table);
         let mut pages = Vec::new();
         tree_pages(database, table.root, |page, _| {
             pages.push(page);
@@ -44,6 +41,15 @@ impl PageScan {
     }
 }
 
+/// How to read rows in the shape of the table's `SourceTable`.
+pub fn layout_of(database: &Database<'_>, table: &Table) -> RowLayout {
+    let mut layout = RowLayout::new(table, database.header().encoding, Selection::Changeset);
+    if matches!(table.key_form(), KeyForm::Rowid) {
+        layout.sources.insert(0, FieldSource::Rowid);
+    }
+    layout
+}
+
 impl TableScan for PageScan {
     fn parts(&self) -> usize {
         self.pages.len().div_ceil(PAGES_AT_ONCE)
@@ -52,16 +58,21 @@ impl TableScan for PageScan {
     fn reader(self: Arc<Self>, columns: &[usize]) -> Box<dyn Reader> {
         let sources = columns.iter().filter_map(|place| self.layout.sources.get(*place).cloned()).collect();
         let layout = RowLayout { encoding: self.layout.encoding, sources };
-        let needs_record = layout.sources.iter().any(|source| matches!(source, FieldSource::Field { .. }));
+        let needed = layout.sources.iter().map(|source| match source {
+            FieldSource::Field { index, .. } => index + 1,
+            FieldSource::Rowid | FieldSource::Constant(_) => 0,
+        });
+        let needed = needed.max().unwrap_or(0);
         let fields = RecordFields::default();
-        Box::new(PageReader { scan: self, layout, needs_record, fields, page: 0, end: 0, cell: 0 })
+        Box::new(PageReader { scan: self, layout, needed, fields, page: 0, end: 0, cell: 0 })
     }
 }
 
 struct PageReader {
     scan: Arc<PageScan>,
     layout: RowLayout,
-    needs_record: bool,
+    /// How many leading fields of a record are needed.
+    needed: usize,
     fields: RecordFields,
     /// The page under way and the end of those taken, as places in the scan's pages, and the next cell.
     page: usize,
@@ -93,15 +104,20 @@ impl Reader for PageReader {
             let cells = if page.kind() == PageKind::InteriorTable { 0 } else { page.cell_count() };
             while self.cell < cells && rows < limit {
                 let cell = page.cell(self.cell).map_err(|error| unreadable(&error))?;
-                let payload = match self.needs_record {
-                    true => full_payload(&database, &cell).map_err(|error| unreadable(&error))?,
-                    false => cell.local.into(),
+                let spilled;
+                let payload = match cell.overflow {
+                    Some(_) if self.needed > 0 => {
+                        spilled = full_payload(&database, &cell).map_err(|error| unreadable(&error))?;
+                        &*spilled
+                    }
+                    _ => cell.local,
                 };
-                if self.needs_record {
-                    self.fields.parse(&payload).map_err(|what| unreadable(&format!("page {no}: {what}")))?;
+                if self.needed > 0 {
+                    let parsed = self.fields.parse_first(payload, self.needed);
+                    parsed.map_err(|what| unreadable(&format!("page {no}: {what}")))?;
                 }
                 for place in 0..self.layout.sources.len() {
-                    each(rows, place, &self.layout.value(place, cell.rowid, &payload, &self.fields))?;
+                    each(rows, place, &self.layout.value(place, cell.rowid, payload, &self.fields))?;
                 }
                 self.cell += 1;
                 rows += 1;
