@@ -7,6 +7,7 @@ mod entries;
 mod error;
 mod json;
 mod log;
+mod merge;
 mod rows;
 
 pub use changes::{Changes, RowChange, changes};
@@ -16,4 +17,5 @@ pub use entries::entries;
 pub use error::HistoryError;
 pub use json::JsonObject;
 pub use log::{LogEntry, TableCount, log};
+pub use merge::{Contested, MergePlan, SchemaObject, merge_plan};
 pub use rows::{TableRow, TableRows, columns, row};

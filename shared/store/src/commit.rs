@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use maniac_base::{PageNo, PageSource, Version};
+use maniac_base::{BranchId, PageNo, PageSource, Version};
 
 use crate::append::{Addition, Durability};
 use crate::delta;
 use crate::draft::Draft;
 use crate::entry::EntryKind;
 use crate::error::StoreError;
-use crate::index::Index;
+use crate::index::{Index, MergeNote};
 use crate::store::Store;
 use crate::transaction::{Transaction, WriteLock};
 
@@ -28,6 +28,8 @@ pub struct Payload {
     pub changeset: Vec<u8>,
     /// The changesets are left out, for whoever reads the entry to derive.
     pub derived: bool,
+    /// The branch, and its version, whose changes the transaction brings into this branch.
+    pub merged: Option<(BranchId, Version)>,
 }
 
 /// A transaction that is ready to become a version.
@@ -116,7 +118,7 @@ impl<'a> Stored<'a> {
             schema: &self.payload.schema,
             changeset: &self.payload.changeset,
             derived: self.payload.derived,
-            note: Cow::Borrowed(&[]),
+            note: Cow::Owned(self.payload.merged.map_or_else(Vec::new, MergeNote::encode)),
         }
     }
 

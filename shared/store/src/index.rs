@@ -96,12 +96,23 @@ pub struct BranchState {
     pub dropped: bool,
     /// Versions of the transactions on this branch, in order.
     commits: Vec<Version>,
+    /// The transactions among them that merged another branch, and what of it.
+    merges: Vec<(Version, BranchId, Version)>,
     heads: Heads,
 }
 
 impl BranchState {
     fn new(name: String, parent: Option<BranchId>, fork: Version, created_ms: i64) -> BranchState {
-        BranchState { name, parent, fork, created_ms, dropped: false, commits: Vec::new(), heads: Heads::default() }
+        BranchState {
+            name,
+            parent,
+            fork,
+            created_ms,
+            dropped: false,
+            commits: Vec::new(),
+            merges: Vec::new(),
+            heads: Heads::default(),
+        }
     }
 
     /// The newest version of this branch.
@@ -222,6 +233,17 @@ impl Index {
         if self.page_size != 0 && header.page_size != self.page_size {
             return Err(format!("pages of {} bytes among pages of {}", header.page_size, self.page_size));
         }
+        // A note is hearsay until the whole entry has been checked, and few have one.
+        let merged = match header.note_len {
+            0 => None,
+            _ => {
+                entry.check_body().map_err(|defect| defect.0)?;
+                Some(MergeNote::decode(entry.note()).ok_or("a merge's note is malformed")?)
+            }
+        };
+        if merged.is_some_and(|(branch, version)| branch >= self.next_branch() || version > self.last()) {
+            return Err("a merge of what is not there".into());
+        }
         let ordinal = u32::try_from(self.entries.len()).map_err(|_| "more than 2^32 entries")?;
         let Index { frames, branches, .. } = self;
         let branch = branches.get_mut(header.branch.0 as usize).filter(|b| !b.dropped);
@@ -256,6 +278,9 @@ impl Index {
             branch.heads.set(frame.page, id);
         }
         branch.commits.push(header.version);
+        if let Some((from, version)) = merged {
+            branch.merges.push((header.version, from, version));
+        }
         self.page_size = header.page_size;
         Ok(())
     }
@@ -316,13 +341,20 @@ impl Index {
         pages
     }
 
-    /// The newest version that both lineages have: where two branches parted.
+    /// The newest version whose changes both lineages have: where they parted, or what one merged of the other since.
     pub fn common(&self, a: &Lineage, b: &Lineage) -> (BranchId, Version) {
-        let shared = a.iter().find_map(|&(branch, at)| {
-            let (_, other) = b.iter().find(|(id, _)| *id == branch)?;
-            Some((branch, at.min(*other)))
+        let limit = |lineage: &Lineage, id| lineage.iter().find(|(branch, _)| *branch == id).map(|(_, at)| *at);
+        let parted = a.iter().find_map(|&(branch, at)| Some((branch, at.min(limit(b, branch)?))));
+        let merges = [(a, b), (b, a)].into_iter().flat_map(|(into, from)| {
+            let seen = into.iter().flat_map(|&(branch, at)| {
+                let merges = &self.branches[branch.0 as usize].merges;
+                merges.iter().filter(move |(version, ..)| *version <= at)
+            });
+            let seen = seen.map(|&(_, branch, version)| (branch, version));
+            seen.filter(move |(branch, version)| limit(from, *branch).is_some_and(|limit| *version <= limit))
         });
-        shared.unwrap_or((BranchId::MAIN, Version(0)))
+        let newest = parted.into_iter().chain(merges).max_by_key(|(_, version)| *version);
+        newest.unwrap_or((BranchId::MAIN, Version(0)))
     }
 
     /// The newest frame that the branch itself has of the page.
@@ -368,6 +400,20 @@ impl Index {
             id = if u64::from(jump.entry) < version || frame.jump == id { frame.older } else { frame.jump };
         }
         None
+    }
+}
+
+/// What a transaction that merges carries: the branch (u32) and the version (u64) of it that it merges.
+pub struct MergeNote;
+
+impl MergeNote {
+    pub fn encode((branch, version): (BranchId, Version)) -> Vec<u8> {
+        [&branch.0.to_le_bytes()[..], &version.0.to_le_bytes()].concat()
+    }
+
+    pub fn decode(note: &[u8]) -> Option<(BranchId, Version)> {
+        let (branch, version) = note.split_first_chunk::<4>()?;
+        Some((BranchId(u32::from_le_bytes(*branch)), Version(u64::from_le_bytes(version.try_into().ok()?))))
     }
 }
 

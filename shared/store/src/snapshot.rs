@@ -67,7 +67,7 @@ impl Snapshot {
         pages
     }
 
-    /// The newest snapshot that both come from.
+    /// The newest snapshot whose changes both have: where their branches parted, or what one merged of the other since.
     pub fn common_ancestor(&self, other: &Snapshot) -> Result<Snapshot, StoreError> {
         let (branch, version) = self.store.index.read().common(&self.lineage, &other.lineage);
         self.store.snapshot(branch, version)

@@ -25,6 +25,10 @@ pub enum Kind {
     Constraint,
     /// A foreign key would refer to nothing.
     ForeignKey,
+    /// Both branches changed a row since they parted.
+    Both,
+    /// Both branches changed the same table, index, view or trigger.
+    Schema,
 }
 
 impl Kind {
@@ -35,6 +39,8 @@ impl Kind {
             Kind::Conflict => "exists",
             Kind::Constraint => "constraint",
             Kind::ForeignKey => "foreign key",
+            Kind::Both => "both changed",
+            Kind::Schema => "schema",
         }
     }
 }

@@ -24,8 +24,6 @@ pub struct Engine<'c> {
     stuck: Vec<Step<'c>>,
     pub rows: u64,
     pub conflicts: Vec<Conflict>,
-    /// The tables that the changes are of.
-    pub touched: Vec<String>,
 }
 
 /// A change and where it goes.
@@ -43,7 +41,7 @@ fn is_constraint(error: &rusqlite::Error) -> bool {
 impl<'c> Engine<'c> {
     pub fn new(db: &'c Connection, schema: &'c str, policy: Policy) -> Engine<'c> {
         let statements = Statements::new(db);
-        Engine { statements, schema, policy, stuck: Vec::new(), rows: 0, conflicts: Vec::new(), touched: Vec::new() }
+        Engine { statements, schema, policy, stuck: Vec::new(), rows: 0, conflicts: Vec::new() }
     }
 
     pub fn run(&mut self, changeset: &'c [u8]) -> VfsResult<()> {
@@ -52,7 +50,6 @@ impl<'c> Engine<'c> {
             match item.map_err(VfsError::sql)? {
                 Item::Table(header) => {
                     let table = TargetTable::find(self.statements.db, self.schema, &header)?;
-                    self.touched.push(table.name.clone());
                     at = Some((Rc::new(table), header));
                 }
                 Item::Change(change) => {
@@ -62,6 +59,24 @@ impl<'c> Engine<'c> {
             }
         }
         self.settle().map_err(VfsError::sql)
+    }
+
+    /// Inserts rows of tables without a key under rowids that are free.
+    pub fn append(&mut self, changeset: &'c [u8]) -> VfsResult<()> {
+        let mut table = None;
+        for item in Reader::new(changeset) {
+            match (item.map_err(VfsError::sql)?, &table) {
+                (Item::Table(header), _) => {
+                    table = Some(TargetTable::find(self.statements.db, self.schema, &header)?);
+                }
+                (Item::Change(Change { new: Some(new), .. }), Some(table)) => {
+                    table.append(&mut self.statements, new).map_err(VfsError::sql)?;
+                    self.rows += 1;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn step(&mut self, step: Step<'c>) -> rusqlite::Result<()> {

@@ -6,12 +6,17 @@ use rusqlite::Connection;
 
 use super::conflict::{Conflict, Kind, Resolution};
 use super::table::quote;
+use crate::errors::{VfsError, VfsResult};
 
 /// A row that refers to nothing: its table, rowid, and the table that it should be found in.
 pub type Violation = (String, Option<i64>, String, i64);
 
 /// The rows of tables that refer to one of `touched`, or are one of them, which refer to nothing.
-pub fn violations(db: &Connection, schema: &str, touched: &[String]) -> rusqlite::Result<HashSet<Violation>> {
+pub fn violations(db: &Connection, schema: &str, touched: &[String]) -> VfsResult<HashSet<Violation>> {
+    check(db, schema, touched).map_err(VfsError::sql)
+}
+
+fn check(db: &Connection, schema: &str, touched: &[String]) -> rusqlite::Result<HashSet<Violation>> {
     let mut found = HashSet::new();
     let sql = format!(
         "SELECT DISTINCT s.name, f.\"table\" FROM {}.sqlite_schema s, pragma_foreign_key_list(s.name, ?1) f \

@@ -1,18 +1,20 @@
-//! `maniac_apply`: changes go into a connection's database, all or none, through SQL on that same connection.
+//! `maniac_apply` and `maniac_merge`: changes go into a connection's database, all or none, through SQL on that same connection.
 
 mod conflict;
 mod engine;
 mod foreign_keys;
 mod guard;
+mod merge;
 mod table;
 mod transaction;
 
-use maniac_changeset::Reader;
+use maniac_changeset::{Item, Reader, Target};
 use rusqlite::{Connection, ffi};
 
 pub use conflict::{Conflict, Policy};
 use engine::Engine;
 use guard::Guard;
+pub use merge::{Merged, merge};
 use transaction::Atomic;
 
 use crate::errors::{VfsError, VfsResult};
@@ -61,13 +63,8 @@ fn apply_guarded(
     policy: Policy,
     guard: &Guard<'_>,
 ) -> VfsResult<Applied> {
-    let mut tables = Vec::new();
-    for item in Reader::new(changeset) {
-        if let maniac_changeset::Item::Table(header) = item.map_err(VfsError::sql)? {
-            tables.push(maniac_changeset::Target::of(&header).table.to_owned());
-        }
-    }
-    let dangling = || foreign_keys::violations(db, schema, &tables).map_err(VfsError::sql);
+    let tables = changed_tables(changeset)?;
+    let dangling = || foreign_keys::violations(db, schema, &tables);
     let earlier = if guard.foreign_keys() { dangling()? } else { Default::default() };
     let mut engine = Engine::new(db, schema, policy);
     engine.run(changeset)?;
@@ -80,4 +77,15 @@ fn apply_guarded(
         conflicts.extend(broken.into_iter().map(foreign_keys::conflict));
     }
     Ok(Applied { rows, conflicts, undone })
+}
+
+/// The tables that a changeset has changes of.
+fn changed_tables(changeset: &[u8]) -> VfsResult<Vec<String>> {
+    let mut tables = Vec::new();
+    for item in Reader::new(changeset) {
+        if let Item::Table(header) = item.map_err(VfsError::sql)? {
+            tables.push(Target::of(&header).table.to_owned());
+        }
+    }
+    Ok(tables)
 }

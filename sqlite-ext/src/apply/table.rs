@@ -186,6 +186,14 @@ impl TargetTable {
         statements.run(&sql, new.values().map(Option::unwrap_or_default))
     }
 
+    /// Inserts a row whose first column, the rowid, is left to SQLite.
+    pub fn append(&self, statements: &mut Statements<'_>, new: Record<'_>) -> rusqlite::Result<usize> {
+        let marks: Vec<String> = (1..self.columns.len()).map(|n| format!("?{n}")).collect();
+        let columns = self.columns[1..].join(", ");
+        let sql = format!("INSERT INTO {}({columns}) VALUES({})", self.quoted, marks.join(", "));
+        statements.run(&sql, new.values().skip(1).map(Option::unwrap_or_default))
+    }
+
     pub fn update(
         &self,
         statements: &mut Statements<'_>,

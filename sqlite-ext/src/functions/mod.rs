@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod apply;
+mod merge;
 mod transfer;
 
 use maniac_base::Version;
@@ -37,6 +38,7 @@ pub fn register(connection: &Connection) -> Result<()> {
     })?;
     for arguments in 1..=2 {
         connection.create_scalar_function(c"maniac_apply", arguments, CHANGES, apply::call)?;
+        connection.create_scalar_function(c"maniac_merge", arguments, CHANGES, merge::call)?;
     }
     for arguments in 1..=3 {
         connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;

@@ -44,6 +44,8 @@ pub struct Database {
     committed: bool,
     /// What stood in the way of the last apply or merge.
     conflicts: Vec<Conflict>,
+    /// What the transaction that is about to commit merges.
+    merged: Option<(BranchId, Version)>,
 }
 
 /// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
@@ -70,6 +72,7 @@ impl Database {
             reread: false,
             committed: false,
             conflicts: Vec::new(),
+            merged: None,
         })
     }
 
@@ -83,6 +86,10 @@ impl Database {
 
     pub fn set_conflicts(&mut self, conflicts: Vec<Conflict>) {
         self.conflicts = conflicts;
+    }
+
+    pub fn set_merged(&mut self, merged: Option<(BranchId, Version)>) {
+        self.merged = merged;
     }
 
     pub fn branch(&self) -> BranchId {
@@ -287,7 +294,10 @@ impl Database {
         })();
         let (changed, captured) = match ready {
             Ok((_, None)) => return Ok(()),
-            Ok((changed, Some(captured))) => (changed, captured),
+            Ok((changed, Some(mut captured))) => {
+                captured.payload.merged = self.merged;
+                (changed, captured)
+            }
             Err(error) => {
                 self.transaction = Some(transaction);
                 return Err(error);
