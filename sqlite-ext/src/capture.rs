@@ -53,7 +53,7 @@ impl Capture {
             None => Tracker::new(base).map_err(unreadable)?,
         };
         let captured = tracker.capture(&transaction.before(), transaction, changed).map_err(unreadable)?;
-        let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false };
+        let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false, merged: None };
         Ok(Captured { payload, follow: Some((tracker, captured.update)) })
     }
 

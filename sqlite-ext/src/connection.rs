@@ -21,18 +21,32 @@ pub unsafe fn with_database<T>(
     // SAFETY: by the caller's word; a connection's files are used by the thread that is inside the connection, and no
     // other reference to the database is held while SQL functions run.
     unsafe {
-        if let Some(database) = database_named(db, c"main") {
-            return call(database);
-        }
-        let failed = |error: rusqlite::Error| VfsError::new(ffi::SQLITE_ERROR, error.to_string());
-        for name in schema_names(&Connection::from_handle(db).map_err(failed)?).map_err(failed)? {
-            if let Some(database) = CString::new(name).ok().and_then(|name| database_named(db, &name)) {
-                return call(database);
-            }
-        }
+        let schema = schema_of(db)?;
+        let database = CString::new(schema).ok().and_then(|name| database_named(db, &name));
+        call(database.ok_or_else(no_store)?)
     }
+}
+
+/// The name under which the connection has the store's database that it works on.
+///
+/// # Safety
+/// As for [`with_database`].
+pub unsafe fn schema_of(db: *mut ffi::sqlite3) -> VfsResult<String> {
+    // SAFETY: by the caller's word.
+    unsafe {
+        if database_named(db, c"main").is_some() {
+            return Ok("main".into());
+        }
+        let names = schema_names(&Connection::from_handle(db).map_err(VfsError::sql)?).map_err(VfsError::sql)?;
+        let is_store =
+            |name: &String| CString::new(name.as_str()).is_ok_and(|name| database_named(db, &name).is_some());
+        names.into_iter().find(is_store).ok_or_else(no_store)
+    }
+}
+
+fn no_store() -> VfsError {
     let message = "this connection has no store open; open one with file:NAME.maniac?vfs=maniac";
-    Err(VfsError::new(ffi::SQLITE_ERROR, message))
+    VfsError::new(ffi::SQLITE_ERROR, message)
 }
 
 unsafe fn database_named<'a>(db: *mut ffi::sqlite3, schema: &CStr) -> Option<&'a mut Database> {

@@ -23,6 +23,11 @@ impl VfsError {
     pub fn new(code: c_int, message: impl Into<String>) -> VfsError {
         VfsError { code, message: message.into() }
     }
+
+    /// An error of SQL that was run here, or of another part that knows no codes.
+    pub fn sql(error: impl std::error::Error) -> VfsError {
+        VfsError::new(ffi::SQLITE_ERROR, error.to_string())
+    }
 }
 
 impl From<StoreError> for VfsError {

@@ -2,6 +2,7 @@
 //!
 //! A shell around `maniac-store` and `maniac-diff`: it registers, converts and maps errors.
 
+mod apply;
 mod capture;
 mod connection;
 mod entry_point;

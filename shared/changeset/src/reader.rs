@@ -54,6 +54,18 @@ impl<'c> Reader<'c> {
         Reader { bytes, at: 0, table: None }
     }
 
+    /// Goes on at offset `at`, among the changes of the table whose header is at `header`: for readers that cannot keep
+    /// a borrow of the bytes between two changes.
+    pub fn resume(bytes: &'c [u8], header: Option<usize>, at: usize) -> Result<Reader<'c>, ChangesetError> {
+        let mut reader = Reader::new(bytes);
+        if let Some(header) = header {
+            reader.at = header;
+            reader.table = Some(reader.header()?);
+        }
+        reader.at = at.min(bytes.len());
+        Ok(reader)
+    }
+
     /// The table of the changes that are being read.
     pub fn table(&self) -> Option<TableHeader<'c>> {
         self.table
@@ -106,7 +118,7 @@ impl<'c> Reader<'c> {
     fn header(&mut self) -> Result<TableHeader<'c>, ChangesetError> {
         let start = self.at;
         let bytes = self.bytes;
-        let Some((columns, n)) = read_varint(&bytes[start + 1..]) else {
+        let Some((columns, n)) = bytes.get(start + 1..).and_then(read_varint) else {
             return self.error(start, "a table header is cut short");
         };
         let key_start = start + 1 + n;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use maniac_base::{BranchId, Value, Version};
-use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
-use maniac_sqlite_format::{KeyForm, Schema};
+use maniac_base::{BranchId, Version};
+use maniac_changeset::Op;
+use maniac_sqlite_format::Schema;
 use maniac_store::{Entry, Store};
 
-use crate::{HistoryError, JsonObject, entries};
+use crate::difference::schema_of;
+use crate::{HistoryError, TableRow, TableRows, entries};
 
 /// One row that a version changed. `key`, `old` and `new` are JSON objects by column name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ pub fn changes(
     table: Option<String>,
 ) -> Result<Changes, HistoryError> {
     let entries = Box::new(entries(store, branch, from)?);
-    Ok(Changes { store: store.clone(), branch, entries, to, table, names: None, rows: Vec::new().into_iter() })
+    Ok(Changes { store: store.clone(), branch, entries, to, table, names: None, at: None })
 }
 
 pub struct Changes {
@@ -44,9 +45,9 @@ pub struct Changes {
     to: Version,
     table: Option<String>,
     /// The schema that the entries at hand were written under.
-    names: Option<Schema>,
-    /// What is left of the entry at hand.
-    rows: std::vec::IntoIter<RowChange>,
+    names: Option<Arc<Schema>>,
+    /// The entry at hand: its version, its time, and the rows that are left of it.
+    at: Option<(Version, i64, TableRows)>,
 }
 
 impl Iterator for Changes {
@@ -54,91 +55,43 @@ impl Iterator for Changes {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(row) = self.rows.next() {
-                return Some(Ok(row));
+            if let Some((version, time_ms, rows)) = &mut self.at {
+                let (version, time_ms) = (*version, *time_ms);
+                match rows.next() {
+                    Some(Ok(TableRow { table, op, key, old, new })) => {
+                        return Some(Ok(RowChange { version, time_ms, table, op, key, old, new }));
+                    }
+                    Some(Err(source)) => return Some(Err(HistoryError::Changeset { version, source })),
+                    None => self.at = None,
+                }
             }
-            let rows = match self.entries.next()? {
+            let read = match self.entries.next()? {
                 Ok(entry) if entry.version > self.to => return None,
-                Ok(entry) => self.read(&entry),
+                Ok(entry) => self.read(entry),
                 Err(error) => Err(error),
             };
-            match rows {
-                Ok(rows) => self.rows = rows.into_iter(),
-                Err(error) => return Some(Err(error)),
+            if let Err(error) = read {
+                return Some(Err(error));
             }
         }
     }
 }
 
 impl Changes {
-    fn read(&mut self, entry: &Entry) -> Result<Vec<RowChange>, HistoryError> {
-        let version = entry.version;
+    fn read(&mut self, entry: Entry) -> Result<(), HistoryError> {
+        if !entry.schema.is_empty() {
+            self.names = None;
+        }
         if entry.changeset.is_empty() {
-            if !entry.schema.is_empty() {
-                self.names = None;
-            }
-            return Ok(Vec::new());
+            return Ok(());
         }
-        let names = match self.names.take().filter(|_| entry.schema.is_empty()) {
-            Some(names) => names,
-            None => Schema::read(&self.store.snapshot(self.branch, version)?)
-                .map_err(|source| HistoryError::Schema { version, source })?,
+        let names = match &self.names {
+            Some(names) => names.clone(),
+            None => schema_of(&self.store.snapshot(self.branch, entry.version)?)?,
         };
-        let mut rows = Vec::new();
-        let mut at = None;
-        for item in Reader::new(&entry.changeset) {
-            match item.map_err(|source| HistoryError::Changeset { version, source })? {
-                Item::Table(header) => {
-                    let target = Target::of(&header).table;
-                    let wanted = self.table.as_ref().is_none_or(|table| table.eq_ignore_ascii_case(target));
-                    at = wanted.then(|| (header, target, columns(&names, &header)));
-                }
-                Item::Change(change) => {
-                    if let Some((header, target, columns)) = &at {
-                        rows.push(row(entry, target, columns, header, &change));
-                    }
-                }
-            }
-        }
-        self.names = Some(names);
-        Ok(rows)
-    }
-}
-
-/// The names of a changeset's columns.
-fn columns(schema: &Schema, header: &TableHeader<'_>) -> Vec<String> {
-    let target = Target::of(header);
-    let table = schema.table(target.table);
-    let by_rowid = target.null_key || table.is_some_and(|table| matches!(table.key_form(), KeyForm::Rowid));
-    let rowid = by_rowid.then(|| ROWID_COLUMN.to_owned());
-    let declared = table.iter().flat_map(|table| table.changeset_columns()).map(|(_, column)| column.name.clone());
-    let mut names: Vec<String> = rowid.into_iter().chain(declared).collect();
-    (names.len()..header.columns()).for_each(|n| names.push(format!("column {}", n + 1)));
-    names
-}
-
-fn row(entry: &Entry, table: &str, columns: &[String], header: &TableHeader<'_>, change: &Change<'_>) -> RowChange {
-    let object = |record: Option<Record<'_>>, wanted: &dyn Fn(usize) -> bool| {
-        let mut object = JsonObject::default();
-        let values = record.into_iter().flat_map(|record| record.values().collect::<Vec<Option<Value<'_>>>>());
-        for (n, value) in values.enumerate() {
-            if let (Some(value), true) = (value, wanted(n)) {
-                object.add(&columns[n], &value);
-            }
-        }
-        object.finish()
-    };
-    let side = |record: Option<Record<'_>>| {
-        let all = change.op != Op::Update;
-        record.map(|record| object(Some(record), &|n| all || !header.is_key(n)))
-    };
-    RowChange {
-        version: entry.version,
-        time_ms: entry.time_ms,
-        table: table.to_owned(),
-        op: change.op,
-        key: object(Some(change.keyed()), &|n| header.is_key(n)),
-        old: side(change.old),
-        new: side(change.new),
+        self.names = Some(names.clone());
+        let rows = TableRows::new(entry.changeset, names, self.table.clone());
+        self.at = Some((entry.version, entry.time_ms, rows));
+        Ok(())
     }
 }

@@ -2,14 +2,20 @@
 
 mod changes;
 mod changeset;
+mod difference;
 mod entries;
 mod error;
 mod json;
 mod log;
+mod merge;
+mod rows;
 
 pub use changes::{Changes, RowChange, changes};
 pub use changeset::changeset;
+pub use difference::{difference, difference_rows};
 pub use entries::entries;
 pub use error::HistoryError;
 pub use json::JsonObject;
 pub use log::{LogEntry, TableCount, log};
+pub use merge::{Contested, MergePlan, SchemaObject, merge_plan};
+pub use rows::{TableRow, TableRows, columns, row};

@@ -3,14 +3,14 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use maniac_base::{PageNo, PageSource, Version};
+use maniac_base::{BranchId, PageNo, PageSource, Version};
 
 use crate::append::{Addition, Durability};
 use crate::delta;
 use crate::draft::Draft;
 use crate::entry::EntryKind;
 use crate::error::StoreError;
-use crate::index::Index;
+use crate::index::{Index, MergeNote};
 use crate::store::Store;
 use crate::transaction::{Transaction, WriteLock};
 
@@ -28,6 +28,8 @@ pub struct Payload {
     pub changeset: Vec<u8>,
     /// The changesets are left out, for whoever reads the entry to derive.
     pub derived: bool,
+    /// The branch, and its version, whose changes the transaction brings into this branch.
+    pub merged: Option<(BranchId, Version)>,
 }
 
 /// A transaction that is ready to become a version.
@@ -55,7 +57,7 @@ impl Store {
         let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect::<Result<_, _>>()?;
         let additions = stored.iter().map(|stored| stored.addition(commits.len() == 1)).collect::<Result<_, _>>()?;
         let first = self.append(durability, additions)?;
-        stored.iter().try_for_each(Stored::keep_assembled)?;
+        stored.iter().for_each(Stored::keep_assembled);
         Ok((0..commits.len() as u64).map(|n| Version(first.0 + n)).collect())
     }
 }
@@ -116,7 +118,7 @@ impl<'a> Stored<'a> {
             schema: &self.payload.schema,
             changeset: &self.payload.changeset,
             derived: self.payload.derived,
-            note: Cow::Borrowed(&[]),
+            note: Cow::Owned(self.payload.merged.map_or_else(Vec::new, MergeNote::encode)),
         }
     }
 
@@ -145,20 +147,17 @@ impl<'a> Stored<'a> {
     }
 
     /// The next transaction is likely to build on the pages of this one.
-    fn keep_assembled(&self) -> Result<(), StoreError> {
+    fn keep_assembled(&self) {
         let base = self.transaction.base();
-        let differences = self.forms.iter().enumerate().filter(|(_, form)| matches!(form, Form::Difference(_)));
-        for (n, _) in differences {
-            let page = self.changed[n];
-            let newest = {
-                let index = base.store().index.read();
-                index.find_own(base.branch(), page).map(|frame| index.location(frame))
-            };
-            let image = self.transaction.page(page).map_err(|error| self.transaction.broken(&error))?;
-            let newest = newest.expect("the branch has just stored the page");
-            base.store().assembled.lock().put(newest, image.as_ref().into());
+        let index = base.store().index.read();
+        let mut assembled = base.store().assembled.lock();
+        for (page, form) in self.changed.iter().zip(&self.forms) {
+            if let (Form::Difference(_), Some(image)) = (form, self.transaction.shared(*page))
+                && let Some(newest) = index.find_own(base.branch(), *page)
+            {
+                assembled.put(index.location(newest), image);
+            }
         }
-        Ok(())
     }
 }
 

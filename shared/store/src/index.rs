@@ -50,23 +50,41 @@ pub type Pieces = Vec<Location>;
 
 /// The newest frame of each page, as a table of tables, because a branch may write few of many pages.
 #[derive(Default)]
-struct Heads(Vec<Option<Box<[u32; Heads::LEAF]>>>);
+struct Heads(Vec<Option<Box<HeadLeaf>>>);
+
+/// The newest frames of neighbouring pages, and the newest of them all: what is unchanged since then is passed over.
+struct HeadLeaf {
+    newest: u32,
+    slots: [u32; Heads::LEAF],
+}
 
 impl Heads {
     const LEAF: usize = 1024;
 
     fn get(&self, page: PageNo) -> u32 {
         let at = page.0 as usize;
-        self.0.get(at / Heads::LEAF).and_then(Option::as_ref).map_or(NONE, |leaf| leaf[at % Heads::LEAF])
+        self.0.get(at / Heads::LEAF).and_then(Option::as_ref).map_or(NONE, |leaf| leaf.slots[at % Heads::LEAF])
     }
 
-    fn slot(&mut self, page: PageNo) -> &mut u32 {
+    /// `frame` is newer than all that were set before.
+    fn set(&mut self, page: PageNo, frame: u32) {
         let at = page.0 as usize;
         if self.0.len() <= at / Heads::LEAF {
             self.0.resize_with(at / Heads::LEAF + 1, || None);
         }
-        let leaf = self.0[at / Heads::LEAF].get_or_insert_with(|| Box::new([NONE; Heads::LEAF]));
-        &mut leaf[at % Heads::LEAF]
+        let empty = || Box::new(HeadLeaf { newest: NONE, slots: [NONE; Heads::LEAF] });
+        let leaf = self.0[at / Heads::LEAF].get_or_insert_with(empty);
+        leaf.newest = frame;
+        leaf.slots[at % Heads::LEAF] = frame;
+    }
+
+    /// The pages whose newest frame is `first` or a later one.
+    fn since(&self, first: u32) -> impl Iterator<Item = PageNo> + '_ {
+        let leaves = self.0.iter().enumerate().filter_map(|(n, leaf)| Some((n, leaf.as_ref()?)));
+        leaves.filter(move |(_, leaf)| leaf.newest >= first).flat_map(move |(n, leaf)| {
+            let slots = leaf.slots.iter().enumerate().filter(move |(_, frame)| **frame != NONE && **frame >= first);
+            slots.map(move |(at, _)| PageNo((n * Heads::LEAF + at) as u32))
+        })
     }
 }
 
@@ -78,12 +96,23 @@ pub struct BranchState {
     pub dropped: bool,
     /// Versions of the transactions on this branch, in order.
     commits: Vec<Version>,
+    /// The transactions among them that merged another branch, and what of it.
+    merges: Vec<(Version, BranchId, Version)>,
     heads: Heads,
 }
 
 impl BranchState {
     fn new(name: String, parent: Option<BranchId>, fork: Version, created_ms: i64) -> BranchState {
-        BranchState { name, parent, fork, created_ms, dropped: false, commits: Vec::new(), heads: Heads::default() }
+        BranchState {
+            name,
+            parent,
+            fork,
+            created_ms,
+            dropped: false,
+            commits: Vec::new(),
+            merges: Vec::new(),
+            heads: Heads::default(),
+        }
     }
 
     /// The newest version of this branch.
@@ -131,7 +160,7 @@ impl Index {
     /// Bytes of memory that the index takes.
     pub fn memory(&self) -> usize {
         let branch = |state: &BranchState| {
-            let leaves = state.heads.0.iter().flatten().count() * size_of::<[u32; Heads::LEAF]>();
+            let leaves = state.heads.0.iter().flatten().count() * size_of::<HeadLeaf>();
             leaves + state.heads.0.capacity() * 8 + state.commits.capacity() * 8
         };
         self.entries.capacity() * size_of::<EntryMeta>()
@@ -204,6 +233,17 @@ impl Index {
         if self.page_size != 0 && header.page_size != self.page_size {
             return Err(format!("pages of {} bytes among pages of {}", header.page_size, self.page_size));
         }
+        // A note is hearsay until the whole entry has been checked, and few have one.
+        let merged = match header.note_len {
+            0 => None,
+            _ => {
+                entry.check_body().map_err(|defect| defect.0)?;
+                Some(MergeNote::decode(entry.note()).ok_or("a merge's note is malformed")?)
+            }
+        };
+        if merged.is_some_and(|(branch, version)| branch >= self.next_branch() || version > self.last()) {
+            return Err("a merge of what is not there".into());
+        }
         let ordinal = u32::try_from(self.entries.len()).map_err(|_| "more than 2^32 entries")?;
         let Index { frames, branches, .. } = self;
         let branch = branches.get_mut(header.branch.0 as usize).filter(|b| !b.dropped);
@@ -219,13 +259,13 @@ impl Index {
             return Err("more than 2^32 page images".into());
         }
         for frame in entry.frames() {
-            let slot = branch.heads.slot(frame.page);
+            let head = branch.heads.get(frame.page);
             let offset = u32::try_from(frame.offset / 8).map_err(|_| "an entry of more than 32 GiB")?;
-            if *slot == NONE && frame.stored != header.page_size {
+            if head == NONE && frame.stored != header.page_size {
                 return Err(format!("page {} is stored as a difference to nothing", frame.page));
             }
             let id = frames.len() as u32;
-            let (jump, depth) = match *slot {
+            let (jump, depth) = match head {
                 NONE => (id, 0),
                 older => {
                     let (parent, far) = (&frames[older as usize], frames[older as usize].jump);
@@ -234,10 +274,13 @@ impl Index {
                     (if even { further } else { older }, parent.depth + 1)
                 }
             };
-            frames.push(Frame { entry: ordinal, older: *slot, jump, depth, offset, stored: frame.stored });
-            *slot = id;
+            frames.push(Frame { entry: ordinal, older: head, jump, depth, offset, stored: frame.stored });
+            branch.heads.set(frame.page, id);
         }
         branch.commits.push(header.version);
+        if let Some((from, version)) = merged {
+            branch.merges.push((header.version, from, version));
+        }
         self.page_size = header.page_size;
         Ok(())
     }
@@ -275,6 +318,43 @@ impl Index {
             let head = self.branches[branch.0 as usize].heads.get(page);
             self.newest(head, at.0).map(FrameId)
         })
+    }
+
+    /// The pages that the two lineages show different frames of, in ascending order, found without reading a page: only
+    /// what a branch wrote after the version that both share is looked at.
+    pub fn differing(&self, a: &Lineage, b: &Lineage) -> Vec<PageNo> {
+        let limit = |lineage: &Lineage, id: BranchId| {
+            lineage.iter().find(|(branch, _)| *branch == id).map_or(Version(0), |(_, at)| *at)
+        };
+        let mut pages: Vec<PageNo> = Vec::new();
+        for &(branch, _) in a.iter().chain(b) {
+            let (one, other) = (limit(a, branch), limit(b, branch));
+            if one != other {
+                let shared = one.min(other);
+                let first = self.frames.partition_point(|frame| u64::from(frame.entry) < shared.0);
+                pages.extend(self.branches[branch.0 as usize].heads.since(first as u32));
+            }
+        }
+        pages.sort_unstable();
+        pages.dedup();
+        pages.retain(|&page| self.find(a, page) != self.find(b, page));
+        pages
+    }
+
+    /// The newest version whose changes both lineages have: where they parted, or what one merged of the other since.
+    pub fn common(&self, a: &Lineage, b: &Lineage) -> (BranchId, Version) {
+        let limit = |lineage: &Lineage, id| lineage.iter().find(|(branch, _)| *branch == id).map(|(_, at)| *at);
+        let parted = a.iter().find_map(|&(branch, at)| Some((branch, at.min(limit(b, branch)?))));
+        let merges = [(a, b), (b, a)].into_iter().flat_map(|(into, from)| {
+            let seen = into.iter().flat_map(|&(branch, at)| {
+                let merges = &self.branches[branch.0 as usize].merges;
+                merges.iter().filter(move |(version, ..)| *version <= at)
+            });
+            let seen = seen.map(|&(_, branch, version)| (branch, version));
+            seen.filter(move |(branch, version)| limit(from, *branch).is_some_and(|limit| *version <= limit))
+        });
+        let newest = parted.into_iter().chain(merges).max_by_key(|(_, version)| *version);
+        newest.unwrap_or((BranchId::MAIN, Version(0)))
     }
 
     /// The newest frame that the branch itself has of the page.
@@ -320,6 +400,20 @@ impl Index {
             id = if u64::from(jump.entry) < version || frame.jump == id { frame.older } else { frame.jump };
         }
         None
+    }
+}
+
+/// What a transaction that merges carries: the branch (u32) and the version (u64) of it that it merges.
+pub struct MergeNote;
+
+impl MergeNote {
+    pub fn encode((branch, version): (BranchId, Version)) -> Vec<u8> {
+        [&branch.0.to_le_bytes()[..], &version.0.to_le_bytes()].concat()
+    }
+
+    pub fn decode(note: &[u8]) -> Option<(BranchId, Version)> {
+        let (branch, version) = note.split_first_chunk::<4>()?;
+        Some((BranchId(u32::from_le_bytes(*branch)), Version(u64::from_le_bytes(version.try_into().ok()?))))
     }
 }
 

@@ -57,6 +57,21 @@ impl Snapshot {
     pub fn version(&self) -> Version {
         self.version
     }
+
+    /// The pages of `newer` that may have other bytes than here, in ascending order. Both are snapshots of one store, of
+    /// any branches; no page is read, and what costs time is what was written since their lines parted.
+    pub fn differing_pages(&self, newer: &Snapshot) -> Vec<PageNo> {
+        debug_assert!(Arc::ptr_eq(&self.store, &newer.store), "snapshots of one store");
+        let mut pages = self.store.index.read().differing(&self.lineage, &newer.lineage);
+        pages.truncate(pages.partition_point(|page| page.0 <= newer.page_count));
+        pages
+    }
+
+    /// The newest snapshot whose changes both have: where their branches parted, or what one merged of the other since.
+    pub fn common_ancestor(&self, other: &Snapshot) -> Result<Snapshot, StoreError> {
+        let (branch, version) = self.store.index.read().common(&self.lineage, &other.lineage);
+        self.store.snapshot(branch, version)
+    }
 }
 
 impl PageSource for Snapshot {
@@ -69,6 +84,26 @@ impl PageSource for Snapshot {
     }
 
     fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError> {
+        Ok(match self.stored_page(no)? {
+            StoredPage::Mapped(page) => Cow::Borrowed(page),
+            StoredPage::Assembled(page) => Cow::Owned(page.to_vec()),
+            StoredPage::Hole => Cow::Owned(vec![0; self.page_size as usize]),
+        })
+    }
+}
+
+/// A page as the store has it at hand.
+pub(crate) enum StoredPage<'a> {
+    /// In the mapped log.
+    Mapped(&'a [u8]),
+    /// Put together from differences.
+    Assembled(Arc<[u8]>),
+    /// Never written: zeroes.
+    Hole,
+}
+
+impl Snapshot {
+    pub(crate) fn stored_page(&self, no: PageNo) -> Result<StoredPage<'_>, PageError> {
         if no.0 == 0 || no.0 > self.page_count {
             return Err(PageError::out_of_range(no, self.page_count));
         }
@@ -77,11 +112,8 @@ impl PageSource for Snapshot {
             let index = self.store.index.read();
             index.find(&self.lineage, no).map(|frame| (frame, index.location(frame)))
         };
-        let page = match found {
-            Some((frame, newest)) => self.store.assemble(frame, newest, self.page_size),
-            None => Ok(Cow::Owned(vec![0; self.page_size as usize])),
-        };
-        page.map_err(|error| {
+        let Some((frame, newest)) = found else { return Ok(StoredPage::Hole) };
+        self.store.assemble(frame, newest, self.page_size).map_err(|error| {
             let kind = if matches!(error, StoreError::Io { .. }) { PageErrorKind::Io } else { PageErrorKind::Corrupt };
             PageError { page: no, kind, reason: error.to_string() }
         })
@@ -89,13 +121,14 @@ impl PageSource for Snapshot {
 }
 
 impl Store {
-    /// The page that ends with a frame. Where that is an image, it is borrowed from the mapped log.
-    fn assemble(&self, frame: FrameId, newest: Location, page_size: u32) -> Result<Cow<'_, [u8]>, StoreError> {
+    /// The page that ends with a frame.
+    fn assemble(&self, frame: FrameId, newest: Location, page_size: u32) -> Result<StoredPage<'_>, StoreError> {
         if newest.stored == page_size {
-            return self.segments[newest.segment as usize].stored(newest.offset, newest.stored).map(Cow::Borrowed);
+            let image = self.segments[newest.segment as usize].stored(newest.offset, newest.stored)?;
+            return Ok(StoredPage::Mapped(image));
         }
         if let Some(page) = self.assembled.lock().get(&newest) {
-            return Ok(Cow::Owned(page.to_vec()));
+            return Ok(StoredPage::Assembled(page.clone()));
         }
         let pieces = self.index.read().pieces(frame);
         let mut page = Vec::new();
@@ -109,7 +142,8 @@ impl Store {
                     .map_err(|defect| StoreError::corrupt(segment.path(), piece.offset, defect.0))?;
             }
         }
-        self.assembled.lock().put(newest, page.as_slice().into());
-        Ok(Cow::Owned(page))
+        let page: Arc<[u8]> = page.into();
+        self.assembled.lock().put(newest, page.clone());
+        Ok(StoredPage::Assembled(page))
     }
 }

@@ -267,7 +267,9 @@ fn describe_file(path: &Path) -> String {
     let read = fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
     match read {
         Ok(()) if &magic == b"SQLite format 3\0" => {
-            "it is an ordinary SQLite file; open a new store and SELECT maniac_import('<this file>')".into()
+            "it is an ordinary SQLite file; to use it beside a store, ATTACH 'file:<this file>?vfs=unix'; to turn it into \
+             one, open a new store and SELECT maniac_import('<this file>')"
+                .into()
         }
         _ => "it is a file, and a store is a directory".into(),
     }

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)]
 
+mod apply;
+mod merge;
 mod transfer;
 
 use maniac_base::Version;
@@ -34,6 +36,10 @@ pub fn register(connection: &Connection) -> Result<()> {
         let (from, to) = (version(0)?, version(1)?);
         on_store(context, |database| Ok(changeset(database.store(), database.branch(), from, to)?))
     })?;
+    for arguments in 1..=2 {
+        connection.create_scalar_function(c"maniac_apply", arguments, CHANGES, apply::call)?;
+        connection.create_scalar_function(c"maniac_merge", arguments, CHANGES, merge::call)?;
+    }
     for arguments in 1..=3 {
         connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;
     }

@@ -2,6 +2,8 @@
 
 mod branches;
 mod changes;
+mod conflicts;
+mod diff;
 mod log;
 mod status;
 mod table_function;
@@ -13,6 +15,8 @@ use table_function::register_table;
 pub fn register(connection: &Connection) -> Result<()> {
     register_table::<branches::Branches>(connection)?;
     register_table::<changes::Changes>(connection)?;
+    register_table::<conflicts::Conflicts>(connection)?;
+    register_table::<diff::Diff>(connection)?;
     register_table::<log::Log>(connection)?;
     register_table::<status::Status>(connection)
 }

@@ -27,8 +27,11 @@ pub trait TableFunction: 'static {
     /// Columns of a row, that is without the arguments.
     const COLUMNS: usize;
     const ARGUMENTS: usize;
+    /// Conditions on columns of a row that can save work when they are known: (column, operator). SQLite checks them
+    /// again, so that only what can't hold needs to be left out.
+    const FILTERS: &'static [(usize, IndexConstraintOp)] = &[];
 
-    /// `arguments` has ARGUMENTS values, `None` where the caller gave none.
+    /// `arguments` has ARGUMENTS values, `None` where the caller gave none, and then one for each of FILTERS.
     fn rows(database: &mut Database, arguments: &[Option<Value>]) -> VfsResult<Rows>;
 }
 
@@ -63,18 +66,26 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
         Ok((Cow::Borrowed(T::DECLARATION), Table { base: ffi::sqlite3_vtab::default(), db, function: PhantomData }))
     }
 
-    /// Takes `argument = value` for each hidden column that has it; bit n of the plan stands for argument n.
+    /// Takes `argument = value` for each hidden column that has it, and what FILTERS asks for; bit n of the plan stands
+    /// for value n.
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
-        let mut chosen = [None; 8];
+        let mut chosen = vec![None; T::ARGUMENTS + T::FILTERS.len()];
         for (at, constraint) in info.constraints().enumerate() {
-            let Some(n) = (constraint.column() as usize).checked_sub(T::COLUMNS) else { continue };
-            if constraint.operator() != IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ {
-                continue;
-            }
-            if !constraint.is_usable() {
-                return Ok(false);
-            }
-            if let Some(slot) = chosen.get_mut(n) {
+            let column = constraint.column() as usize;
+            let slot = match column.checked_sub(T::COLUMNS) {
+                Some(argument) if constraint.operator() == IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ => {
+                    if !constraint.is_usable() {
+                        return Ok(false);
+                    }
+                    Some(argument)
+                }
+                Some(_) => None,
+                None => {
+                    let known = T::FILTERS.iter().position(|filter| *filter == (column, constraint.operator()));
+                    known.filter(|_| constraint.is_usable()).map(|n| T::ARGUMENTS + n)
+                }
+            };
+            if let Some(slot) = slot.and_then(|slot| chosen.get_mut(slot)) {
                 *slot = Some(at);
             }
         }
@@ -85,7 +96,7 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
                 plan |= 1 << n;
                 let mut usage = info.constraint_usage(*at);
                 usage.set_argv_index(used);
-                usage.set_omit(true);
+                usage.set_omit(n < T::ARGUMENTS);
             }
         }
         info.set_idx_num(plan);
@@ -122,7 +133,7 @@ struct Cursor<T> {
 unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
     fn filter(&mut self, plan: c_int, _: Option<&str>, values: &Filters<'_>) -> Result<()> {
         let mut values = values.iter();
-        self.arguments = (0..T::ARGUMENTS)
+        self.arguments = (0..T::ARGUMENTS + T::FILTERS.len())
             .map(|n| if plan & 1 << n != 0 { values.next().map(Value::try_from).transpose() } else { Ok(None) })
             .collect::<Result<_, _>>()
             .map_err(|error| rusqlite::Error::ModuleError(error.to_string()))?;

@@ -16,6 +16,7 @@ use rusqlite::ffi;
 use super::group::{self, Member};
 use super::page_one;
 use super::uri::Request;
+use crate::apply::Conflict;
 use crate::capture::Capture;
 use crate::errors::{VfsError, VfsResult};
 
@@ -41,6 +42,10 @@ pub struct Database {
     reread: bool,
     /// A transaction was committed under the lock that is still held: SQLite's exclusive locking mode.
     committed: bool,
+    /// What stood in the way of the last apply or merge.
+    conflicts: Vec<Conflict>,
+    /// What the transaction that is about to commit merges.
+    merged: Option<(BranchId, Version)>,
 }
 
 /// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
@@ -66,11 +71,25 @@ impl Database {
             waiting: None,
             reread: false,
             committed: false,
+            conflicts: Vec::new(),
+            merged: None,
         })
     }
 
     pub fn store(&self) -> &Arc<Store> {
         &self.store
+    }
+
+    pub fn conflicts(&self) -> &[Conflict] {
+        &self.conflicts
+    }
+
+    pub fn set_conflicts(&mut self, conflicts: Vec<Conflict>) {
+        self.conflicts = conflicts;
+    }
+
+    pub fn set_merged(&mut self, merged: Option<(BranchId, Version)>) {
+        self.merged = merged;
     }
 
     pub fn branch(&self) -> BranchId {
@@ -275,7 +294,10 @@ impl Database {
         })();
         let (changed, captured) = match ready {
             Ok((_, None)) => return Ok(()),
-            Ok((changed, Some(captured))) => (changed, captured),
+            Ok((changed, Some(mut captured))) => {
+                captured.payload.merged = self.merged;
+                (changed, captured)
+            }
             Err(error) => {
                 self.transaction = Some(transaction);
                 return Err(error);

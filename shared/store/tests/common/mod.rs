@@ -29,7 +29,7 @@ pub fn commit_on(base: Snapshot, pages: &[(u32, u8)], durability: Durability) ->
         transaction.write(PageNo(*no), &[*fill; 512])?;
     }
     let changed = transaction.changed()?;
-    let payload = Payload { schema: b"schema".to_vec(), changeset: b"rows".to_vec(), derived: false };
+    let payload = Payload { schema: b"schema".to_vec(), changeset: b"rows".to_vec(), ..Payload::default() };
     let commit = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
     Ok(transaction.base().store().commit(&[commit], durability)?[0])
 }

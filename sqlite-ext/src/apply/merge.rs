@@ -1,0 +1,171 @@
+//! `maniac_merge`: another branch's changes go into this one, as one version.
+
+use maniac_base::Version;
+use maniac_history::{Contested, MergePlan, SchemaObject, merge_plan};
+use maniac_store::{Moment, Snapshot};
+use rusqlite::{Connection, ffi};
+
+use super::conflict::{Conflict, Kind, Resolution};
+use super::engine::Engine;
+use super::guard::Guard;
+use super::transaction::Atomic;
+use super::{Applied, Policy, changed_tables, foreign_keys};
+use crate::connection::with_database;
+use crate::errors::{VfsError, VfsResult};
+
+/// What a merge did.
+pub struct Merged {
+    pub applied: Applied,
+    pub ancestor: Version,
+    pub source: Version,
+}
+
+/// Merges a branch into the one that this connection has open as `main`.
+pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged> {
+    if !db.is_autocommit() {
+        let message = "maniac_merge is a transaction of its own, and cannot run inside another one";
+        return Err(VfsError::new(ffi::SQLITE_ERROR, message));
+    }
+    let guard = Guard::new(db)?;
+    // With the write lock taken nothing comes between what is compared here and what is written.
+    let atomic = Atomic::begin(db, true)?;
+    let (base, ours, theirs) = snapshots(db, source)?;
+    let plan = merge_plan(&base, &ours, &theirs)?;
+    let mut merged = Merged {
+        applied: Applied { rows: 0, conflicts: conflicts(&plan, policy), undone: false },
+        ancestor: base.version(),
+        source: theirs.version(),
+    };
+    let refused = !plan.schema_conflicts.is_empty() || policy == Policy::Abort && !plan.conflicts.is_empty();
+    if refused {
+        merged.applied.undone = true;
+        return Ok(merged);
+    }
+    if plan.is_empty() {
+        return Ok(merged);
+    }
+    carry_out(db, &plan, policy, &guard, &mut merged.applied)?;
+    if !merged.applied.undone {
+        let note = Some((theirs.branch(), theirs.version()));
+        remember(db, note)?;
+        let committed = atomic.commit();
+        remember(db, None)?;
+        committed?;
+    }
+    Ok(merged)
+}
+
+/// Notes in the version that is about to be committed what it merges.
+fn remember(db: &Connection, note: Option<(maniac_base::BranchId, Version)>) -> VfsResult<()> {
+    // SAFETY: the connection is the one that is calling the function.
+    #[allow(unsafe_code)]
+    unsafe {
+        with_database(db.handle(), |database| {
+            database.set_merged(note);
+            Ok(())
+        })
+    }
+}
+
+/// The ancestor, this connection's snapshot and the other branch's head.
+fn snapshots(db: &Connection, source: &str) -> VfsResult<(Snapshot, Snapshot, Snapshot)> {
+    // SAFETY: the connection is the one that is calling the function.
+    #[allow(unsafe_code)]
+    unsafe {
+        with_database(db.handle(), |database| {
+            let version = database.version()?;
+            let store = database.store();
+            let ours = store.snapshot(database.branch(), version)?;
+            let branch = store.branch(source)?;
+            let head = store.resolve(branch.id, Moment::Version(branch.head))?;
+            let theirs = store.snapshot(branch.id, head)?;
+            Ok((ours.common_ancestor(&theirs)?, ours, theirs))
+        })
+    }
+}
+
+fn carry_out(
+    db: &Connection,
+    plan: &MergePlan,
+    policy: Policy,
+    guard: &Guard<'_>,
+    applied: &mut Applied,
+) -> VfsResult<()> {
+    let contested = if policy == Policy::Replace { &plan.contested[..] } else { &[] };
+    let changesets = [&plan.changes[..], contested];
+    let mut tables = changed_tables(&plan.appended)?;
+    for changeset in changesets {
+        tables.extend(changed_tables(changeset)?);
+    }
+    let earlier =
+        if guard.foreign_keys() { foreign_keys::violations(db, "main", &tables)? } else { Default::default() };
+    for statement in &plan.statements {
+        db.execute_batch(statement).map_err(|error| schema_failed(statement, &error))?;
+    }
+    let mut engine = Engine::new(db, "main", policy);
+    for changeset in changesets {
+        engine.run(changeset)?;
+    }
+    engine.append(&plan.appended)?;
+    applied.rows = engine.rows;
+    applied.undone = policy == Policy::Abort && !engine.conflicts.is_empty();
+    applied.conflicts.append(&mut engine.conflicts);
+    drop(engine);
+    if applied.undone {
+        return Ok(());
+    }
+    for SchemaObject { kind, name, sql } in &plan.objects {
+        let sought = "SELECT count(*) FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE";
+        let there: u32 = db.query_row(sought, [kind, name], |row| row.get(0)).map_err(VfsError::sql)?;
+        if there == 0 {
+            db.execute_batch(sql).map_err(|error| schema_failed(sql, &error))?;
+        }
+    }
+    if guard.foreign_keys() {
+        let broken = foreign_keys::violations(db, "main", &tables)?;
+        let broken: Vec<_> = broken.into_iter().filter(|violation| !earlier.contains(violation)).collect();
+        applied.undone = !broken.is_empty();
+        applied.conflicts.extend(broken.into_iter().map(foreign_keys::conflict));
+    }
+    Ok(())
+}
+
+fn schema_failed(statement: &str, error: &rusqlite::Error) -> VfsError {
+    let message = format!("the other branch's schema cannot be taken over, nothing changed: {error}, in: {statement}");
+    VfsError::new(ffi::SQLITE_ERROR, message)
+}
+
+fn conflicts(plan: &MergePlan, policy: Policy) -> Vec<Conflict> {
+    let resolution = match policy {
+        Policy::Abort => Resolution::Aborted,
+        Policy::Replace if plan.schema_conflicts.is_empty() => Resolution::Replaced,
+        Policy::Omit if plan.schema_conflicts.is_empty() => Resolution::Omitted,
+        _ => Resolution::Aborted,
+    };
+    let objects = plan.schema_conflicts.iter().map(|object| Conflict {
+        table: "sqlite_schema".into(),
+        op: None,
+        kind: Kind::Schema,
+        key: {
+            let mut key = maniac_history::JsonObject::default();
+            key.add("type", &maniac_base::Value::text(&object.kind));
+            key.add("name", &maniac_base::Value::text(&object.name));
+            key.finish()
+        },
+        old: None,
+        new: None,
+        current: Some(object.sql.clone()),
+        resolution: Resolution::Aborted,
+    });
+    let rows = plan.conflicts.iter().cloned().map(|Contested { theirs, ours }| Conflict {
+        table: theirs.table,
+        op: Some(theirs.op),
+        kind: Kind::Both,
+        key: theirs.key,
+        old: theirs.old,
+        new: theirs.new,
+        current: ours,
+        resolution,
+    });
+    objects.chain(rows).collect()
+}

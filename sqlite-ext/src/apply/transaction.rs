@@ -1,0 +1,44 @@
+//! All or nothing, whether the user has a transaction open or not.
+
+use rusqlite::Connection;
+
+use crate::errors::{VfsError, VfsResult};
+
+/// A transaction of its own, or a savepoint in the user's. Undone unless it is committed.
+pub struct Atomic<'c> {
+    db: &'c Connection,
+    savepoint: bool,
+    done: bool,
+}
+
+impl<'c> Atomic<'c> {
+    /// The write lock is taken when something is written, or, with `now`, at once.
+    pub fn begin(db: &'c Connection, now: bool) -> VfsResult<Atomic<'c>> {
+        let savepoint = !db.is_autocommit();
+        let begin = match (savepoint, now) {
+            (true, _) => "SAVEPOINT maniac_apply",
+            (false, false) => "BEGIN",
+            (false, true) => "BEGIN IMMEDIATE",
+        };
+        db.execute_batch(begin).map_err(VfsError::sql)?;
+        Ok(Atomic { db, savepoint, done: false })
+    }
+
+    pub fn commit(mut self) -> VfsResult<()> {
+        self.db.execute_batch(if self.savepoint { "RELEASE maniac_apply" } else { "COMMIT" }).map_err(VfsError::sql)?;
+        self.done = true;
+        Ok(())
+    }
+}
+
+impl Drop for Atomic<'_> {
+    fn drop(&mut self) {
+        // SQLite may have rolled back by itself, after an error of the disk.
+        if self.done || self.db.is_autocommit() {
+            return;
+        }
+        let undo = if self.savepoint { "ROLLBACK TO maniac_apply; RELEASE maniac_apply" } else { "ROLLBACK" };
+        // What is left when this fails is a transaction that cannot be committed.
+        let _ = self.db.execute_batch(undo);
+    }
+}
