@@ -108,6 +108,6 @@ fn look(directory: &Path, gigabytes: u64) -> rusqlite::Result<()> {
     assert!(gigabytes < 2 || pages * size > 1 << 30, "past the page at 1 GiB");
     let integrity: String = connection.query_row("PRAGMA integrity_check", (), |row| row.get(0))?;
     assert_eq!(integrity, "ok");
-    println!("{} MiB in {pages} pages, integrity ok: {:.1?}", pages * size >> 20, start.elapsed());
+    println!("{} MiB in {pages} pages, integrity ok: {:.1?}", (pages * size) >> 20, start.elapsed());
     Ok(())
 }

@@ -1,17 +1,19 @@
 //! What was changed and what was synced, in order, so that a test can play a machine that stops: bytes that were not
 //! synced are there or not, as it pleases the disk.
 //!
-//! A note is a line of text, ended by a line break after its bytes. Numbers are decimal.
+//! Each process has a file of its own, named after the one that was asked for and its process id: one that is killed
+//! leaves half a note at its end. A note is a line of text, which starts with the note's number among all of them, and
+//! bytes, ended by a line break. Numbers are decimal.
 //!
 //! ```text
-//!   W <path length> <offset> <file length before> <bytes before> <bytes now> \n path, old bytes, new bytes \n
-//!   T <path length> <file length before> <length now> <bytes cut off>        \n path, the bytes cut off    \n
-//!   R <path length> <path length>                                            \n old path, new path         \n
-//!   S <path length>                                                          \n path                       \n
+//!   <n> W <path length> <offset> <file length before> <bytes before> <bytes now> \n path, old bytes, new bytes \n
+//!   <n> T <path length> <file length before> <length now> <bytes cut off>        \n path, the bytes cut off    \n
+//!   <n> R <path length> <path length>                                            \n old path, new path         \n
+//!   <n> S <path length>                                                          \n path                       \n
 //! ```
 //!
-//! The file is locked around each change and its note, so that the notes of several processes are in the order of what
-//! they did. A process that is killed between the two leaves a change that counts as synced.
+//! The file that was asked for is locked around each change and its note, so that the notes' numbers are in the order of
+//! what was done. A process that is killed between the two leaves a change that counts as synced.
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -27,10 +29,22 @@ pub enum Note<'a> {
     Sync { path: &'a Path },
 }
 
-fn file() -> Option<&'static File> {
+fn open(suffix: &str) -> Option<File> {
+    let mut path = std::env::var_os("FAULTS_NOTES")?;
+    path.push(suffix);
+    File::options().append(true).create(true).open(path).ok()
+}
+
+/// What all processes lock.
+fn shared() -> Option<&'static File> {
     static FILE: OnceLock<Option<File>> = OnceLock::new();
-    let open = || File::options().append(true).create(true).open(std::env::var_os("FAULTS_NOTES")?).ok();
-    FILE.get_or_init(open).as_ref()
+    FILE.get_or_init(|| open("")).as_ref()
+}
+
+/// This process's notes.
+fn own() -> Option<&'static File> {
+    static FILE: OnceLock<Option<File>> = OnceLock::new();
+    FILE.get_or_init(|| open(&format!(".{}", std::process::id()))).as_ref()
 }
 
 /// While it lives nobody else changes a file: other threads wait for the mutex, other processes for the file's lock.
@@ -39,7 +53,7 @@ pub struct Guard(#[allow(dead_code)] MutexGuard<'static, ()>, Option<c_int>);
 pub fn lock() -> Guard {
     static THREADS: Mutex<()> = Mutex::new(());
     let threads = THREADS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let fd = file().map(File::as_raw_fd);
+    let fd = shared().map(File::as_raw_fd);
     if let Some(fd) = fd {
         // SAFETY: an open descriptor. An interrupted wait would show as notes in disorder, and nobody sends signals here.
         unsafe { libc::flock(fd, libc::LOCK_EX) };
@@ -66,7 +80,7 @@ pub fn length_of(fd: c_int) -> u64 {
 
 /// Up to `count` bytes of the file from `offset`; none when nobody takes notes.
 pub fn bytes_of(fd: c_int, offset: u64, count: usize) -> Vec<u8> {
-    if file().is_none() {
+    if shared().is_none() {
         return Vec::new();
     }
     // A file that is only written to cannot be read through its own descriptor.
@@ -78,7 +92,7 @@ pub fn bytes_of(fd: c_int, offset: u64, count: usize) -> Vec<u8> {
 }
 
 pub fn add(note: &Note<'_>) {
-    let Some(file) = file() else { return };
+    let Some(file) = own() else { return };
     let name = |path: &Path| path.as_os_str().as_bytes().to_vec();
     let (head, parts) = match note {
         Note::Write { path, offset, length, before, now } => {
@@ -99,7 +113,7 @@ pub fn add(note: &Note<'_>) {
             (format!("S {}", path.len()), [path, Vec::new(), Vec::new()])
         }
     };
-    let mut bytes = head.into_bytes();
+    let mut bytes = format!("{} {head}", crate::control::next_note()).into_bytes();
     bytes.push(b'\n');
     parts.iter().for_each(|part| bytes.extend_from_slice(part));
     bytes.push(b'\n');
