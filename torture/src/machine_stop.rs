@@ -148,8 +148,10 @@ fn forget_boot(head: &Path, dice: &mut Dice) {
 
 fn parse(bytes: &[u8]) -> Vec<Note> {
     let mut notes = Vec::new();
-    let mut at = 0;
-    // A writer that was killed may have left half a note at the very end.
+    let Some(count) = bytes.first_chunk() else { return notes };
+    // A writer that was killed may have left half a note behind those that count.
+    let bytes = &bytes[..u64::from_le_bytes(*count) as usize];
+    let mut at = count.len();
     while let Some((note, length)) = parse_one(&bytes[at..]) {
         notes.push(note);
         at += length;

@@ -1,7 +1,9 @@
 //! What was changed and what was synced, in order, so that a test can play a machine that stops: bytes that were not
 //! synced are there or not, as it pleases the disk.
 //!
-//! A note is a line of text, ended by a line break after its bytes. Numbers are decimal.
+//! The file starts with the number of bytes that count (8, little-endian, itself included): what a process that was killed
+//! in the middle of a note left behind them is overwritten by the next one. A note is a line of text, ended by a line break
+//! after its bytes. Numbers are decimal.
 //!
 //! ```text
 //!   W <path length> <offset> <file length before> <bytes before> <bytes now> \n path, old bytes, new bytes \n
@@ -29,7 +31,10 @@ pub enum Note<'a> {
 
 fn file() -> Option<&'static File> {
     static FILE: OnceLock<Option<File>> = OnceLock::new();
-    let open = || File::options().append(true).create(true).open(std::env::var_os("FAULTS_NOTES")?).ok();
+    let open = || {
+        let path = std::env::var_os("FAULTS_NOTES")?;
+        File::options().read(true).write(true).create(true).truncate(false).open(path).ok()
+    };
     FILE.get_or_init(open).as_ref()
 }
 
@@ -103,14 +108,28 @@ pub fn add(note: &Note<'_>) {
     bytes.push(b'\n');
     parts.iter().for_each(|part| bytes.extend_from_slice(part));
     bytes.push(b'\n');
+    let mut counted = [0; COUNT];
+    let known = std::os::unix::fs::FileExt::read_at(file, &mut counted, 0).unwrap_or(0);
+    let start = if known == COUNT { u64::from_le_bytes(counted) } else { COUNT as u64 };
+    if write_at(file, &bytes, start) {
+        write_at(file, &(start + bytes.len() as u64).to_le_bytes(), 0);
+    }
+}
+
+/// Bytes of the count at the start of the file.
+const COUNT: usize = 8;
+
+/// Whether all bytes were written.
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> bool {
     let mut done = 0;
     while done < bytes.len() {
-        let rest = &bytes[done..];
+        let (rest, at) = (&bytes[done..], offset + done as u64);
         // SAFETY: the bytes are there; the system call goes past this shim.
-        let wrote = unsafe { libc::syscall(libc::SYS_write, file.as_raw_fd(), rest.as_ptr(), rest.len()) };
+        let wrote = unsafe { libc::syscall(libc::SYS_pwrite64, file.as_raw_fd(), rest.as_ptr(), rest.len(), at) };
         if wrote <= 0 {
-            return;
+            return false;
         }
         done += wrote as usize;
     }
+    true
 }
