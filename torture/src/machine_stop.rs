@@ -150,8 +150,8 @@ fn parse(bytes: &[u8]) -> Vec<Note> {
     let mut notes = Vec::new();
     let Some(count) = bytes.first_chunk() else { return notes };
     // A writer that was killed may have left half a note behind those that count.
-    let bytes = &bytes[..u64::from_le_bytes(*count) as usize];
     let mut at = count.len();
+    let bytes = &bytes[..(u64::from_le_bytes(*count) as usize).max(at)];
     while let Some((note, length)) = parse_one(&bytes[at..]) {
         notes.push(note);
         at += length;

@@ -109,8 +109,9 @@ pub fn add(note: &Note<'_>) {
     parts.iter().for_each(|part| bytes.extend_from_slice(part));
     bytes.push(b'\n');
     let mut counted = [0; COUNT];
-    let known = std::os::unix::fs::FileExt::read_at(file, &mut counted, 0).unwrap_or(0);
-    let start = if known == COUNT { u64::from_le_bytes(counted) } else { COUNT as u64 };
+    // Zero, or nothing at all, where no note was ever finished.
+    let _ = std::os::unix::fs::FileExt::read_at(file, &mut counted, 0);
+    let start = u64::from_le_bytes(counted).max(COUNT as u64);
     if write_at(file, &bytes, start) {
         write_at(file, &(start + bytes.len() as u64).to_le_bytes(), 0);
     }
