@@ -15,7 +15,7 @@ SETUP_STAMP := $(VENV)/.setup-done
 DENY        := cargo-deny
 DENY_VERSION := 0.20.2
 
-.PHONY: help setup build test verify fix demo bench clean deny-tool
+.PHONY: help setup build test verify fix demo bench torture clean deny-tool
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | awk -F'|' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -63,6 +63,13 @@ demo: build ## the main job on real data: 336,776 flights in SQLite, analysed in
 
 bench: build ## measure against stock SQLite, and the delay until DuckDB sees a commit; keeps bench/results/
 	bench/run.sh
+
+torture: build ## an hour of it: 1,000 crashes, 500 machines that stop, long oracle and fuzz runs, a database of 5 GB
+	cd torture && MANIAC_ROUNDS=1000 cargo test --locked --release --test crash -- --nocapture
+	cd torture && MANIAC_ROUNDS=500 cargo test --locked --release --test lost_writes -- --nocapture
+	cd torture && MANIAC_CASES=2000 MANIAC_STEPS=500 cargo test --locked --release --test oracle -- --nocapture
+	cd fuzz && MANIAC_INPUTS=50000 cargo test --locked -- --nocapture
+	cd torture && cargo run --locked --release --bin torture-worker big 5
 
 clean: ## remove what builds and tests leave (the virtual environment stays)
 	cargo clean

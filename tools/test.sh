@@ -32,10 +32,6 @@ suite() {
 
 suite "tools" "$python" -m unittest discover -q -s tools -p 'test_*.py'
 for manifest in "$@"; do
-    case $manifest in
-    # Figures and fuzzing have targets of their own; here it is enough that the other workspaces' tests run.
-    fuzz/*) continue ;;
-    esac
     # In the workspace's own directory, where its .cargo/config.toml counts.
     suite "cargo $(dirname "$manifest")" env -C "$(dirname "$manifest")" cargo test --locked --workspace --no-fail-fast
 done

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod answer;
+pub mod big;
 pub mod crash;
 pub mod engine;
 pub mod faults;

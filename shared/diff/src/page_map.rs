@@ -36,7 +36,9 @@ impl PageMap {
         let mut map = PageMap { parents: vec![NONE; db.page_count() as usize + 1] };
         for root in roots {
             tree_pages(db, root, |page, parent| {
-                let slot = &mut map.parents[page.0 as usize];
+                // A root comes from `sqlite_schema`, which may say anything.
+                let beyond = || FormatError::malformed(parent, 0, "a tree's page lies beyond the end of the database");
+                let slot = map.parents.get_mut(page.0 as usize).ok_or_else(beyond)?;
                 if *slot != NONE {
                     return Err(FormatError::malformed(parent, 0, "two pages refer to the same page"));
                 }

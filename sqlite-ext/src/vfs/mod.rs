@@ -154,7 +154,10 @@ unsafe extern "C" fn open(
                 let database = Request::new(path, flags, parameter).and_then(|request| Database::open(&request));
                 OpenFile::Database(Box::new(database.inspect_err(|error| eprintln!("maniac: {}", error.message))?))
             } else {
-                OpenFile::Journal(Journal::default())
+                // `NAME-journal` belongs to the store NAME.
+                let name = CStr::from_ptr(name).to_bytes();
+                let store = name.strip_suffix(b"-journal").unwrap_or(name);
+                OpenFile::Journal(Journal::new(PathBuf::from(OsStr::from_bytes(store))))
             };
             if !out_flags.is_null() {
                 let read_only = matches!(&opened, OpenFile::Database(database) if database.is_read_only());
@@ -169,6 +172,13 @@ unsafe extern "C" fn open(
         }
         code
     }
+}
+
+/// A journal's file failed.
+fn set_aside(error: std::io::Error) -> VfsError {
+    let full = error.kind() == std::io::ErrorKind::StorageFull;
+    let code = if full { ffi::SQLITE_FULL } else { ffi::SQLITE_IOERR };
+    VfsError::new(code, format!("the old pages of a large transaction cannot be set aside: {error}"))
 }
 
 static METHODS: ffi::sqlite3_io_methods = {
@@ -207,7 +217,7 @@ unsafe extern "C" fn read(file: *mut ffi::sqlite3_file, out: *mut c_void, amount
             let whole = match file {
                 OpenFile::Database(database) => database.read(out, offset)?,
                 OpenFile::Journal(journal) => {
-                    let n = journal.read(out, offset as usize);
+                    let n = journal.read(out, offset as usize).map_err(set_aside)?;
                     out[n..].fill(0);
                     n == out.len()
                 }
@@ -225,7 +235,7 @@ unsafe extern "C" fn write(file: *mut ffi::sqlite3_file, bytes: *const c_void, a
         on_file(file, |file| {
             match file {
                 OpenFile::Database(database) => database.write(bytes, offset)?,
-                OpenFile::Journal(journal) => journal.write(bytes, offset as usize),
+                OpenFile::Journal(journal) => journal.write(bytes, offset as usize).map_err(set_aside)?,
             }
             Ok(ffi::SQLITE_OK)
         })

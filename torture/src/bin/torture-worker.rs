@@ -16,6 +16,7 @@ fn main() -> ExitCode {
             Writer { store: Path::new(store), branch, other, first, synchronous, large }.run()
         }
         ["read", store] => maniac_torture::ledger::read(Path::new(store)),
+        ["big", gigabytes] => maniac_torture::big::run(gigabytes.parse().expect("a number")),
         other => Err(format!("nothing to do for {other:?}")),
     };
     match outcome {

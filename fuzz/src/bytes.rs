@@ -1,0 +1,67 @@
+//! Formats that are read straight from bytes: records of a b-tree's cells, changesets.
+
+use maniac_base::Value;
+use maniac_changeset::{Group, Item, Op, Reader, Record, TableHeader, Writer, invert, push_value};
+use maniac_sqlite_format::RecordFields;
+
+/// A record: header of serial types, then values.
+pub fn record(data: &[u8]) {
+    let mut fields = RecordFields::default();
+    if fields.parse(data).is_ok() {
+        for n in 0..fields.len() {
+            assert!(fields.get(n, data).is_some(), "a field of a record that was parsed");
+        }
+    }
+}
+
+/// A changeset, raw or made by editing a valid one.
+pub fn changeset(data: &[u8]) {
+    let Some((first, rest)) = data.split_first() else { return };
+    let bytes = if first % 4 == 0 {
+        rest.to_vec()
+    } else {
+        let mut bytes = valid();
+        crate::edit::Input(rest).apply(&mut bytes);
+        bytes
+    };
+    let mut reader = Reader::new(&bytes);
+    let mut items = 0;
+    while let Some(item) = reader.next() {
+        let Ok(item) = item else {
+            assert!(reader.next().is_none(), "after an error there is nothing more");
+            break;
+        };
+        items += 1;
+        if let (Item::Change(change), Some(table)) = (item, reader.table()) {
+            change.key(&table);
+        }
+        assert!(reader.offset() <= bytes.len() && items <= bytes.len(), "each item takes a byte at least");
+    }
+    if let Ok(there) = invert(&bytes) {
+        let back = invert(&there).expect("what was made here is valid");
+        assert_eq!(invert(&back).as_ref(), Ok(&there), "twice the other way round is the same");
+    }
+    let mut group = Group::new();
+    if group.add(&bytes).is_ok() {
+        // The same again may contradict what is there; then it is refused.
+        let _ = group.add(&bytes);
+        group.finish();
+    }
+}
+
+fn valid() -> Vec<u8> {
+    let table = TableHeader { name: "t", key: &[1, 0, 0] };
+    let row = |n: i64, text: &str| {
+        let mut out = Vec::new();
+        [Value::Integer(n), Value::text(text), Value::Real(0.5)].iter().for_each(|value| push_value(&mut out, value));
+        out
+    };
+    let mut writer = Writer::new();
+    writer.table(&table);
+    writer.whole_row(Op::Insert, &row(1, "inserted"));
+    writer.whole_row(Op::Delete, &row(2, "deleted"));
+    let (old, new) = (row(3, "old"), row(3, "new"));
+    let parsed = |row| Record::parse(row, 3).expect("a row that was just written");
+    assert!(writer.update(&table, parsed(&old), parsed(&new)), "the rows differ");
+    writer.take()
+}
