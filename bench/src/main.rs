@@ -4,6 +4,7 @@
 //! maniac-bench sqlite   commits, bulk insert, reads: a store against stock SQLite in WAL mode
 //! maniac-bench store    many writers, branches, opening, mixed work
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
+//! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
 //! ```
 //!
 //! `MANIAC_BENCH_SCALE=10` runs a tenth of the work, to see that it runs.
@@ -11,6 +12,7 @@
 mod delay;
 mod engine;
 mod figures;
+mod scan;
 mod sqlite;
 mod store;
 
@@ -30,7 +32,8 @@ fn main() -> ExitCode {
         Some("sqlite") => sqlite::run(),
         Some("store") => store::run(),
         Some("delay") => delay::run(),
-        _ => Err("usage: maniac-bench sqlite|store|delay".into()),
+        Some("scan") => scan::run(),
+        _ => Err("usage: maniac-bench sqlite|store|delay|scan".into()),
     };
     match outcome {
         Ok(report) => {

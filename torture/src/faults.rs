@@ -39,7 +39,7 @@ impl Faults {
         let control_path = directory.join("faults.control");
         let control = File::options().read(true).write(true).create(true).truncate(true).open(&control_path);
         let control = control.expect("a new file");
-        control.write_all_at(&[0; 56], 0).expect("room for seven words");
+        control.write_all_at(&[0; 48], 0).expect("room for six words");
         let directory = directory.canonicalize().expect("it is there");
         Faults { store: directory.join(name), control, control_path, notes: None }
     }

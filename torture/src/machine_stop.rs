@@ -34,7 +34,7 @@ pub struct Losses {
 /// Stops the machine. Nobody may have the store open. `HEAD` is memory between processes: it is taken away, or, as after
 /// a crash that kept it, belongs to another boot.
 pub fn stop(store: &Path, notes: &Path, dice: &mut Dice) -> Losses {
-    let notes = read_notes(notes);
+    let notes = parse(&fs::read(notes).unwrap_or_default());
     let mut losses = Losses::default();
     let unsynced = unsynced(&notes);
     losses.unsynced = unsynced.len();
@@ -146,35 +146,23 @@ fn forget_boot(head: &Path, dice: &mut Dice) {
     }
 }
 
-/// The notes of all processes, in order. Their files are removed.
-fn read_notes(path: &Path) -> Vec<Note> {
-    let name = path.file_name().expect("a file").to_string_lossy().into_owned();
+fn parse(bytes: &[u8]) -> Vec<Note> {
     let mut notes = Vec::new();
-    for file in fs::read_dir(path.parent().expect("a directory")).expect("ours") {
-        let file = file.expect("ours");
-        if file.file_name().to_string_lossy().starts_with(&name) {
-            parse(&fs::read(file.path()).expect("ours"), &mut notes);
-            fs::remove_file(file.path()).expect("ours");
-        }
-    }
-    notes.sort_by_key(|(number, _)| *number);
-    notes.into_iter().map(|(_, note)| note).collect()
-}
-
-fn parse(bytes: &[u8], notes: &mut Vec<(u64, Note)>) {
-    let mut at = 0;
-    // A writer that was killed may have left half a note at the end.
-    while let Some((number, note, length)) = parse_one(&bytes[at..]) {
-        notes.push((number, note));
+    let Some(count) = bytes.first_chunk() else { return notes };
+    // A writer that was killed may have left half a note behind those that count.
+    let mut at = count.len();
+    let bytes = &bytes[..(u64::from_le_bytes(*count) as usize).max(at)];
+    while let Some((note, length)) = parse_one(&bytes[at..]) {
+        notes.push(note);
         at += length;
     }
+    notes
 }
 
-fn parse_one(bytes: &[u8]) -> Option<(u64, Note, usize)> {
+fn parse_one(bytes: &[u8]) -> Option<(Note, usize)> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     let head = std::str::from_utf8(&bytes[..end]).expect("a note starts with text");
     let mut words = head.split(' ');
-    let number = words.next()?.parse().expect("a note's number");
     let kind = words.next()?;
     let numbers: Vec<u64> = words.map(|word| word.parse().expect("numbers")).collect();
     let lengths: Vec<u64> = match (kind, numbers.as_slice()) {
@@ -204,5 +192,5 @@ fn parse_one(bytes: &[u8]) -> Option<(u64, Note, usize)> {
         ("R", _) => Note::Rename { from: first, to: path(parts.next()?) },
         _ => Note::Sync { path: first },
     };
-    Some((number, note, at + 1))
+    Some((note, at + 1))
 }

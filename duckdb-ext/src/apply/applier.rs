@@ -14,8 +14,8 @@ use super::state::{self, Owner, State};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{ColumnType, MirrorTable, Step, names_of, plan};
-use crate::source::{Commit, Source, Value};
+use crate::schema::{ColumnType, MirrorTable, Selection, Step, names_of, plan};
+use crate::source::{Commit, Source, SourceTable, Value};
 
 /// A table of a mirror that was just attached.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +41,8 @@ pub struct Applier {
     source: Arc<dyn Source>,
     target: Target,
     owner: Owner,
+    /// Which of the source's tables the mirror has.
+    selection: Selection,
     tables: Vec<MirrorTable>,
     version: Version,
 }
@@ -52,10 +54,12 @@ impl Applier {
         source: Arc<dyn Source>,
         target: Target,
         owner: Owner,
+        selection: Selection,
         progress: &dyn Fn(&str, Arc<AtomicU64>),
     ) -> Result<(Applier, Vec<Attached>)> {
         let (schema_exists, state) = state::read(&session, &target)?;
-        let mut applier = Applier { session, source, target, owner, tables: Vec::new(), version: Version(0) };
+        let mut applier =
+            Applier { session, source, target, owner, selection, tables: Vec::new(), version: Version(0) };
         let attached = match state {
             Some(state) => applier.resume(&state)?,
             None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
@@ -123,13 +127,13 @@ impl Applier {
         let at = self.source.head()?;
         let mut names = names_of(&[]);
         let tables: Vec<MirrorTable> =
-            self.source.tables(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect();
+            self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect();
         if schema_exists {
             refuse_clashes(&self.session, &self.target, &tables)?;
         } else {
             self.session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()))?;
         }
-        state::create(&self.session, &self.target, &self.source.identity(), at, &self.owner)?;
+        state::create(&self.session, &self.target, &self.source.identity(), at, &self.owner, &self.selection)?;
         let mut attached = Vec::new();
         for mut table in tables {
             let name = table.name.clone();
@@ -163,6 +167,14 @@ impl Applier {
                 state.version, identity.location
             )));
         }
+        if !self.selection.is_all() && self.selection != state.selection {
+            return Err(Error::input(format!(
+                "{shown} was made with other tables ({}): leave tables and exclude out to go on with those, choose another \
+                 schema with schema := '...', or drop that one",
+                state.selection.to_text()
+            )));
+        }
+        self.selection = state.selection.clone();
         let rival = Owner::parse(&state.owner).filter(|other| *other != self.owner);
         if let Some(other) = rival.filter(crate::mirror::is_alive) {
             return Err(Error::input(format!(
@@ -193,7 +205,7 @@ impl Applier {
         let mut copied = HashSet::new();
         let mut applied = Applied::default();
         if let Some(change) = &first.schema {
-            let plan = plan(&self.tables, &self.source.tables(at)?, change, refused);
+            let plan = plan(&self.tables, &self.selected(at)?, change, refused);
             self.tables = plan.tables;
             for step in &plan.steps {
                 match (step, self.target.statement(step)?) {
@@ -259,6 +271,13 @@ impl Applier {
         Ok(applied)
     }
 
+    /// The source's tables that the mirror has.
+    fn selected(&self, at: Version) -> Result<Vec<SourceTable>> {
+        let mut tables = self.source.tables(at)?;
+        tables.retain(|table| self.selection.has(&table.name));
+        Ok(tables)
+    }
+
     /// Gives partly known rows their other values, from the source's pages: an UPDATE's changes have only the columns that
     /// changed, and looking the others up in a large mirror, above all in a lake, costs a scan. Rows with other keys than
     /// rowids are completed from the mirror.
@@ -299,8 +318,10 @@ impl Applier {
         let identity = self.source.identity();
         let message = format!("{} {}: {what}", identity.location, identity.branch);
         let extra = format!(
-            "{{\"store\": \"{}\", \"branch_id\": {}, \"version\": {version}}}",
-            identity.store, identity.branch_id
+            "{{\"store\": \"{}\", \"branch_id\": {}, \"schema\": {}, \"version\": {version}}}",
+            identity.store,
+            identity.branch_id,
+            serde_json::Value::from(self.target.schema.as_str())
         );
         match self.target.mark(&message, &extra) {
             Some(statement) => self.session.run(&statement).map(|_| ()),

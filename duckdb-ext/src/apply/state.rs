@@ -10,7 +10,7 @@ use maniac_base::Version;
 use super::Target;
 use crate::error::{Error, Result};
 use crate::host::Session;
-use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, quote_text};
+use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Selection, quote_text};
 use crate::source::Identity;
 
 /// Who applies: host, process and a number of its own, so that a dead applier can be told from a living one.
@@ -47,6 +47,7 @@ pub struct State {
     pub version: Version,
     /// Empty when the last applier left in order.
     pub owner: String,
+    pub selection: Selection,
 }
 
 /// Whether the target's schema exists, and the mirror's state in it if there is one.
@@ -71,7 +72,7 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         return Ok((true, None));
     }
     let rows = session.query(&format!(
-        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, owner FROM {}",
+        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, owner, selection FROM {}",
         target.table(STATE_TABLE)
     ))?;
     let damaged = || {
@@ -82,7 +83,9 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         ))
     };
     let [row] = rows.as_slice() else { return Err(damaged()) };
-    let [Some(store), Some(branch_id), Some(branch), Some(location), Some(version), owner] = row.as_slice() else {
+    let [Some(store), Some(branch_id), Some(branch), Some(location), Some(version), owner, Some(selection)] =
+        row.as_slice()
+    else {
         return Err(damaged());
     };
     let state = State {
@@ -92,15 +95,23 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         location: location.clone(),
         version: Version(version.parse().map_err(|_| damaged())?),
         owner: owner.clone().unwrap_or_default(),
+        selection: Selection::from_text(selection).ok_or_else(damaged)?,
     };
     Ok((true, Some(state)))
 }
 
 /// Makes the two tables, with the state of a copy at `version`.
-pub fn create(session: &Session, target: &Target, of: &Identity, version: Version, owner: &Owner) -> Result<()> {
+pub fn create(
+    session: &Session,
+    target: &Target,
+    of: &Identity,
+    version: Version,
+    owner: &Owner,
+    selection: &Selection,
+) -> Result<()> {
     session.run(&format!(
         "CREATE TABLE {} (source VARCHAR, store VARCHAR, branch VARCHAR, branch_id BIGINT, version BIGINT, \
-         committed TIMESTAMP, owner VARCHAR)",
+         committed TIMESTAMP, owner VARCHAR, selection VARCHAR)",
         target.table(STATE_TABLE)
     ))?;
     session.run(&format!(
@@ -109,13 +120,14 @@ pub fn create(session: &Session, target: &Target, of: &Identity, version: Versio
         target.table(COLUMNS_TABLE)
     ))?;
     session.run(&format!(
-        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, {})",
+        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, {}, {})",
         target.table(STATE_TABLE),
         quote_text(&of.location),
         quote_text(&of.store),
         quote_text(&of.branch),
         of.branch_id,
         quote_text(&owner.token()),
+        quote_text(&selection.to_text()),
     ))?;
     Ok(())
 }

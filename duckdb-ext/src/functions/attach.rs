@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
 use crate::mirror::{self, Mirror, Settings};
+use crate::schema::Selection;
 use crate::source;
 
 pub static ATTACH: Function = Function {
@@ -22,6 +23,8 @@ pub static ATTACH: Function = Function {
         Parameter::Named("mode", Kind::Text),
         Parameter::Named("batch_size", Kind::Integer),
         Parameter::Named("batch_timeout_ms", Kind::Integer),
+        Parameter::Named("tables", Kind::Texts),
+        Parameter::Named("exclude", Kind::Texts),
     ],
     columns: &[("table", Kind::Text), ("rows", Kind::Integer), ("version", Kind::Integer)],
     start: attach,
@@ -34,6 +37,7 @@ const DEFAULT_BATCH_TIMEOUT_MS: i64 = 100;
 fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let location = args.text_at(0, "the store to mirror")?;
     let settings = settings(args)?;
+    let selection = Selection { tables: args.texts("tables"), exclude: args.texts("exclude") };
     let branch = args.text("branch").unwrap_or_else(|| DEFAULT_BRANCH.to_string());
     let source = source::open(&location, &branch)?;
     let schema = args.text("schema").unwrap_or_else(|| default_name(&location, &branch));
@@ -50,7 +54,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         let progress = |table: &str, rows: Arc<AtomicU64>| {
             mirror.update(|report| report.copying = Some((table.to_string(), rows)));
         };
-        let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), &progress)?;
+        let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), selection, &progress)?;
         let version = applier.version();
         mirror::start(instance, &mirror, applier)?;
         Ok((attached, version))

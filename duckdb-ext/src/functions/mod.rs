@@ -4,6 +4,7 @@ mod attach;
 mod control;
 mod history;
 mod scan;
+mod snapshot;
 mod status;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &control::RESUME,
         &control::WAIT,
         &status::STATUS,
+        &snapshot::SNAPSHOT,
         &history::CHANGES,
         &history::TABLES,
         &history::BRANCHES,

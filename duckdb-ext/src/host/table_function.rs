@@ -25,6 +25,8 @@ pub enum Kind {
     Double,
     Boolean,
     Timestamp,
+    /// A list of texts; parameters only.
+    Texts,
 }
 
 /// A value of a result row. `Timestamp` columns take microseconds since 1970.
@@ -35,6 +37,7 @@ pub enum Field {
     Integer(i64),
     Double(f64),
     Boolean(bool),
+    Texts(Vec<String>),
 }
 
 impl Field {
@@ -123,6 +126,15 @@ impl Args {
     /// A named truth value; false when left out or NULL.
     pub fn flag(&self, name: &str) -> bool {
         self.named.iter().any(|(key, field)| *key == name && *field == Field::Boolean(true))
+    }
+
+    /// A named list of texts; empty when left out or NULL.
+    pub fn texts(&self, name: &str) -> Vec<String> {
+        let found = self.named.iter().find_map(|(key, field)| match field {
+            Field::Texts(texts) if *key == name => Some(texts.clone()),
+            _ => None,
+        });
+        found.unwrap_or_default()
     }
 
     pub fn integer(&self, name: &str) -> Option<i64> {
@@ -275,6 +287,7 @@ unsafe fn put(vector: ffi::duckdb_vector, row: usize, field: &Field) {
             Field::Integer(value) => ffi::duckdb_vector_get_data(vector).cast::<i64>().add(row).write(*value),
             Field::Double(value) => ffi::duckdb_vector_get_data(vector).cast::<f64>().add(row).write(*value),
             Field::Boolean(value) => ffi::duckdb_vector_get_data(vector).cast::<bool>().add(row).write(*value),
+            Field::Texts(_) => debug_assert!(false, "no function returns lists"),
             Field::Text(text) => ffi::duckdb_vector_assign_string_element_len(
                 vector,
                 row as u64,
@@ -298,6 +311,15 @@ pub(super) unsafe fn take_value(mut value: ffi::duckdb_value, kind: Kind) -> Fie
             Kind::Integer | Kind::Timestamp => Field::Integer(ffi::duckdb_get_int64(value)),
             Kind::Double => Field::Double(ffi::duckdb_get_double(value)),
             Kind::Boolean => Field::Boolean(ffi::duckdb_get_bool(value)),
+            Kind::Texts => {
+                let items = (0..ffi::duckdb_get_list_size(value))
+                    .map(|at| take_value(ffi::duckdb_get_list_child(value, at), Kind::Text));
+                let texts = items.filter_map(|item| match item {
+                    Field::Text(text) => Some(text),
+                    _ => None,
+                });
+                Field::Texts(texts.collect())
+            }
             Kind::Text => {
                 let text = ffi::duckdb_get_varchar(value);
                 let copy = match text.is_null() {
@@ -317,7 +339,7 @@ pub(super) unsafe fn take_value(mut value: ffi::duckdb_value, kind: Kind) -> Fie
 /// `use_type` does not keep the type.
 pub(super) unsafe fn with_type(kind: Kind, use_type: impl FnOnce(ffi::duckdb_logical_type)) {
     let id = match kind {
-        Kind::Text => ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR,
+        Kind::Text | Kind::Texts => ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR,
         Kind::Integer => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT,
         Kind::Double => ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE,
         Kind::Boolean => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN,
@@ -326,6 +348,11 @@ pub(super) unsafe fn with_type(kind: Kind, use_type: impl FnOnce(ffi::duckdb_log
     // SAFETY: the type is created and destroyed here; DuckDB copies it in between.
     unsafe {
         let mut logical = ffi::duckdb_create_logical_type(id);
+        if kind == Kind::Texts {
+            let mut item = logical;
+            logical = ffi::duckdb_create_list_type(item);
+            ffi::duckdb_destroy_logical_type(&mut item);
+        }
         use_type(logical);
         ffi::duckdb_destroy_logical_type(&mut logical);
     }

@@ -5,10 +5,12 @@ mod convert;
 mod json;
 mod names;
 mod plan;
+mod selection;
 mod time;
 mod types;
 
 pub use convert::{Fitted, fit, literal, show};
 pub use names::{Names, quote, quote_text};
 pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Step, names_of, plan};
+pub use selection::Selection;
 pub use types::ColumnType;

@@ -8,7 +8,6 @@
 //! | 24 | 8 | flags: 1 all later calls fail too, 2 a write is cut short instead |
 //! | 32 | 8 | what is counted: 1 writes, 2 syncs, 4 truncations, 8 renames |
 //! | 40 | 8 | calls that failed |
-//! | 48 | 8 | notes taken so far |
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -25,7 +24,6 @@ struct Words {
     flags: AtomicU64,
     counted: AtomicU64,
     failed: AtomicU64,
-    notes: AtomicU64,
 }
 
 const PERSISTENT: u64 = 1;
@@ -64,11 +62,6 @@ fn words() -> Option<&'static Words> {
     });
     // SAFETY: the mapping is page-aligned, has a page, lives for ever, and is only used atomically.
     address.map(|address| unsafe { &*(address as *const Words) })
-}
-
-/// The number of the next note, over all processes.
-pub fn next_note() -> u64 {
-    words().map_or(0, |words| words.notes.fetch_add(1, SeqCst))
 }
 
 /// Counts a call, and says whether it is to fail.

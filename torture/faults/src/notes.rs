@@ -1,19 +1,19 @@
 //! What was changed and what was synced, in order, so that a test can play a machine that stops: bytes that were not
 //! synced are there or not, as it pleases the disk.
 //!
-//! Each process has a file of its own, named after the one that was asked for and its process id: one that is killed
-//! leaves half a note at its end. A note is a line of text, which starts with the note's number among all of them, and
-//! bytes, ended by a line break. Numbers are decimal.
+//! The file starts with the number of bytes that count (8, little-endian, itself included): what a process that was killed
+//! in the middle of a note left behind them is overwritten by the next one. A note is a line of text, ended by a line break
+//! after its bytes. Numbers are decimal.
 //!
 //! ```text
-//!   <n> W <path length> <offset> <file length before> <bytes before> <bytes now> \n path, old bytes, new bytes \n
-//!   <n> T <path length> <file length before> <length now> <bytes cut off>        \n path, the bytes cut off    \n
-//!   <n> R <path length> <path length>                                            \n old path, new path         \n
-//!   <n> S <path length>                                                          \n path                       \n
+//!   W <path length> <offset> <file length before> <bytes before> <bytes now> \n path, old bytes, new bytes \n
+//!   T <path length> <file length before> <length now> <bytes cut off>        \n path, the bytes cut off    \n
+//!   R <path length> <path length>                                            \n old path, new path         \n
+//!   S <path length>                                                          \n path                       \n
 //! ```
 //!
-//! The file that was asked for is locked around each change and its note, so that the notes' numbers are in the order of
-//! what was done. A process that is killed between the two leaves a change that counts as synced.
+//! The file is locked around each change and its note, so that the notes of several processes are in the order of what
+//! they did. A process that is killed between the two leaves a change that counts as synced.
 
 use std::ffi::c_int;
 use std::fs::File;
@@ -29,22 +29,13 @@ pub enum Note<'a> {
     Sync { path: &'a Path },
 }
 
-fn open(suffix: &str) -> Option<File> {
-    let mut path = std::env::var_os("FAULTS_NOTES")?;
-    path.push(suffix);
-    File::options().append(true).create(true).open(path).ok()
-}
-
-/// What all processes lock.
-fn shared() -> Option<&'static File> {
+fn file() -> Option<&'static File> {
     static FILE: OnceLock<Option<File>> = OnceLock::new();
-    FILE.get_or_init(|| open("")).as_ref()
-}
-
-/// This process's notes.
-fn own() -> Option<&'static File> {
-    static FILE: OnceLock<Option<File>> = OnceLock::new();
-    FILE.get_or_init(|| open(&format!(".{}", std::process::id()))).as_ref()
+    let open = || {
+        let path = std::env::var_os("FAULTS_NOTES")?;
+        File::options().read(true).write(true).create(true).truncate(false).open(path).ok()
+    };
+    FILE.get_or_init(open).as_ref()
 }
 
 /// While it lives nobody else changes a file: other threads wait for the mutex, other processes for the file's lock.
@@ -53,7 +44,7 @@ pub struct Guard(#[allow(dead_code)] MutexGuard<'static, ()>, Option<c_int>);
 pub fn lock() -> Guard {
     static THREADS: Mutex<()> = Mutex::new(());
     let threads = THREADS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let fd = shared().map(File::as_raw_fd);
+    let fd = file().map(File::as_raw_fd);
     if let Some(fd) = fd {
         // SAFETY: an open descriptor. An interrupted wait would show as notes in disorder, and nobody sends signals here.
         unsafe { libc::flock(fd, libc::LOCK_EX) };
@@ -80,7 +71,7 @@ pub fn length_of(fd: c_int) -> u64 {
 
 /// Up to `count` bytes of the file from `offset`; none when nobody takes notes.
 pub fn bytes_of(fd: c_int, offset: u64, count: usize) -> Vec<u8> {
-    if shared().is_none() {
+    if file().is_none() {
         return Vec::new();
     }
     // A file that is only written to cannot be read through its own descriptor.
@@ -92,7 +83,7 @@ pub fn bytes_of(fd: c_int, offset: u64, count: usize) -> Vec<u8> {
 }
 
 pub fn add(note: &Note<'_>) {
-    let Some(file) = own() else { return };
+    let Some(file) = file() else { return };
     let name = |path: &Path| path.as_os_str().as_bytes().to_vec();
     let (head, parts) = match note {
         Note::Write { path, offset, length, before, now } => {
@@ -113,18 +104,33 @@ pub fn add(note: &Note<'_>) {
             (format!("S {}", path.len()), [path, Vec::new(), Vec::new()])
         }
     };
-    let mut bytes = format!("{} {head}", crate::control::next_note()).into_bytes();
+    let mut bytes = head.into_bytes();
     bytes.push(b'\n');
     parts.iter().for_each(|part| bytes.extend_from_slice(part));
     bytes.push(b'\n');
+    let mut counted = [0; COUNT];
+    // Zero, or nothing at all, where no note was ever finished.
+    let _ = std::os::unix::fs::FileExt::read_at(file, &mut counted, 0);
+    let start = u64::from_le_bytes(counted).max(COUNT as u64);
+    if write_at(file, &bytes, start) {
+        write_at(file, &(start + bytes.len() as u64).to_le_bytes(), 0);
+    }
+}
+
+/// Bytes of the count at the start of the file.
+const COUNT: usize = 8;
+
+/// Whether all bytes were written.
+fn write_at(file: &File, bytes: &[u8], offset: u64) -> bool {
     let mut done = 0;
     while done < bytes.len() {
-        let rest = &bytes[done..];
+        let (rest, at) = (&bytes[done..], offset + done as u64);
         // SAFETY: the bytes are there; the system call goes past this shim.
-        let wrote = unsafe { libc::syscall(libc::SYS_write, file.as_raw_fd(), rest.as_ptr(), rest.len()) };
+        let wrote = unsafe { libc::syscall(libc::SYS_pwrite64, file.as_raw_fd(), rest.as_ptr(), rest.len(), at) };
         if wrote <= 0 {
-            return;
+            return false;
         }
         done += wrote as usize;
     }
+    true
 }
