@@ -8,7 +8,7 @@ VENV        := .venv
 PYTHON      := $(VENV)/bin/python
 VERSION     := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 # The workspaces beside the root one: each links a SQLite of its own, so each has a lock file of its own.
-WORKSPACES  := Cargo.toml $(wildcard bench/Cargo.toml oracle/Cargo.toml fuzz/Cargo.toml)
+WORKSPACES  := Cargo.toml $(wildcard bench/Cargo.toml oracle/Cargo.toml torture/Cargo.toml fuzz/Cargo.toml)
 DIST        := $(if $(wildcard sqlite-ext/Cargo.toml),dist/maniac.so) \
                $(if $(wildcard duckdb-ext/Cargo.toml),dist/maniac.duckdb_extension) \
                dist/libmaniac_client.so dist/maniac.h
@@ -77,7 +77,7 @@ bench: build ## measure against stock SQLite, and the delay until DuckDB sees a 
 
 clean: ## remove what builds and tests leave (the virtual environment stays)
 	cargo clean
-	rm -rf dist .demo bench/target oracle/target fuzz/target
+	rm -rf dist .demo bench/target oracle/target torture/target fuzz/target
 
 deny-tool:
 	@$(DENY) --version 2>/dev/null | grep -q '^cargo-deny $(DENY_VERSION)$$' || \

@@ -34,4 +34,9 @@ echo "setup: pinned Python packages into $venv"
 # source use the pinned setuptools above them instead of whatever is newest that day.
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps setuptools==80.9.0
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tools/requirements.txt
+# The DuckDBs in Python that the extension is loaded into by the tests: the oldest that it must refuse, its own, the newest.
+for version in 1.4.4 1.5.5 2.0.0; do
+    [ -d "$venv/hosts/$version/duckdb" ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
+        --target "$venv/hosts/$version" "duckdb==$version"
+done
 "$venv/bin/python" tools/link_tools.py "$venv/tools"

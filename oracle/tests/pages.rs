@@ -189,3 +189,22 @@ fn subtrees_are_the_whole_table() {
         assert_eq!(next, 30001);
     }
 }
+
+/// A row is found by its rowid, at every place of a tree, and one that isn't there is not.
+#[test]
+fn rows_are_found_by_rowid() {
+    let case = Case::new(
+        "CREATE TABLE t(a INTEGER PRIMARY KEY, b); WITH RECURSIVE s(x) AS (SELECT -9000 UNION ALL SELECT x + 3 FROM s \
+         WHERE x < 60000) INSERT INTO t SELECT x, CASE WHEN x % 100 = 0 THEN zeroblob(5000) ELSE x END FROM s; \
+         CREATE TABLE bare(a)",
+    );
+    let db = Database::open(&case.pages).unwrap().unwrap();
+    let table = case.tracker.schema().table("t").unwrap();
+    for rowid in -9010..60010 {
+        let found = db.seek(table.root, rowid).unwrap().map(|(page, place)| page.cell(place).unwrap().rowid);
+        let there = (-9000..=60000).contains(&rowid) && rowid % 3 == 0;
+        assert_eq!(found, there.then_some(rowid));
+    }
+    assert!(db.seek(table.root, i64::MIN).unwrap().is_none() && db.seek(table.root, i64::MAX).unwrap().is_none());
+    assert!(db.seek(case.tracker.schema().table("bare").unwrap().root, 1).unwrap().is_none());
+}

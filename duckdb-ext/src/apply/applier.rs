@@ -2,19 +2,20 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
 use super::Target;
 use super::copy::copy_table;
-use super::net::{NetTable, net};
+use super::net::{Net, NetTable, net};
 use super::rows::{self, Outcome};
 use super::state::{self, Owner, State};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
 use crate::schema::{ColumnType, MirrorTable, Step, names_of, plan};
-use crate::source::{Commit, Source};
+use crate::source::{Commit, Source, Value};
 
 /// A table of a mirror that was just attached.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +52,7 @@ impl Applier {
         source: Arc<dyn Source>,
         target: Target,
         owner: Owner,
-        progress: &dyn Fn(&str, u64),
+        progress: &dyn Fn(&str, Arc<AtomicU64>),
     ) -> Result<(Applier, Vec<Attached>)> {
         let (schema_exists, state) = state::read(&session, &target)?;
         let mut applier = Applier { session, source, target, owner, tables: Vec::new(), version: Version(0) };
@@ -118,7 +119,7 @@ impl Applier {
         outcome
     }
 
-    fn first_copy(&mut self, schema_exists: bool, progress: &dyn Fn(&str, u64)) -> Result<Vec<Attached>> {
+    fn first_copy(&mut self, schema_exists: bool, progress: &dyn Fn(&str, Arc<AtomicU64>)) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
         let mut names = names_of(&[]);
         let tables: Vec<MirrorTable> =
@@ -213,7 +214,7 @@ impl Applier {
                 netted.push((name.to_string(), NetTable::default()));
             }
         }
-        for (name, changes) in netted {
+        for (name, mut changes) in netted {
             // Tables that a mirror does not have are SQLite's own.
             let Some(place) = self.tables.iter().position(|table| table.source.eq_ignore_ascii_case(&name)) else {
                 continue;
@@ -224,7 +225,10 @@ impl Applier {
             let outcome = match unkeyed.contains(name.as_str()) {
                 // Rows without a key are found by nothing: the table is copied.
                 true => Outcome::Diverged,
-                false => rows::apply(&self.session, &self.target, &self.tables[place], &changes)?,
+                false => {
+                    self.complete(&self.tables[place], &mut changes, at)?;
+                    rows::apply(&self.session, &self.target, &self.tables[place], &changes)?
+                }
             };
             match outcome {
                 Outcome::Applied => applied.rows += changes.changes.len() as u64,
@@ -253,6 +257,33 @@ impl Applier {
         let what = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
         self.mark(&what, at)?;
         Ok(applied)
+    }
+
+    /// Gives partly known rows their other values, from the source's pages: an UPDATE's changes have only the columns that
+    /// changed, and looking the others up in a large mirror, above all in a lake, costs a scan. Rows with other keys than
+    /// rowids are completed from the mirror.
+    fn complete(&self, table: &MirrorTable, changes: &mut NetTable, at: Version) -> Result<()> {
+        if !table.key_is_rowid {
+            return Ok(());
+        }
+        let mut places = Vec::new();
+        let mut rowids = Vec::new();
+        for (place, (key, net)) in changes.changes.iter().enumerate() {
+            if let (Net::Patch(_), [Value::Integer(rowid)]) = (net, key.as_slice()) {
+                places.push(place);
+                rowids.push(*rowid);
+            }
+        }
+        if rowids.is_empty() {
+            return Ok(());
+        }
+        // The net of all changes is the row as it is after the last of them.
+        for (place, row) in places.into_iter().zip(self.source.rows(at, &table.source, &rowids)?) {
+            if let Some(row) = row {
+                changes.changes[place].1 = Net::Replace(row);
+            }
+        }
+        Ok(())
     }
 
     /// Makes and fills the table of a source table, which is not in the target now.

@@ -14,5 +14,6 @@ mod state;
 mod target;
 
 pub use applier::{Applied, Applier};
+pub use copy::{CopyJob, copy_job};
 pub use state::Owner;
 pub use target::Target;

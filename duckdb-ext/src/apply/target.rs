@@ -78,16 +78,20 @@ impl Target {
         format!("{}.{}", self.catalog, self.schema)
     }
 
-    /// The statement that makes a mirror's table. A rowid is an integer that is always there, so that a native table
-    /// takes it as its primary key, which makes finding a few keys in a large table cheap. Other keys of SQLite may hold
-    /// NULL or several types, and DuckLake has no keys at all.
+    /// The statement that makes a mirror's table, before it is filled.
     pub fn create_table(&self, table: &MirrorTable) -> String {
-        let columns = table.columns.iter().enumerate().map(|(place, column)| {
-            let key = !self.lake && table.key_is_rowid && table.key == [place];
-            let key = if key { " PRIMARY KEY" } else { "" };
-            format!("{} {}{key}", quote(&column.name), column.column_type)
-        });
+        let columns = table.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.column_type));
         format!("CREATE TABLE {} ({})", self.table(&table.name), columns.collect::<Vec<_>>().join(", "))
+    }
+
+    /// The statement that gives a filled table its key, if it gets one. A rowid is an integer that is always there, so
+    /// that a native table takes it as its primary key, which makes finding a few keys in a large table cheap. Other keys
+    /// of SQLite may hold NULL or several types, and DuckLake has no keys at all. An index over rows that are there
+    /// costs half of one that grows with them.
+    pub fn add_key(&self, table: &MirrorTable) -> Option<String> {
+        let [place] = table.key.as_slice() else { return None };
+        let column = table.columns.get(*place).filter(|_| table.key_is_rowid && !self.lake)?;
+        Some(format!("ALTER TABLE {} ADD PRIMARY KEY ({})", self.table(&table.name), quote(&column.name)))
     }
 
     /// The statement for a step; `None` for a copy, which is more than a statement.

@@ -1,6 +1,7 @@
 //! `maniac_attach`: starts a mirror.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use crate::apply::{Applier, Target};
@@ -46,7 +47,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     instance.add(&mirror)?;
     // From here on the name is taken, and given back if anything fails.
     let attached = (|| {
-        let progress = |table: &str, rows| {
+        let progress = |table: &str, rows: Arc<AtomicU64>| {
             mirror.update(|report| report.copying = Some((table.to_string(), rows)));
         };
         let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), &progress)?;

@@ -3,12 +3,13 @@
 mod attach;
 mod control;
 mod history;
+mod scan;
 mod status;
 
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::host::{Session, register};
+use crate::host::{Session, register, register_scan};
 use crate::instance::Instance;
 
 /// Registers every function of the extension.
@@ -25,5 +26,6 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &history::BRANCHES,
         &history::LOG,
     ];
-    functions.into_iter().try_for_each(|function| register(session, function, instance))
+    functions.into_iter().try_for_each(|function| register(session, function, instance))?;
+    [&scan::SCAN, &scan::COPY].into_iter().try_for_each(|function| register_scan(session, function, instance))
 }

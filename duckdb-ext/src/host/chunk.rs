@@ -8,41 +8,15 @@ use std::ptr;
 use libduckdb_sys as ffi;
 
 use super::Session;
+use super::vector::{Cell, ColumnVector, Storage, storage_of};
 use crate::error::{Error, Result};
-
-/// One value in the form that its column stores.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Cell<'a> {
-    Null,
-    Bool(bool),
-    /// BIGINT; microseconds of TIME and TIMESTAMP; days of DATE; a DECIMAL's unscaled value.
-    Integer(i64),
-    /// A wide DECIMAL's unscaled value, or a UUID's 128 bits.
-    Wide(i128),
-    Double(f64),
-    /// VARCHAR and JSON (valid UTF-8), BLOB.
-    Bytes(&'a [u8]),
-}
-
-/// How a column's vector stores its values.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Storage {
-    Bool,
-    I16,
-    I32,
-    I64,
-    I128,
-    Uuid,
-    F64,
-    Text,
-}
 
 /// Appends rows to one table. Nothing is in the table before `finish`; dropping it unfinished loses the rest.
 pub struct TableWriter {
     appender: ffi::duckdb_appender,
     chunk: ffi::duckdb_data_chunk,
     storages: Vec<Storage>,
-    vectors: Vec<ffi::duckdb_vector>,
+    vectors: Vec<ColumnVector>,
     filled: usize,
     capacity: usize,
     name: String,
@@ -99,10 +73,10 @@ impl TableWriter {
     pub fn push<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) -> Result<()> {
         let mut column = 0;
         for cell in cells {
-            let Some(storage) = self.storages.get(column).copied() else { return Err(self.arity(column + 1)) };
-            // SAFETY: `filled` is below the chunk's capacity, and `storage` is what the column's type stores.
-            if !unsafe { write(self.vectors[column], self.filled, storage, &cell) } {
-                let message = format!("column {column} stores {storage:?}, and was given {cell:?}");
+            let Some(vector) = self.vectors.get(column) else { return Err(self.arity(column + 1)) };
+            // SAFETY: `filled` is below the chunk's capacity, and the chunk is alive.
+            if !unsafe { vector.write(self.filled, &cell) } {
+                let message = format!("column {column} stores {:?}, and was given {cell:?}", vector.storage());
                 return Err(Error::Database { message, statement: self.name.clone() });
             }
             column += 1;
@@ -149,11 +123,11 @@ impl TableWriter {
     unsafe fn refresh_vectors(&mut self) {
         // SAFETY: by the caller; the chunk has one vector per storage.
         unsafe {
-            self.vectors =
-                (0..self.storages.len() as u64).map(|i| ffi::duckdb_data_chunk_get_vector(self.chunk, i)).collect();
-            for vector in &self.vectors {
-                ffi::duckdb_vector_ensure_validity_writable(*vector);
-            }
+            let chunk = self.chunk;
+            let column = |(i, storage): (usize, &Storage)| {
+                ColumnVector::new(ffi::duckdb_data_chunk_get_vector(chunk, i as u64), *storage)
+            };
+            self.vectors = self.storages.iter().enumerate().map(column).collect();
         }
     }
 
@@ -186,69 +160,4 @@ impl Drop for TableWriter {
             ffi::duckdb_destroy_data_chunk(&mut self.chunk);
         }
     }
-}
-
-/// # Safety
-/// `logical` is a live logical type.
-unsafe fn storage_of(logical: ffi::duckdb_logical_type) -> Option<Storage> {
-    // SAFETY: by the caller.
-    let id = unsafe { ffi::duckdb_get_type_id(logical) };
-    Some(match id {
-        ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN => Storage::Bool,
-        ffi::DUCKDB_TYPE_DUCKDB_TYPE_INTEGER | ffi::DUCKDB_TYPE_DUCKDB_TYPE_DATE => Storage::I32,
-        ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT
-        | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIME
-        | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP => Storage::I64,
-        ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE => Storage::F64,
-        ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR | ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB => Storage::Text,
-        ffi::DUCKDB_TYPE_DUCKDB_TYPE_UUID => Storage::Uuid,
-        // SAFETY: the type is a DECIMAL, which has a width.
-        ffi::DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL => match unsafe { ffi::duckdb_decimal_width(logical) } {
-            0..=4 => Storage::I16,
-            5..=9 => Storage::I32,
-            10..=18 => Storage::I64,
-            _ => Storage::I128,
-        },
-        _ => return None,
-    })
-}
-
-/// Writes one cell; false if the cell is not of the column's form.
-///
-/// # Safety
-/// `row` is within the capacity of `vector`, whose elements are stored as `storage` and whose validity is writable.
-unsafe fn write(vector: ffi::duckdb_vector, row: usize, storage: Storage, cell: &Cell<'_>) -> bool {
-    // SAFETY: by the caller: each arm writes an element of the size that its storage has.
-    unsafe {
-        let data = || ffi::duckdb_vector_get_data(vector);
-        match (storage, cell) {
-            (_, Cell::Null) => {
-                ffi::duckdb_validity_set_row_invalid(ffi::duckdb_vector_get_validity(vector), row as u64);
-            }
-            (Storage::Bool, Cell::Bool(value)) => data().cast::<bool>().add(row).write(*value),
-            (Storage::I64, Cell::Integer(value)) => data().cast::<i64>().add(row).write(*value),
-            (Storage::F64, Cell::Double(value)) => data().cast::<f64>().add(row).write(*value),
-            (Storage::I32, Cell::Integer(value)) => match i32::try_from(*value) {
-                Ok(value) => data().cast::<i32>().add(row).write(value),
-                Err(_) => return false,
-            },
-            (Storage::I16, Cell::Integer(value)) => match i16::try_from(*value) {
-                Ok(value) => data().cast::<i16>().add(row).write(value),
-                Err(_) => return false,
-            },
-            (Storage::I128, Cell::Wide(value)) => data().cast::<i128>().add(row).write_unaligned(*value),
-            // DuckDB keeps a UUID with its top bit flipped, so that signed comparison sorts it as text does.
-            (Storage::Uuid, Cell::Wide(value)) => {
-                data().cast::<i128>().add(row).write_unaligned(*value ^ i128::MIN);
-            }
-            (Storage::Text, Cell::Bytes(bytes)) => ffi::duckdb_vector_assign_string_element_len(
-                vector,
-                row as u64,
-                bytes.as_ptr().cast(),
-                bytes.len() as u64,
-            ),
-            _ => return false,
-        }
-    }
-    true
 }

@@ -4,16 +4,22 @@
 //! - `session`: a connection that runs statements and reads text results
 //! - `chunk`: typed rows written into a table through the appender
 //! - `table_function`: Rust functions that SQL calls as tables
+//! - `scan_function`: the same for tables whose columns the arguments tell, filled by several threads
+//! - `vector`: one column of a chunk
 //! - `exit`, `python`: hold our threads still when the process, or Python in it, ends
 
 mod chunk;
 mod entry;
 mod exit;
 mod python;
+mod scan_function;
 mod session;
 mod table_function;
+mod vector;
 
-pub use chunk::{Cell, TableWriter};
+pub use chunk::TableWriter;
 pub use exit::{Busy, busy};
+pub use scan_function::{Columns, Producer, Scan, ScanFunction, ScanPlan, register_scan};
 pub use session::Session;
 pub use table_function::{Args, Field, Function, Kind, Parameter, Rows, register};
+pub use vector::Cell;

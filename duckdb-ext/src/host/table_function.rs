@@ -73,6 +73,29 @@ pub struct Args {
 }
 
 impl Args {
+    /// # Safety
+    /// `info` is a valid bind info of a function with these parameters.
+    pub(super) unsafe fn take(info: ffi::duckdb_bind_info, parameters: &[Parameter]) -> Args {
+        let mut args = Args::default();
+        for parameter in parameters {
+            // SAFETY: by the caller; the values are owned by the callee of `take_value`.
+            unsafe {
+                match parameter {
+                    Parameter::Positional(kind) => {
+                        let place = args.positional.len() as u64;
+                        args.positional.push(take_value(ffi::duckdb_bind_get_parameter(info, place), *kind));
+                    }
+                    Parameter::Named(name, kind) => {
+                        let c_name = c_string(name);
+                        let value = ffi::duckdb_bind_get_named_parameter(info, c_name.as_ptr());
+                        args.named.push((name, take_value(value, *kind)));
+                    }
+                }
+            }
+        }
+        args
+    }
+
     /// The text at a place; it must not be NULL.
     pub fn text_at(&self, place: usize, what: &str) -> Result<String> {
         match self.positional.get(place) {
@@ -87,6 +110,19 @@ impl Args {
             Field::Text(text) if *key == name => Some(text.clone()),
             _ => None,
         })
+    }
+
+    /// The integer at a place, if it was given.
+    pub fn integer_at(&self, place: usize) -> Option<i64> {
+        match self.positional.get(place) {
+            Some(Field::Integer(value)) => Some(*value),
+            _ => None,
+        }
+    }
+
+    /// A named truth value; false when left out or NULL.
+    pub fn flag(&self, name: &str) -> bool {
+        self.named.iter().any(|(key, field)| *key == name && *field == Field::Boolean(true))
     }
 
     pub fn integer(&self, name: &str) -> Option<i64> {
@@ -112,19 +148,7 @@ pub fn register(session: &Session, function: &'static Function, instance: &Arc<I
         let mut table_function = ffi::duckdb_create_table_function();
         let name = c_string(function.name);
         ffi::duckdb_table_function_set_name(table_function, name.as_ptr());
-        for parameter in function.parameters {
-            match parameter {
-                Parameter::Positional(kind) => {
-                    with_type(*kind, |t| ffi::duckdb_table_function_add_parameter(table_function, t));
-                }
-                Parameter::Named(name, kind) => {
-                    let name = c_string(name);
-                    with_type(*kind, |t| {
-                        ffi::duckdb_table_function_add_named_parameter(table_function, name.as_ptr(), t)
-                    });
-                }
-            }
-        }
+        add_parameters(table_function, function.parameters);
         let registered = Box::new(Registered { function, instance: instance.clone() });
         ffi::duckdb_table_function_set_extra_info(
             table_function,
@@ -143,6 +167,27 @@ pub fn register(session: &Session, function: &'static Function, instance: &Arc<I
     }
 }
 
+/// # Safety
+/// `table_function` is one that is being made.
+pub(super) unsafe fn add_parameters(table_function: ffi::duckdb_table_function, parameters: &[Parameter]) {
+    for parameter in parameters {
+        // SAFETY: by the caller; DuckDB copies names and types.
+        unsafe {
+            match parameter {
+                Parameter::Positional(kind) => {
+                    with_type(*kind, |t| ffi::duckdb_table_function_add_parameter(table_function, t));
+                }
+                Parameter::Named(name, kind) => {
+                    let name = c_string(name);
+                    with_type(*kind, |t| {
+                        ffi::duckdb_table_function_add_named_parameter(table_function, name.as_ptr(), t)
+                    });
+                }
+            }
+        }
+    }
+}
+
 /// The state of one running call.
 enum Call {
     Ready,
@@ -156,21 +201,7 @@ unsafe extern "C" fn bind(info: ffi::duckdb_bind_info) {
     contain(
         || unsafe {
             let registered = &*ffi::duckdb_bind_get_extra_info(info).cast::<Registered>();
-            let mut args = Args::default();
-            let kinds = registered.function.parameters.iter().filter_map(|p| match p {
-                Parameter::Positional(kind) => Some(*kind),
-                Parameter::Named(..) => None,
-            });
-            for (place, kind) in kinds.enumerate() {
-                args.positional.push(take_value(ffi::duckdb_bind_get_parameter(info, place as u64), kind));
-            }
-            for parameter in registered.function.parameters {
-                if let Parameter::Named(name, kind) = parameter {
-                    let c_name = c_string(name);
-                    let value = ffi::duckdb_bind_get_named_parameter(info, c_name.as_ptr());
-                    args.named.push((name, take_value(value, *kind)));
-                }
-            }
+            let args = Args::take(info, registered.function.parameters);
             for (name, kind) in registered.function.columns {
                 let c_name = c_string(name);
                 with_type(*kind, |t| ffi::duckdb_bind_add_result_column(info, c_name.as_ptr(), t));
@@ -256,7 +287,7 @@ unsafe fn put(vector: ffi::duckdb_vector, row: usize, field: &Field) {
 
 /// # Safety
 /// `value` is null or a value that the caller owns.
-unsafe fn take_value(mut value: ffi::duckdb_value, kind: Kind) -> Field {
+pub(super) unsafe fn take_value(mut value: ffi::duckdb_value, kind: Kind) -> Field {
     if value.is_null() {
         return Field::Null;
     }
@@ -284,7 +315,7 @@ unsafe fn take_value(mut value: ffi::duckdb_value, kind: Kind) -> Field {
 
 /// # Safety
 /// `use_type` does not keep the type.
-unsafe fn with_type(kind: Kind, use_type: impl FnOnce(ffi::duckdb_logical_type)) {
+pub(super) unsafe fn with_type(kind: Kind, use_type: impl FnOnce(ffi::duckdb_logical_type)) {
     let id = match kind {
         Kind::Text => ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR,
         Kind::Integer => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT,
@@ -301,7 +332,7 @@ unsafe fn with_type(kind: Kind, use_type: impl FnOnce(ffi::duckdb_logical_type))
 }
 
 /// Runs a callback; a failure or a panic in it becomes the query's error.
-fn contain(callback: impl FnOnce() -> Result<()>, set_error: impl FnOnce(*const c_char)) {
+pub(super) fn contain(callback: impl FnOnce() -> Result<()>, set_error: impl FnOnce(*const c_char)) {
     let message = match catch_unwind(AssertUnwindSafe(callback)) {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error.to_string(),
@@ -314,11 +345,11 @@ fn contain(callback: impl FnOnce() -> Result<()>, set_error: impl FnOnce(*const 
     set_error(c_string(&message).as_ptr());
 }
 
-unsafe extern "C" fn destroy<T>(data: *mut c_void) {
+pub(super) unsafe extern "C" fn destroy<T>(data: *mut c_void) {
     // SAFETY: DuckDB calls this once for what `Box::into_raw` of a `Box<T>` gave it. A panic of a destructor stays here.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(unsafe { Box::from_raw(data.cast::<T>()) })));
 }
 
-fn c_string(text: &str) -> CString {
+pub(super) fn c_string(text: &str) -> CString {
     CString::new(text.replace('\0', " ")).unwrap_or_default()
 }

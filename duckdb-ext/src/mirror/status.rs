@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -61,8 +62,8 @@ pub struct Report {
     pub repaired: u64,
     pub errors: u64,
     pub last_error: Option<String>,
-    /// Rows of the first copy so far, with the table's name.
-    pub copying: Option<(String, u64)>,
+    /// The table that the first copy is at, and its rows so far.
+    pub copying: Option<(String, Arc<AtomicU64>)>,
     /// Transactions applied in the seconds just past, with the time of each batch.
     recent: VecDeque<(Instant, u64)>,
 }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::match_tables;
-use maniac_sqlite_format::{Database, KeyForm, Rows, Schema, Selection, Table, TableKind};
-use maniac_store::{Entries, Entry, EntryKind, OpenOptions, Snapshot, Store, StoreError};
+use maniac_sqlite_format::{Database, KeyForm, RecordFields, Schema, Table, TableKind, full_payload};
+use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
 
+use super::scan::{PageScan, layout_of};
 use super::{
-    BorrowedValue, Branch, Commit, Commits, Identity, RowChange, SchemaChange, Source, SourceColumn, SourceTable,
-    TableChanges, Value,
+    BorrowedValue, Branch, Commit, Commits, Identity, Row, RowChange, SchemaChange, Source, SourceColumn, SourceTable,
+    TableChanges, TableScan, Value,
 };
 use crate::error::{Error, Result};
 
@@ -117,22 +118,44 @@ impl Source for LocalSource {
         Ok(schema.tables.iter().filter(|table| is_mirrored(table)).map(|table| source_table(table)).collect())
     }
 
-    fn scan(&self, at: Version, table: &str, each: &mut dyn FnMut(&[BorrowedValue<'_>]) -> Result<()>) -> Result<()> {
+    fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>> {
+        let snapshot = self.snapshot(at)?;
+        let shown = format!("{} at version {at} of branch {}", self.identity.location, self.identity.branch);
+        let unreadable = |error| self.unreadable(at, &error);
+        let missing = || Error::source(format!("{shown}: no table {table}"));
+        let database = Database::open(&snapshot).map_err(unreadable)?.ok_or_else(missing)?;
+        let schema = Schema::read_from(&database).map_err(unreadable)?;
+        let found = schema.table(table).ok_or_else(missing)?;
+        Ok(Arc::new(PageScan::open(snapshot.clone(), &database, found, shown.clone())?))
+    }
+
+    fn rows(&self, at: Version, table: &str, rowids: &[i64]) -> Result<Vec<Option<Row>>> {
         let snapshot = self.snapshot(at)?;
         let unreadable = |error| self.unreadable(at, &error);
-        let Some(database) = Database::open(&snapshot).map_err(unreadable)? else { return Ok(()) };
+        let missing = || self.unreadable(at, &format!("no table {table}"));
+        let database = Database::open(&snapshot).map_err(unreadable)?.ok_or_else(missing)?;
         let schema = Schema::read_from(&database).map_err(unreadable)?;
-        let Some(table) = schema.table(table) else {
-            return Err(Error::source(format!("{}: no table {table} at version {at}", self.identity.location)));
-        };
-        let with_rowid = matches!(table.key_form(), KeyForm::Rowid);
-        let mut rows = Rows::new(&database, table, Selection::Changeset).map_err(unreadable)?;
-        while let Some(row) = rows.next().map_err(unreadable)? {
-            let rowid = with_rowid.then_some(BorrowedValue::Integer(row.rowid));
-            let values: Vec<BorrowedValue<'_>> = rowid.into_iter().chain(row.values()).collect();
-            each(&values)?;
+        let found = schema.table(table).ok_or_else(missing)?;
+        let layout = layout_of(&database, found);
+        let mut fields = RecordFields::default();
+        let mut rows = Vec::with_capacity(rowids.len());
+        for rowid in rowids {
+            let Some((page, place)) = database.seek(found.root, *rowid).map_err(unreadable)? else {
+                rows.push(None);
+                continue;
+            };
+            let cell = page.cell(place).map_err(unreadable)?;
+            let payload = full_payload(&database, &cell).map_err(unreadable)?;
+            fields.parse(&payload).map_err(|what| self.unreadable(at, &what))?;
+            let value = |place| layout.value(place, *rowid, &payload, &fields).into_owned();
+            rows.push(Some((0..layout.sources.len()).map(value).collect()));
         }
-        Ok(())
+        Ok(rows)
+    }
+
+    fn resolve(&self, moment: &str) -> Result<Version> {
+        let moment = Moment::parse(moment).map_err(|error| Error::input(error.to_string()))?;
+        self.store.resolve(self.branch, moment).map_err(|error| Error::input(error.to_string()))
     }
 
     fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)> {

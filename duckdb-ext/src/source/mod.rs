@@ -1,6 +1,7 @@
 //! Where a mirror's data comes from: one branch of a store, seen as tables at a version and as commits after one.
 
 mod local;
+mod scan;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -110,6 +111,25 @@ pub struct Branch {
 /// Commits in version order.
 pub type Commits = Box<dyn Iterator<Item = Result<Commit>> + Send>;
 
+/// A table at a version. Its readers share the rows among them: each row is read by one.
+pub trait TableScan: Send + Sync {
+    /// In how many parts the rows are handed out: more readers than that are of no use.
+    fn parts(&self) -> usize;
+
+    /// A reader of some columns, by their places in the `SourceTable`.
+    fn reader(self: Arc<Self>, columns: &[usize]) -> Box<dyn Reader>;
+}
+
+pub trait Reader: Send {
+    /// Shows up to `limit` rows to `each`, value by value with the row's number in this call and the column's place in
+    /// those asked for. Returns how many rows; 0 is the end.
+    fn read(
+        &mut self,
+        limit: usize,
+        each: &mut dyn FnMut(usize, usize, &BorrowedValue<'_>) -> Result<()>,
+    ) -> Result<usize>;
+}
+
 /// One branch of a store. Methods may be called from several threads.
 pub trait Source: Send + Sync {
     fn identity(&self) -> Identity;
@@ -131,8 +151,15 @@ pub trait Source: Send + Sync {
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
 
-    /// Shows all rows of a table at a version to `each`, in the shape of the table, until it fails.
-    fn scan(&self, at: Version, table: &str, each: &mut dyn FnMut(&[BorrowedValue<'_>]) -> Result<()>) -> Result<()>;
+    /// Opens a table at a version for reading by several threads.
+    fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>>;
+
+    /// Whole rows of a table whose key is the rowid, at a version, in the order of the `rowids`; `None` where there is
+    /// no such row.
+    fn rows(&self, at: Version, table: &str, rowids: &[i64]) -> Result<Vec<Option<Row>>>;
+
+    /// The version that a moment means: a version, or a time in ISO 8601.
+    fn resolve(&self, moment: &str) -> Result<Version>;
 
     /// How many commits follow `after`, counted up to `limit`, and when the first of them was made.
     fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)>;

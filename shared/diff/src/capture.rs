@@ -99,6 +99,7 @@ fn same_geometry(old: &Database<'_>, new: &Database<'_>) -> bool {
 impl Capture<'_, '_> {
     fn run(mut self) -> Result<Captured, DiffError> {
         let mut unknown = self.unknown_pages();
+        self.chains.untouched = unknown.is_empty();
         let (schema, schema_delta, schema_tree) = self.schema_change(&unknown)?;
         for (page, _) in &schema_delta.set {
             unknown.remove(page);
@@ -181,7 +182,8 @@ impl Capture<'_, '_> {
             return Ok((Vec::new(), delta, TreeDiff::default()));
         }
         let shape = TableShape::of_schema(Some(self.old), Some(self.new));
-        let chains = Chains { unexplained: unknown.clone(), dirty: self.chains.dirty.clone(), all: false };
+        let (dirty, untouched) = (self.chains.dirty.clone(), self.chains.untouched);
+        let chains = Chains { unexplained: unknown.clone(), dirty, all: false, untouched };
         let mut schema = Vec::new();
         RowDiffer::new(&shape, Some(self.old), Some(self.new), &chains).run(&tree, &mut schema)?;
         Ok((schema, delta, tree))

@@ -63,14 +63,11 @@ pub(crate) struct Chains {
     pub dirty: HashSet<PageNo>,
     /// Dirty pages that may be in the chain of a cell whose first overflow page isn't dirty.
     pub unexplained: HashSet<PageNo>,
+    /// No page that may have been in a chain is dirty: every cell that stayed kept its chain.
+    pub untouched: bool,
 }
 
 impl Chains {
-    /// Whether every chain is as it was.
-    pub fn is_empty(&self) -> bool {
-        !self.all && self.dirty.is_empty() && self.unexplained.is_empty()
-    }
-
     /// Whether the chain of a cell that is otherwise the same in both snapshots may hold a dirty page.
     pub fn may_differ(&self, db: &Database<'_>, cell: &Cell<'_>) -> Result<bool, FormatError> {
         let Some(head) = cell.overflow else { return Ok(false) };

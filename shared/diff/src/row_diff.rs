@@ -148,7 +148,7 @@ impl<'a, 's> RowDiffer<'a, 's> {
     pub fn run(mut self, diff: &TreeDiff, changeset: &mut Vec<u8>) -> Result<Counts, DiffError> {
         let mut old = Cells::new(self.old_db, &diff.old).map_err(DiffError::Old)?;
         let mut new = Cells::new(self.new_db, &diff.new).map_err(DiffError::New)?;
-        if self.shape.raw_comparable && self.chains.is_empty() {
+        if self.shape.raw_comparable && self.chains.untouched {
             old.skip_same(&mut new).map_err(DiffError::New)?;
         }
         loop {

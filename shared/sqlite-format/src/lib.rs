@@ -20,6 +20,7 @@ mod ptrmap;
 mod record;
 mod rows;
 mod schema;
+mod seek;
 mod text;
 mod walk;
 

@@ -88,6 +88,14 @@ impl<'s> TreePage<'s> {
         Ok(PageNo(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
     }
 
+    /// The rowid of the `i`-th cell of an interior page of a table: the largest below its child.
+    pub fn interior_rowid(&self, i: usize) -> Result<i64, FormatError> {
+        let offset = self.cell_offset(i)?;
+        let (rowid, _) = read_varint(&self.bytes[offset + 4..self.usable])
+            .ok_or_else(|| FormatError::malformed(self.no, offset, "a cell is cut short"))?;
+        Ok(rowid as i64)
+    }
+
     /// All children from the left.
     pub fn children(&self) -> impl Iterator<Item = Result<PageNo, FormatError>> + '_ {
         (0..self.child_count()).map(|i| self.child(i))

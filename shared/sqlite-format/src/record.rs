@@ -85,6 +85,12 @@ pub struct RecordFields {
 impl RecordFields {
     /// Finds the fields of a record; all of them lie inside `payload` when this succeeds.
     pub fn parse(&mut self, payload: &[u8]) -> Result<(), &'static str> {
+        self.parse_first(payload, usize::MAX)
+    }
+
+    /// Finds the first `count` fields of a record, or all where it has fewer.
+    #[inline]
+    pub fn parse_first(&mut self, payload: &[u8], count: usize) -> Result<(), &'static str> {
         self.fields.clear();
         let (header_len, mut at) = read_varint(payload).ok_or("a record is empty")?;
         let header_len = usize::try_from(header_len).unwrap_or(usize::MAX);
@@ -93,7 +99,7 @@ impl RecordFields {
             return Err("a record's header is shorter than its own length");
         }
         let mut start = header_len;
-        while at < header_len {
+        while at < header_len && self.fields.len() < count {
             let (serial, n) = read_varint(&header[at..]).ok_or("a record's header is cut short")?;
             at += n;
             let serial = Serial(serial);

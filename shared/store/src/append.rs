@@ -88,6 +88,9 @@ impl Store {
         if self.head.append_was_cut_short() {
             self.repair_tail()?;
         }
+        if self.head.sync_has_failed() {
+            self.write_again()?;
+        }
         self.refresh()?;
         additions.iter().try_for_each(|addition| self.publish_unseen(addition.branch))?;
         let start = self.head.end();
@@ -95,9 +98,10 @@ impl Store {
         let entries = {
             let index = self.index.read();
             let time_ms = now_ms().max(index.last_time_ms());
+            let durable = self.head.durable();
             additions.into_iter().enumerate().try_fold(entries, |mut entries, (n, addition)| {
                 let draft = (addition.draft)(&index)?;
-                let header = draft.header(Version(start.version.0 + 1 + n as u64), time_ms, n + 1 < count);
+                let header = draft.header(Version(start.version.0 + 1 + n as u64), time_ms, durable, n + 1 < count);
                 entries.push((header, draft, addition.prepared));
                 Ok::<_, StoreError>(entries)
             })?
@@ -154,7 +158,7 @@ impl Store {
         let place = self.cursor.lock();
         let (mut cursor, mut last) = (*place, self.index.read().last());
         while last < written {
-            let entry = peek_next(&self.path, &self.segments, last, &mut cursor, true)?;
+            let entry = peek_next(&self.place(), last, &mut cursor)?;
             if entry.header.branch == branch || entry.header.kind != EntryKind::Transaction {
                 return Ok(true);
             }
@@ -182,7 +186,7 @@ impl Store {
             let head = header.head(draft.pages.iter().copied());
             if end == start && (full || prepared.is_some()) {
                 segment.truncate(start.position)?;
-                segment.sync()?;
+                self.sync_segment(&segment)?;
                 end = LogEnd { version: start.version, segment: header.version, position: segment::HEADER };
                 if let Some(Prepared(new)) = prepared {
                     new.write(&head, segment::HEADER)?;

@@ -57,7 +57,7 @@ impl Store {
         let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect::<Result<_, _>>()?;
         let additions = stored.iter().map(|stored| stored.addition(commits.len() == 1)).collect::<Result<_, _>>()?;
         let first = self.append(durability, additions)?;
-        stored.iter().try_for_each(Stored::keep_assembled)?;
+        stored.iter().for_each(Stored::keep_assembled);
         Ok((0..commits.len() as u64).map(|n| Version(first.0 + n)).collect())
     }
 }
@@ -147,16 +147,17 @@ impl<'a> Stored<'a> {
     }
 
     /// The next transaction is likely to build on the pages of this one.
-    fn keep_assembled(&self) -> Result<(), StoreError> {
+    fn keep_assembled(&self) {
         let base = self.transaction.base();
-        let differences = self.forms.iter().enumerate().filter(|(_, form)| matches!(form, Form::Difference(_)));
-        for (n, _) in differences {
-            let page = self.changed[n];
-            let pieces = base.store().index.read().find_own(base.branch(), page);
-            let image = self.transaction.page(page).map_err(|error| self.transaction.broken(&error))?;
-            base.store().assembled.lock().put(pieces[0], image.as_ref().into());
+        let index = base.store().index.read();
+        let mut assembled = base.store().assembled.lock();
+        for (page, form) in self.changed.iter().zip(&self.forms) {
+            if let (Form::Difference(_), Some(image)) = (form, self.transaction.shared(*page))
+                && let Some(newest) = index.find_own(base.branch(), *page)
+            {
+                assembled.put(index.location(newest), image);
+            }
         }
-        Ok(())
     }
 }
 
@@ -166,9 +167,12 @@ fn form(transaction: &Transaction, page: PageNo) -> Result<Form, StoreError> {
     if page.0 > base.page_count() {
         return Ok(Form::Image);
     }
-    let pieces = base.store().index.read().find_own(base.branch(), page);
-    if pieces.is_empty() || pieces.len() > MOST_DIFFERENCES {
-        return Ok(Form::Image);
+    {
+        let index = base.store().index.read();
+        let known = index.find_own(base.branch(), page);
+        if known.is_none_or(|frame| index.differences(frame) >= MOST_DIFFERENCES) {
+            return Ok(Form::Image);
+        }
     }
     // The branch is at the base, so what it stored last of a page is what the base shows.
     let before = transaction.before();

@@ -32,8 +32,8 @@ pub(crate) struct Draft<'a> {
 type WriteAt<'a> = dyn Fn(&[u8], u64) -> Result<(), StoreError> + 'a;
 
 impl Draft<'_> {
-    /// `more` members of the same group follow.
-    pub fn header(&self, version: Version, time_ms: i64, more: bool) -> Header {
+    /// `durable` is known to be on disk; `more` members of the same group follow.
+    pub fn header(&self, version: Version, time_ms: i64, durable: Version, more: bool) -> Header {
         Header {
             kind: self.kind,
             length: 0,
@@ -51,6 +51,7 @@ impl Draft<'_> {
             note_len: self.note.len() as u32,
             derived: self.derived,
             more,
+            unsynced: u16::try_from(version.0 - durable.0).unwrap_or(0),
         }
         .with_length()
     }
@@ -92,7 +93,7 @@ impl Store {
             return Ok(None);
         }
         let segment = NewSegment::begin(&self.path)?;
-        let header = draft.header(Version(0), 0, false);
+        let header = draft.header(Version(0), 0, Version(0), false);
         let start = segment::HEADER + header.frames_start();
         draft.write_body(header, Vec::new(), start, &|bytes, offset| segment.write(bytes, offset))?;
         segment.sync()?;

@@ -28,6 +28,7 @@ mod at {
     pub const MAGIC: usize = 0;
     pub const KIND: usize = 4;
     pub const FLAGS: usize = 5;
+    pub const UNSYNCED: usize = 6;
     pub const LENGTH: usize = 8;
     pub const VERSION: usize = 16;
     pub const TERM: usize = 24;
@@ -92,6 +93,9 @@ pub struct Header {
     pub derived: bool,
     /// The next entry was committed together with this one: neither counts without the other.
     pub more: bool,
+    /// How many versions, this one included, were perhaps not on disk when the entry was written; 0 when it can't say.
+    /// All versions before these were: a log that lacks one of them is damaged, not torn.
+    pub unsynced: u16,
 }
 
 const fn pad8(n: u64) -> u64 {
@@ -103,6 +107,14 @@ impl Header {
     pub fn with_length(mut self) -> Header {
         self.length = self.body_end() + CHECKSUM as u64;
         self
+    }
+
+    /// The newest version that was on disk for certain before this entry was written.
+    pub fn durable_before(&self) -> Version {
+        match self.unsynced {
+            0 => Version(0),
+            unsynced => Version(self.version.0.saturating_sub(unsynced.into())),
+        }
     }
 
     /// Where the frame list ends and the head checksum stands.
@@ -151,6 +163,7 @@ impl Header {
         put(at::MAGIC, &MAGIC.to_le_bytes());
         put(at::KIND, &[self.kind as u8]);
         put(at::FLAGS, &[if self.derived { DERIVED } else { 0 } | if self.more { MORE } else { 0 }]);
+        put(at::UNSYNCED, &self.unsynced.to_le_bytes());
         put(at::LENGTH, &self.length.to_le_bytes());
         put(at::VERSION, &self.version.0.to_le_bytes());
         put(at::TERM, &self.term.0.to_le_bytes());
@@ -174,7 +187,7 @@ impl Header {
             return Err(Defect("an entry does not start with its magic"));
         }
         let kind = EntryKind::from_byte(bytes[at::KIND]).ok_or(Defect("an entry's kind is unknown"))?;
-        if bytes[at::FLAGS] & !(DERIVED | MORE) != 0 || bytes[at::FLAGS + 1..at::LENGTH] != [0; 2] {
+        if bytes[at::FLAGS] & !(DERIVED | MORE) != 0 {
             return Err(Defect("an entry's reserved bytes are not zero"));
         }
         let header = Header {
@@ -194,6 +207,7 @@ impl Header {
             frame_bytes: u64_at(at::FRAME_BYTES),
             derived: bytes[at::FLAGS] & DERIVED != 0,
             more: bytes[at::FLAGS] & MORE != 0,
+            unsynced: u16::from_le_bytes(bytes[at::UNSYNCED..][..2].try_into().expect("two bytes")),
         };
         // Validate the geometry before adding it up: the two long lengths could overflow the sums below.
         let size_ok = header.page_size.is_power_of_two() && (512..=65536).contains(&header.page_size);

@@ -118,7 +118,7 @@ impl Head {
             appending: 0.into(),
             bell: 0.into(),
             waiters: 0.into(),
-            reserved: 0.into(),
+            unsynced: 0.into(),
         };
         fill(&words, store, 0, end);
         Head { map: HeadMap::Private(Box::new(words)), writable: false }
@@ -181,6 +181,15 @@ impl Head {
     pub fn set_durable(&self, version: Version) {
         assert!(version <= self.written(), "durable {version} beyond written {}", self.written());
         self.writable_words().durable.fetch_max(version.0, AcqRel);
+    }
+
+    /// Whether an fsync has failed, and what follows the durable version must be written again before one counts.
+    pub fn sync_has_failed(&self) -> bool {
+        self.words().unsynced.load(SeqCst) != 0
+    }
+
+    pub fn set_sync_failed(&self, failed: bool) {
+        self.writable_words().unsynced.store(failed.into(), SeqCst);
     }
 
     /// Lets readers see everything up to `version`, and wakes those who wait for it.

@@ -33,6 +33,10 @@ pub struct EntryMeta {
     pub time_ms: i64,
 }
 
+/// One page in one entry, as the index numbers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameId(u32);
+
 /// Where the bytes of a page lie.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
@@ -42,7 +46,7 @@ pub struct Location {
 }
 
 /// A page: the newest bytes that are stored of it, and, while those are differences, the older ones that they build on.
-pub type Pieces = SmallVec<[Location; 4]>;
+pub type Pieces = Vec<Location>;
 
 /// The newest frame of each page, as a table of tables, because a branch may write few of many pages.
 #[derive(Default)]
@@ -308,15 +312,11 @@ impl Index {
         lineage
     }
 
-    /// What makes up the page that the lineage shows, newest first; nothing for a page that was never written.
-    pub fn find(&self, lineage: &Lineage, page: PageNo) -> Pieces {
-        self.newest_in(lineage, page).map_or_else(Pieces::new, |id| self.pieces(id))
-    }
-
-    fn newest_in(&self, lineage: &Lineage, page: PageNo) -> Option<u32> {
+    /// The newest frame of the page that the lineage shows; nothing for a page that was never written.
+    pub fn find(&self, lineage: &Lineage, page: PageNo) -> Option<FrameId> {
         lineage.iter().find_map(|(branch, at)| {
             let head = self.branches[branch.0 as usize].heads.get(page);
-            self.newest(head, at.0)
+            self.newest(head, at.0).map(FrameId)
         })
     }
 
@@ -337,7 +337,7 @@ impl Index {
         }
         pages.sort_unstable();
         pages.dedup();
-        pages.retain(|&page| self.newest_in(a, page) != self.newest_in(b, page));
+        pages.retain(|&page| self.find(a, page) != self.find(b, page));
         pages
     }
 
@@ -357,26 +357,35 @@ impl Index {
         newest.unwrap_or((BranchId::MAIN, Version(0)))
     }
 
-    /// What makes up the page as the branch itself wrote it last, for a difference to build on.
-    pub fn find_own(&self, branch: BranchId, page: PageNo) -> Pieces {
-        match self.branches[branch.0 as usize].heads.get(page) {
-            NONE => Pieces::new(),
-            id => self.pieces(id),
+    /// The newest frame that the branch itself has of the page.
+    pub fn find_own(&self, branch: BranchId, page: PageNo) -> Option<FrameId> {
+        Some(self.branches[branch.0 as usize].heads.get(page)).filter(|id| *id != NONE).map(FrameId)
+    }
+
+    pub fn location(&self, id: FrameId) -> Location {
+        let frame = &self.frames[id.0 as usize];
+        let entry = &self.entries[frame.entry as usize];
+        Location { segment: entry.segment, offset: entry.offset + 8 * u64::from(frame.offset), stored: frame.stored }
+    }
+
+    /// What makes up the page that ends with this frame.
+    pub fn pieces(&self, mut id: FrameId) -> Pieces {
+        let mut pieces = Pieces::new();
+        loop {
+            let piece = self.location(id);
+            pieces.push(piece);
+            if piece.stored == self.page_size {
+                return pieces;
+            }
+            id = FrameId(self.frames[id.0 as usize].older);
         }
     }
 
-    fn pieces(&self, mut id: u32) -> Pieces {
-        let mut pieces = Pieces::new();
-        loop {
-            let frame = &self.frames[id as usize];
-            let entry = &self.entries[frame.entry as usize];
-            let offset = entry.offset + 8 * u64::from(frame.offset);
-            pieces.push(Location { segment: entry.segment, offset, stored: frame.stored });
-            if frame.stored == self.page_size {
-                return pieces;
-            }
-            id = frame.older;
-        }
+    /// How many differences a frame builds on, itself included.
+    pub fn differences(&self, id: FrameId) -> usize {
+        let frame = |id: &u32| &self.frames[*id as usize];
+        let chain = std::iter::successors(Some(id.0), |id| Some(frame(id).older));
+        chain.take_while(|id| frame(id).stored != self.page_size).count()
     }
 
     /// The newest frame of the chain whose version is at most `version`.

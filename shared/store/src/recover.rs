@@ -2,7 +2,7 @@
 //!
 //! With a valid `HEAD` the end is known, and only heads of entries are read. Without one (first open, new boot, copied
 //! directory) the last segment is read byte for byte: what follows the last whole entry is a torn tail, which is cut
-//! off, unless a whole entry comes after it or `HEAD` promised that more was on disk. Then it is damage, and is named.
+//! off, unless `HEAD` or a later entry says that more was on disk. Then it is damage, and is named.
 
 use std::path::Path;
 
@@ -60,11 +60,12 @@ fn scan(
     repair: bool,
 ) -> Result<LogEnd, StoreError> {
     let last = *segment::list(path)?.last().expect("open_log has opened the first segment");
+    let place = Place { path, segments, active: last, writable: repair };
     while segments[cursor.segment as usize].first < last {
         if index.last().next() == last {
-            open_next(path, segments, last, cursor, repair)?;
+            open_next(&place, last, cursor)?;
         } else {
-            take_next(path, segments, index, cursor, repair)?;
+            take_next(&place, index, cursor)?;
         }
     }
     let segment = &segments[cursor.segment as usize];
@@ -76,7 +77,7 @@ fn scan(
         && let Some(later) = segment.later_entry(end.position, end.version)?
     {
         let version = segment.entry(later)?.header.version;
-        let reason = format!("the entry here is broken, but version {version} follows at byte {later}");
+        let reason = format!("the entry here is broken, but was on disk before version {version} at byte {later}");
         return Err(StoreError::corrupt(segment.path(), end.position, reason));
     }
     let promised = Head::durable_promise(path, id);
@@ -111,50 +112,41 @@ fn whole_group(segment: &Segment, mut offset: u64) -> Result<Option<Vec<EntryRef
     }
 }
 
+/// Where to read on, and where the log is written to.
+pub struct Place<'a> {
+    pub path: &'a Path,
+    pub segments: &'a boxcar::Vec<Segment>,
+    /// First version of the segment that was appended to last.
+    pub active: Version,
+    pub writable: bool,
+}
+
 /// Indexes the next entry, in this segment or at the start of the next one.
-pub fn take_next(
-    path: &Path,
-    segments: &boxcar::Vec<Segment>,
-    index: &mut Index,
-    cursor: &mut Cursor,
-    writable: bool,
-) -> Result<(), StoreError> {
-    let entry = peek_next(path, segments, index.last(), cursor, writable)?;
-    take(&segments[cursor.segment as usize], entry, index, cursor)
+pub fn take_next(place: &Place<'_>, index: &mut Index, cursor: &mut Cursor) -> Result<(), StoreError> {
+    let entry = peek_next(place, index.last(), cursor)?;
+    take(&place.segments[cursor.segment as usize], entry, index, cursor)
 }
 
-/// The entry that follows version `last`; moves the cursor to its start, which may be in the next segment.
-pub fn peek_next<'a>(
-    path: &Path,
-    segments: &'a boxcar::Vec<Segment>,
-    last: Version,
-    cursor: &mut Cursor,
-    writable: bool,
-) -> Result<EntryRef<'a>, StoreError> {
-    let segment = &segments[cursor.segment as usize];
-    segment.entry(cursor.offset).or_else(|error| {
-        // Either the log goes on in the next segment, which is named after its first version, or this is damage.
-        let next = last.next();
-        if next == segment.first || !segment::exists(path, next) {
-            return Err(error);
-        }
-        open_next(path, segments, next, cursor, writable)?;
-        segments[cursor.segment as usize].entry(cursor.offset)
-    })
+/// The entry that follows version `last`, which must have been written; moves the cursor to its start, which may be in
+/// the next segment.
+///
+/// Nothing is read behind the last entry of a segment: whoever starts the next one cuts the file off there, and mapped
+/// memory behind the end of a file must not be touched.
+pub fn peek_next<'a>(place: &Place<'a>, last: Version, cursor: &mut Cursor) -> Result<EntryRef<'a>, StoreError> {
+    let (first, next) = (place.segments[cursor.segment as usize].first, last.next());
+    // Segments are named after their first version.
+    if first != place.active && first != next && segment::exists(place.path, next) {
+        open_next(place, next, cursor)?;
+    }
+    place.segments[cursor.segment as usize].entry(cursor.offset)
 }
 
-fn open_next(
-    path: &Path,
-    segments: &boxcar::Vec<Segment>,
-    first: Version,
-    cursor: &mut Cursor,
-    writable: bool,
-) -> Result<(), StoreError> {
-    let opened = Segment::open(path, first, writable)?;
-    if opened.store != segments[cursor.segment as usize].store {
+fn open_next(place: &Place<'_>, first: Version, cursor: &mut Cursor) -> Result<(), StoreError> {
+    let opened = Segment::open(place.path, first, place.writable)?;
+    if opened.store != place.segments[cursor.segment as usize].store {
         return Err(StoreError::corrupt(opened.path(), 0, "the segment belongs to another store"));
     }
-    *cursor = Cursor { segment: segments.push(opened) as u32, offset: segment::HEADER };
+    *cursor = Cursor { segment: place.segments.push(opened) as u32, offset: segment::HEADER };
     Ok(())
 }
 

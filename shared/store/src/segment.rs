@@ -187,13 +187,15 @@ impl Segment {
         EntryRef::open(self.bytes(offset, length)?).map_err(corrupt)
     }
 
-    /// The offset of a whole entry behind `offset` that is newer than `version`, wherever it starts.
+    /// The offset of a whole entry, from `offset` on and wherever it starts, that says that more than `version` was on
+    /// disk before it.
     pub fn later_entry(&self, offset: u64, version: Version) -> Result<Option<u64>, StoreError> {
         let end = self.file_length()?;
         let mut at = offset.next_multiple_of(8);
         while at + 8 <= end {
             if self.bytes(at, 4)? == entry::MAGIC.to_le_bytes() {
-                let found = self.entry(at).ok().filter(|e| e.header.version > version && e.check_all().is_ok());
+                let later = |entry: &EntryRef<'_>| entry.header.durable_before() > version && entry.check_all().is_ok();
+                let found = self.entry(at).ok().filter(later);
                 if found.is_some() {
                     return Ok(Some(at));
                 }
@@ -222,6 +224,14 @@ impl Segment {
 
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
         self.file.write_all_at(bytes, offset).map_err(StoreError::io(&self.path, "write"))
+    }
+
+    /// Writes the entry at `offset` to where it is, if it still is what it was, and gives its length.
+    pub fn write_again(&self, offset: u64) -> Result<u64, StoreError> {
+        let entry = self.entry(offset)?;
+        entry.check_all().map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))?;
+        self.write(self.bytes(offset, entry.header.length)?, offset)?;
+        Ok(entry.header.length)
     }
 
     /// Cuts off everything from `offset` on.
@@ -277,7 +287,10 @@ impl NewSegment {
         let NewSegment { store, file } = self;
         let path = path_of(&store, first);
         file.as_file().sync_all().map_err(StoreError::io(file.path(), "fsync"))?;
-        file.persist(&path).map_err(|error| StoreError::io(&path, "put in place")(error.error))?;
+        let temporary = file.into_temp_path();
+        fs::rename(&temporary, &path).map_err(StoreError::io(&path, "put in place"))?;
+        // There is nothing left under the old name to be removed.
+        let _ = temporary.keep();
         sync_dir(&log_dir(&store))?;
         Segment::open(&store, first, true)
     }

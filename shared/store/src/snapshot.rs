@@ -7,7 +7,7 @@ use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Versio
 
 use crate::delta;
 use crate::error::StoreError;
-use crate::index::{Lineage, Pieces};
+use crate::index::{FrameId, Lineage, Location};
 use crate::store::Store;
 
 #[derive(Clone)]
@@ -84,11 +84,36 @@ impl PageSource for Snapshot {
     }
 
     fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError> {
+        Ok(match self.stored_page(no)? {
+            StoredPage::Mapped(page) => Cow::Borrowed(page),
+            StoredPage::Assembled(page) => Cow::Owned(page.to_vec()),
+            StoredPage::Hole => Cow::Owned(vec![0; self.page_size as usize]),
+        })
+    }
+}
+
+/// A page as the store has it at hand.
+pub(crate) enum StoredPage<'a> {
+    /// In the mapped log.
+    Mapped(&'a [u8]),
+    /// Put together from differences.
+    Assembled(Arc<[u8]>),
+    /// Never written: zeroes.
+    Hole,
+}
+
+impl Snapshot {
+    pub(crate) fn stored_page(&self, no: PageNo) -> Result<StoredPage<'_>, PageError> {
         if no.0 == 0 || no.0 > self.page_count {
             return Err(PageError::out_of_range(no, self.page_count));
         }
-        let pieces = self.store.index.read().find(&self.lineage, no);
-        self.store.assemble(&pieces, self.page_size).map_err(|error| {
+        // The lock must not be held while the page is put together, which takes it again.
+        let found = {
+            let index = self.store.index.read();
+            index.find(&self.lineage, no).map(|frame| (frame, index.location(frame)))
+        };
+        let Some((frame, newest)) = found else { return Ok(StoredPage::Hole) };
+        self.store.assemble(frame, newest, self.page_size).map_err(|error| {
             let kind = if matches!(error, StoreError::Io { .. }) { PageErrorKind::Io } else { PageErrorKind::Corrupt };
             PageError { page: no, kind, reason: error.to_string() }
         })
@@ -96,24 +121,29 @@ impl PageSource for Snapshot {
 }
 
 impl Store {
-    /// A page from its pieces: where one image is all, it is borrowed from the mapped log.
-    pub(crate) fn assemble(&self, pieces: &Pieces, page_size: u32) -> Result<Cow<'_, [u8]>, StoreError> {
-        let Some((base, differences)) = pieces.split_last() else {
-            return Ok(Cow::Owned(vec![0; page_size as usize]));
-        };
-        if differences.is_empty() {
-            return self.segments[base.segment as usize].stored(base.offset, base.stored).map(Cow::Borrowed);
+    /// The page that ends with a frame.
+    fn assemble(&self, frame: FrameId, newest: Location, page_size: u32) -> Result<StoredPage<'_>, StoreError> {
+        if newest.stored == page_size {
+            let image = self.segments[newest.segment as usize].stored(newest.offset, newest.stored)?;
+            return Ok(StoredPage::Mapped(image));
         }
-        if let Some(page) = self.assembled.lock().get(&pieces[0]) {
-            return Ok(Cow::Owned(page.to_vec()));
+        if let Some(page) = self.assembled.lock().get(&newest) {
+            return Ok(StoredPage::Assembled(page.clone()));
         }
-        let mut page = self.segments[base.segment as usize].stored(base.offset, base.stored)?.to_vec();
-        for piece in differences.iter().rev() {
+        let pieces = self.index.read().pieces(frame);
+        let mut page = Vec::new();
+        for (n, piece) in pieces.iter().rev().enumerate() {
             let segment = &self.segments[piece.segment as usize];
-            delta::apply(segment.stored(piece.offset, piece.stored)?, &mut page)
-                .map_err(|defect| StoreError::corrupt(segment.path(), piece.offset, defect.0))?;
+            let stored = segment.stored(piece.offset, piece.stored)?;
+            if n == 0 {
+                page.extend_from_slice(stored);
+            } else {
+                delta::apply(stored, &mut page)
+                    .map_err(|defect| StoreError::corrupt(segment.path(), piece.offset, defect.0))?;
+            }
         }
-        self.assembled.lock().put(pieces[0], page.as_slice().into());
-        Ok(Cow::Owned(page))
+        let page: Arc<[u8]> = page.into();
+        self.assembled.lock().put(newest, page.clone());
+        Ok(StoredPage::Assembled(page))
     }
 }

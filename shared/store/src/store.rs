@@ -17,6 +17,7 @@ use crate::error::StoreError;
 use crate::head::Head;
 use crate::index::{Index, Location};
 use crate::lock::{LockFile, LockName};
+use crate::recover::{Place, take_next};
 use crate::segment::{self, Segment, StoreId};
 use crate::sync::Syncer;
 use crate::sys;
@@ -191,9 +192,15 @@ impl Store {
         let mut cursor = self.cursor.lock();
         let mut index = self.index.write();
         while index.last() < target {
-            crate::recover::take_next(&self.path, &self.segments, &mut index, &mut cursor, self.writable)?;
+            take_next(&self.place(), &mut index, &mut cursor)?;
         }
         Ok(target)
+    }
+
+    /// For reading entries that are written. To be asked after the head that they are in front of.
+    pub(crate) fn place(&self) -> Place<'_> {
+        let active = self.head.end().segment;
+        Place { path: &self.path, segments: &self.segments, active, writable: self.writable }
     }
 
     /// Waits until the head is beyond `after`, at most for `timeout`, and returns the head. Sleeps until a writer, of
@@ -260,7 +267,9 @@ fn describe_file(path: &Path) -> String {
     let read = fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
     match read {
         Ok(()) if &magic == b"SQLite format 3\0" => {
-            "it is an ordinary SQLite file; open a new store and SELECT maniac_import('<this file>')".into()
+            "it is an ordinary SQLite file; to use it beside a store, ATTACH 'file:<this file>?vfs=unix'; to turn it into \
+             one, open a new store and SELECT maniac_import('<this file>')"
+                .into()
         }
         _ => "it is a file, and a store is a directory".into(),
     }

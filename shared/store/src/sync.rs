@@ -7,7 +7,7 @@ use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::StoreError;
-use crate::segment::Segment;
+use crate::segment::{self, Segment};
 use crate::store::Store;
 
 /// How far an unsynced commit may stay behind under `Durability::Normal`.
@@ -24,8 +24,6 @@ pub struct Syncer {
 struct SyncState {
     /// Somebody is in fsync for everybody.
     running: bool,
-    /// A failed fsync drops dirty pages, so that a second try would report a success that it is not.
-    failed: Option<String>,
     flusher: bool,
 }
 
@@ -47,8 +45,8 @@ impl Store {
         let syncer = &self.syncer;
         let mut state = syncer.state.lock();
         while self.head.durable() < version {
-            if let Some(reason) = &state.failed {
-                let reason = std::io::Error::other(format!("an earlier fsync failed ({reason}); close the store"));
+            if self.head.sync_has_failed() {
+                let reason = std::io::Error::other("an fsync of it has failed; the next transaction tries again");
                 return Err(StoreError::io(&self.path, "make the log durable")(reason));
             }
             if state.running {
@@ -59,16 +57,37 @@ impl Store {
             drop(state);
             // Segments in front of the active one were synced when they were sealed.
             let written = self.head.written();
-            let result = self.active_segment().and_then(|segment| segment.sync());
+            let result = self.active_segment().and_then(|segment| self.sync_segment(&segment));
             state = syncer.state.lock();
             state.running = false;
-            match &result {
-                Ok(()) => self.head.set_durable(written),
-                Err(error) => state.failed = Some(error.to_string()),
+            // Somebody else's failure may have dropped what this one was to write.
+            if result.is_ok() && !self.head.sync_has_failed() {
+                self.head.set_durable(written);
             }
             syncer.done.notify_all();
             result?;
         }
+        Ok(())
+    }
+
+    /// Puts a segment on disk. When that fails, Linux takes the bytes for written all the same, so that a second try would
+    /// report a success that it is not: `HEAD` tells all processes.
+    pub(crate) fn sync_segment(&self, segment: &Segment) -> Result<(), StoreError> {
+        segment.sync().inspect_err(|_| self.head.set_sync_failed(true))
+    }
+
+    /// Writes again what a failed fsync may have lost, and syncs it. Segments in front of the active one are on disk. The
+    /// caller holds the append lock.
+    pub(crate) fn write_again(&self) -> Result<(), StoreError> {
+        let segment = self.active_segment()?;
+        let end = self.head.end();
+        let mut offset = segment::HEADER;
+        while offset < end.position {
+            offset += segment.write_again(offset)?;
+        }
+        segment.sync()?;
+        self.head.set_durable(end.version);
+        self.head.set_sync_failed(false);
         Ok(())
     }
 

@@ -112,7 +112,8 @@ pub struct HeadWords {
     /// Changes whenever a waiter should look again.
     pub bell: AtomicU32,
     pub waiters: AtomicU32,
-    pub reserved: AtomicU32,
+    /// 1 after a failed fsync, until what it may have lost is written again.
+    pub unsynced: AtomicU32,
 }
 
 pub const HEAD_BYTES: usize = size_of::<HeadWords>();

@@ -11,7 +11,7 @@ use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource};
 use crate::commit::LARGE;
 use crate::error::StoreError;
 use crate::lock::{LockFile, LockName};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Snapshot, StoredPage};
 use crate::store::Store;
 
 /// Bytes of pages that a transaction keeps in memory; what comes after goes to a file that has no name.
@@ -49,15 +49,17 @@ impl WriteLock {
         Err(StoreError::Busy { branch })
     }
 
+    /// Lets go of it. In a child of the process that took it this does nothing: a fork shares the lock, and letting go of
+    /// it here would take it from the parent.
     pub fn release(&mut self) {
-        if std::mem::take(&mut self.held) {
+        if std::mem::take(&mut self.held) && self.store.check_process().is_ok() {
             self.file.unlock(LockName::Writer(self.branch));
         }
     }
 }
 
 enum Slot {
-    Memory(Box<[u8]>),
+    Memory(Arc<[u8]>),
     /// The n-th page of the spill file.
     Spilled(u64),
 }
@@ -68,7 +70,7 @@ pub struct Transaction {
     page_count: u32,
     pages: HashMap<PageNo, Slot>,
     /// What the base has of pages that it would have to put together each time it is asked.
-    before: HashMap<PageNo, Vec<u8>>,
+    before: HashMap<PageNo, Arc<[u8]>>,
     in_memory: usize,
     spill: Option<File>,
     spilled: u64,
@@ -109,7 +111,10 @@ impl Transaction {
         }
         self.page_count = self.page_count.max(no.0);
         match self.pages.get_mut(&no) {
-            Some(Slot::Memory(page)) => page.copy_from_slice(bytes),
+            Some(Slot::Memory(page)) => match Arc::get_mut(page) {
+                Some(page) => page.copy_from_slice(bytes),
+                None => *page = bytes.into(),
+            },
             Some(Slot::Spilled(n)) => {
                 let at = *n * u64::from(self.page_size);
                 self.spill_file()?
@@ -161,15 +166,20 @@ impl Transaction {
                 changed.push(no);
                 continue;
             }
-            let before = self.base.page(no).map_err(|error| self.broken(&error))?;
+            let before = self.base.stored_page(no).map_err(|error| self.broken(&error))?;
             let now = self.page(no).map_err(|error| self.broken(&error))?;
-            if before == now {
-                same.push(no)
+            let is_same = match &before {
+                StoredPage::Mapped(page) => **page == *now,
+                StoredPage::Assembled(page) => **page == *now,
+                StoredPage::Hole => now.iter().all(|byte| *byte == 0),
+            };
+            if is_same {
+                same.push(no);
             } else {
-                changed.push(no)
+                changed.push(no);
             }
-            if let (Cow::Owned(before), true) = (before, self.pages.len() <= LARGE) {
-                self.before.insert(no, before);
+            if let (StoredPage::Assembled(page), true) = (before, self.pages.len() <= LARGE) {
+                self.before.insert(no, page);
             }
         }
         same.iter().for_each(|no| drop(self.pages.remove(no)));
@@ -185,6 +195,14 @@ impl Transaction {
     /// Whether it is so large that its changesets are better derived than stored.
     pub fn is_large(changed: &[PageNo]) -> bool {
         changed.len() > LARGE
+    }
+
+    /// A page that is in memory, to be shared.
+    pub(crate) fn shared(&self, no: PageNo) -> Option<Arc<[u8]>> {
+        match self.pages.get(&no) {
+            Some(Slot::Memory(page)) => Some(page.clone()),
+            _ => None,
+        }
     }
 
     pub(crate) fn broken(&self, error: &PageError) -> StoreError {

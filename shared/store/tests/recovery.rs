@@ -2,9 +2,9 @@
 
 mod common;
 
-use common::{at, commit, copy, fills, last_segment, open, open_at};
+use common::{at, commit, commit_on, copy, fills, last_segment, open, open_at};
 use maniac_base::{BranchId, Version};
-use maniac_store::StoreError;
+use maniac_store::{Durability, StoreError};
 
 /// Three versions; gives the path of the closed store and the length of its log at each version.
 fn three_versions(dir: &tempfile::TempDir) -> (std::path::PathBuf, [u64; 4]) {
@@ -63,6 +63,30 @@ fn flip_every_byte(with_head: bool, from: impl Fn(&[u64; 4]) -> u64, to: impl Fn
         let error = read(&path).expect_err(&format!("byte {byte} was flipped"));
         assert!(error.contains(".wals") || error.contains("not a Maniac store") || error.contains("format"), "{error}");
     }
+}
+
+/// A machine that stops may have written a later entry to disk and not an earlier one, as long as neither was synced.
+#[test]
+fn what_was_never_synced_may_have_holes() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    commit(&store, BranchId::MAIN, &[(1, 1)]).unwrap();
+    let end = |store: &std::sync::Arc<maniac_store::Store>| -> u64 {
+        64 + store.entries(BranchId::MAIN, Version(0)).unwrap().map(|entry| entry.unwrap().bytes).sum::<u64>()
+    };
+    let synced = end(&store);
+    for n in 2..=4 {
+        let base = store.snapshot(BranchId::MAIN, Version(n - 1)).unwrap();
+        commit_on(base, &[(1, n as u8), (2, n as u8)], Durability::Off).unwrap();
+    }
+    drop(store);
+    let path = copy(&dir.path().join("s.maniac"), &dir.path().join("holes"), false);
+    let segment = std::fs::File::options().write(true).open(last_segment(&path)).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&segment, &[0; 300], synced).unwrap();
+    let store = open_at(&path).unwrap();
+    assert_eq!(store.head(), Version(1));
+    assert_eq!(commit(&store, BranchId::MAIN, &[(1, 9)]).unwrap(), Version(2));
+    assert_eq!(at(&store, BranchId::MAIN, 2), [9]);
 }
 
 #[test]

@@ -14,6 +14,7 @@ use maniac_store::{Commit, Durability, OpenOptions, Snapshot, Store, Transaction
 use rusqlite::ffi;
 
 use super::group::{self, Member};
+use super::page_one;
 use super::uri::Request;
 use crate::apply::Conflict;
 use crate::capture::Capture;
@@ -39,6 +40,8 @@ pub struct Database {
     waiting: Option<group::Shared>,
     /// Page 1 was stored differently from how SQLite wrote it, and may have it cached.
     reread: bool,
+    /// A transaction was committed under the lock that is still held: SQLite's exclusive locking mode.
+    committed: bool,
     /// What stood in the way of the last apply or merge.
     conflicts: Vec<Conflict>,
     /// What the transaction that is about to commit merges.
@@ -47,8 +50,6 @@ pub struct Database {
 
 /// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
 const FORMAT_VERSIONS: std::ops::Range<usize> = 18..20;
-/// Where page 1 counts changes; SQLite reads 16 bytes from here when it takes a SHARED lock.
-const CHANGE_COUNTER: u64 = 24;
 
 impl Database {
     pub fn open(request: &Request) -> VfsResult<Database> {
@@ -69,6 +70,7 @@ impl Database {
             transaction: None,
             waiting: None,
             reread: false,
+            committed: false,
             conflicts: Vec::new(),
             merged: None,
         })
@@ -168,6 +170,7 @@ impl Database {
         if level < ffi::SQLITE_LOCK_RESERVED {
             self.take_back();
             self.transaction = None;
+            self.committed = false;
             if let Some(lock) = &mut self.write_lock {
                 lock.release();
             }
@@ -190,7 +193,7 @@ impl Database {
     /// Fills `out` from `offset`, and says whether the file reached that far; what lies beyond reads as zeroes.
     pub fn read(&mut self, out: &mut [u8], offset: u64) -> VfsResult<bool> {
         let whole = self.read_pages(out, offset)?;
-        if offset == CHANGE_COUNTER && out.len() == 16 && std::mem::take(&mut self.reread) {
+        if offset == page_one::CHANGE_COUNTER as u64 && out.len() == 16 && std::mem::take(&mut self.reread) {
             // SQLite looks here whether its cache still holds; a number that it doesn't know makes it read page 1 anew.
             out[0] ^= 0x80;
         }
@@ -254,6 +257,10 @@ impl Database {
     }
 
     pub fn truncate(&mut self, size: u64) -> VfsResult<()> {
+        if self.transaction.is_none() && size >= self.size()? {
+            // After a commit that made the database smaller, which its page 1 has told already.
+            return Ok(());
+        }
         let transaction = self.writable()?;
         match transaction.page_size() as u64 {
             0 => Ok(()),
@@ -267,13 +274,22 @@ impl Database {
     /// SQLite has written all pages of a transaction: make it a version, or, with the name of a super-journal, get ready
     /// to become one together with others.
     ///
-    /// SQLite calls this in a rollback too, after it has put the old pages back; then nothing has changed.
+    /// SQLite calls this in a rollback too, after it has put the old pages back. It does not put all of them back: pages
+    /// that were free before may hold anything. What tells a rollback is page 1, which every commit changes.
     pub fn commit(&mut self, super_journal: Option<&[u8]>) -> VfsResult<()> {
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
         let ready = (|| {
+            if self.committed {
+                page_one::count_change(&mut transaction)?;
+            }
+            page_one::fit_to_header(&mut transaction)?;
             let changed = transaction.changed()?;
-            let captured =
-                if transaction.is_empty() { None } else { Some(self.capture.decode(&transaction, &changed)?) };
+            let rolled_back = changed.first() != Some(&PageNo(1)) && transaction.base().page_count() > 0;
+            let captured = if rolled_back || transaction.is_empty() {
+                None
+            } else {
+                Some(self.capture.decode(&transaction, &changed)?)
+            };
             Ok::<_, VfsError>((changed, captured))
         })();
         let (changed, captured) = match ready {
@@ -330,6 +346,7 @@ impl Database {
     fn finish(&mut self, member: Member) -> VfsResult<()> {
         self.write_lock = Some(member.lock);
         if let Some(version) = member.version {
+            self.committed = true;
             self.capture.follow(member.captured, version);
             self.recent = None;
             self.snapshot = Some(self.store.snapshot(self.branch, version)?);
@@ -349,13 +366,18 @@ impl Database {
         match (name.to_ascii_lowercase().as_str(), value) {
             // The store is a write-ahead log, and stays one.
             ("journal_mode", _) => Ok(Some("wal".into())),
+            // An exclusive connection would keep its snapshot for ever, and could not write once another has.
+            ("locking_mode", _) => Ok(Some("normal".into())),
+            ("synchronous", None) if self.durability == Durability::Off => Ok(Some("0".into())),
             ("synchronous", Some(value)) => {
                 self.durability = match value.to_ascii_lowercase().as_str() {
                     "0" | "off" | "no" | "false" => Durability::Off,
-                    "1" | "normal" => Durability::Normal,
-                    _ => Durability::Full,
+                    "2" | "3" | "full" | "extra" => Durability::Full,
+                    _ => Durability::Normal,
                 };
-                Ok(None)
+                // OFF is not for SQLite to know: it would commit several databases one after the other, and a process
+                // that is killed in between would leave a part of a transaction. So there is an answer, unlike usually.
+                Ok((self.durability == Durability::Off).then(|| "0".into()))
             }
             ("page_size", Some(value)) => match (self.store.page_size(), value.parse::<u32>()) {
                 (have, Ok(asked)) if have != 0 && asked != have => Err(VfsError::new(

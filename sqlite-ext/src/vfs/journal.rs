@@ -34,8 +34,11 @@ impl Journal {
         while done < bytes.len() {
             let (block, at) = ((offset + done) / Self::BLOCK, (offset + done) % Self::BLOCK);
             let n = (bytes.len() - done).min(Self::BLOCK - at);
-            self.reach(block, at + n);
-            self.blocks[block][at..at + n].copy_from_slice(&bytes[done..done + n]);
+            self.reach(block, at);
+            let (piece, block) = (&bytes[done..done + n], &mut self.blocks[block]);
+            let known = (block.len() - at).min(n);
+            block[at..at + known].copy_from_slice(&piece[..known]);
+            block.extend_from_slice(&piece[known..]);
             done += n;
         }
         self.length = self.length.max(offset + bytes.len());

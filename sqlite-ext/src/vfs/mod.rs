@@ -9,6 +9,7 @@
 mod database;
 mod group;
 mod journal;
+mod page_one;
 mod uri;
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};

@@ -1,0 +1,157 @@
+//! One column of a data chunk, written value by value in the form that its type stores.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CString, c_void};
+
+use libduckdb_sys as ffi;
+
+use crate::schema::ColumnType;
+
+/// One value in the form that its column stores.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Cell<'a> {
+    Null,
+    Bool(bool),
+    /// BIGINT; microseconds of TIME and TIMESTAMP; days of DATE; a DECIMAL's unscaled value.
+    Integer(i64),
+    /// A wide DECIMAL's unscaled value, or a UUID's 128 bits.
+    Wide(i128),
+    Double(f64),
+    /// VARCHAR and JSON (valid UTF-8), BLOB.
+    Bytes(&'a [u8]),
+}
+
+/// How a column's vector stores its values.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Storage {
+    Bool,
+    I16,
+    I32,
+    I64,
+    I128,
+    Uuid,
+    F64,
+    Text,
+}
+
+/// A vector of a chunk with its buffers looked up, valid until the chunk is reset or destroyed.
+pub(super) struct ColumnVector {
+    vector: ffi::duckdb_vector,
+    data: *mut c_void,
+    validity: *mut u64,
+    storage: Storage,
+}
+
+impl ColumnVector {
+    /// # Safety
+    /// `vector` is a live vector whose elements are stored as `storage`; it outlives what is returned.
+    pub(super) unsafe fn new(vector: ffi::duckdb_vector, storage: Storage) -> ColumnVector {
+        // SAFETY: by the caller.
+        unsafe {
+            ffi::duckdb_vector_ensure_validity_writable(vector);
+            let data = ffi::duckdb_vector_get_data(vector);
+            ColumnVector { vector, data, validity: ffi::duckdb_vector_get_validity(vector), storage }
+        }
+    }
+
+    pub(super) fn storage(&self) -> Storage {
+        self.storage
+    }
+
+    /// Writes one cell; false if the cell is not of the column's form.
+    ///
+    /// # Safety
+    /// `row` is within the vector's capacity, and the vector is alive.
+    #[inline]
+    pub(super) unsafe fn write(&self, row: usize, cell: &Cell<'_>) -> bool {
+        // SAFETY: by the caller: each arm writes an element of the size that its storage has.
+        unsafe {
+            let data = self.data;
+            match (self.storage, cell) {
+                (_, Cell::Null) => ffi::duckdb_validity_set_row_invalid(self.validity, row as u64),
+                (Storage::Bool, Cell::Bool(value)) => data.cast::<bool>().add(row).write(*value),
+                (Storage::I64, Cell::Integer(value)) => data.cast::<i64>().add(row).write(*value),
+                (Storage::F64, Cell::Double(value)) => data.cast::<f64>().add(row).write(*value),
+                (Storage::I32, Cell::Integer(value)) => match i32::try_from(*value) {
+                    Ok(value) => data.cast::<i32>().add(row).write(value),
+                    Err(_) => return false,
+                },
+                (Storage::I16, Cell::Integer(value)) => match i16::try_from(*value) {
+                    Ok(value) => data.cast::<i16>().add(row).write(value),
+                    Err(_) => return false,
+                },
+                (Storage::I128, Cell::Wide(value)) => data.cast::<i128>().add(row).write_unaligned(*value),
+                // DuckDB keeps a UUID with its top bit flipped, so that signed comparison sorts it as text does.
+                (Storage::Uuid, Cell::Wide(value)) => {
+                    data.cast::<i128>().add(row).write_unaligned(*value ^ i128::MIN);
+                }
+                (Storage::Text, Cell::Bytes(bytes)) => ffi::duckdb_vector_assign_string_element_len(
+                    self.vector,
+                    row as u64,
+                    bytes.as_ptr().cast(),
+                    bytes.len() as u64,
+                ),
+                _ => return false,
+            }
+        }
+        true
+    }
+}
+
+/// Calls `use_type` with the DuckDB type of a mirror's column.
+///
+/// # Safety
+/// `use_type` does not keep the type.
+pub(super) unsafe fn with_column_type(column: ColumnType, use_type: impl FnOnce(ffi::duckdb_logical_type)) {
+    let id = match column {
+        ColumnType::Boolean => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN,
+        ColumnType::BigInt => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT,
+        ColumnType::Double => ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE,
+        ColumnType::Decimal { .. } => ffi::DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL,
+        ColumnType::Varchar | ColumnType::Json => ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR,
+        ColumnType::Blob => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB,
+        ColumnType::Date => ffi::DUCKDB_TYPE_DUCKDB_TYPE_DATE,
+        ColumnType::Time => ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIME,
+        ColumnType::Timestamp => ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP,
+        ColumnType::Uuid => ffi::DUCKDB_TYPE_DUCKDB_TYPE_UUID,
+    };
+    // SAFETY: the type is created and destroyed here; DuckDB copies it in between. JSON is a VARCHAR with that alias.
+    unsafe {
+        let mut logical = match column {
+            ColumnType::Decimal { width, scale } => ffi::duckdb_create_decimal_type(width, scale),
+            _ => ffi::duckdb_create_logical_type(id),
+        };
+        if column == ColumnType::Json {
+            let alias = CString::from(c"JSON");
+            ffi::duckdb_logical_type_set_alias(logical, alias.as_ptr());
+        }
+        use_type(logical);
+        ffi::duckdb_destroy_logical_type(&mut logical);
+    }
+}
+
+/// # Safety
+/// `logical` is a live logical type.
+pub(super) unsafe fn storage_of(logical: ffi::duckdb_logical_type) -> Option<Storage> {
+    // SAFETY: by the caller.
+    let id = unsafe { ffi::duckdb_get_type_id(logical) };
+    Some(match id {
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN => Storage::Bool,
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_INTEGER | ffi::DUCKDB_TYPE_DUCKDB_TYPE_DATE => Storage::I32,
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT
+        | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIME
+        | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP => Storage::I64,
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE => Storage::F64,
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR | ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB => Storage::Text,
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_UUID => Storage::Uuid,
+        // SAFETY: the type is a DECIMAL, which has a width.
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL => match unsafe { ffi::duckdb_decimal_width(logical) } {
+            0..=4 => Storage::I16,
+            5..=9 => Storage::I32,
+            10..=18 => Storage::I64,
+            _ => Storage::I128,
+        },
+        _ => return None,
+    })
+}

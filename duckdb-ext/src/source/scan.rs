@@ -1,0 +1,132 @@
+//! A table's rows straight from its pages, by several threads, only the columns asked for.
+//!
+//! The pages of a table's b-tree are known from its interior pages alone. Threads take them a few at a time; between two
+//! calls a reader remembers no more than a page's place and a cell's, so that it borrows nothing.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use maniac_base::PageNo;
+use maniac_sqlite_format::{
+    Database, FieldSource, KeyForm, PageKind, RecordFields, RowLayout, Selection, Table, full_payload, tree_pages,
+};
+use maniac_store::Snapshot;
+
+use super::{BorrowedValue, Reader, TableScan};
+use crate::error::{Error, Result};
+
+/// Pages that a reader takes at once.
+const PAGES_AT_ONCE: usize = 32;
+
+pub struct PageScan {
+    snapshot: Snapshot,
+    /// One source per column of the table.
+    layout: RowLayout,
+    pages: Vec<PageNo>,
+    next: AtomicUsize,
+    /// Store and version, for messages.
+    shown: String,
+}
+
+impl PageScan {
+    pub fn open(snapshot: Snapshot, database: &Database<'_>, table: &Table, shown: String) -> Result<PageScan> {
+        let layout = layout_of(database, table);
+        let mut pages = Vec::new();
+        tree_pages(database, table.root, |page, _| {
+            pages.push(page);
+            Ok(())
+        })
+        .map_err(|error| Error::source(format!("{shown}: {error}")))?;
+        Ok(PageScan { snapshot, layout, pages, next: AtomicUsize::new(0), shown })
+    }
+}
+
+/// How to read rows in the shape of the table's `SourceTable`.
+pub fn layout_of(database: &Database<'_>, table: &Table) -> RowLayout {
+    let mut layout = RowLayout::new(table, database.header().encoding, Selection::Changeset);
+    if matches!(table.key_form(), KeyForm::Rowid) {
+        layout.sources.insert(0, FieldSource::Rowid);
+    }
+    layout
+}
+
+impl TableScan for PageScan {
+    fn parts(&self) -> usize {
+        self.pages.len().div_ceil(PAGES_AT_ONCE)
+    }
+
+    fn reader(self: Arc<Self>, columns: &[usize]) -> Box<dyn Reader> {
+        let sources = columns.iter().filter_map(|place| self.layout.sources.get(*place).cloned()).collect();
+        let layout = RowLayout { encoding: self.layout.encoding, sources };
+        let needed = layout.sources.iter().map(|source| match source {
+            FieldSource::Field { index, .. } => index + 1,
+            FieldSource::Rowid | FieldSource::Constant(_) => 0,
+        });
+        let needed = needed.max().unwrap_or(0);
+        let fields = RecordFields::default();
+        Box::new(PageReader { scan: self, layout, needed, fields, page: 0, end: 0, cell: 0 })
+    }
+}
+
+struct PageReader {
+    scan: Arc<PageScan>,
+    layout: RowLayout,
+    /// How many leading fields of a record are needed.
+    needed: usize,
+    fields: RecordFields,
+    /// The page under way and the end of those taken, as places in the scan's pages, and the next cell.
+    page: usize,
+    end: usize,
+    cell: usize,
+}
+
+impl Reader for PageReader {
+    fn read(
+        &mut self,
+        limit: usize,
+        each: &mut dyn FnMut(usize, usize, &BorrowedValue<'_>) -> Result<()>,
+    ) -> Result<usize> {
+        let scan = self.scan.clone();
+        let unreadable = |error: &dyn std::fmt::Display| Error::source(format!("{}: {error}", scan.shown));
+        let Some(database) = Database::open(&scan.snapshot).map_err(|error| unreadable(&error))? else { return Ok(0) };
+        let mut rows = 0;
+        while rows < limit {
+            if self.page >= self.end {
+                self.page = scan.next.fetch_add(PAGES_AT_ONCE, Ordering::Relaxed);
+                self.end = (self.page + PAGES_AT_ONCE).min(scan.pages.len());
+                self.cell = 0;
+                if self.page >= self.end {
+                    break;
+                }
+            }
+            let no = scan.pages[self.page];
+            let page = database.tree_page(no, no, 0).map_err(|error| unreadable(&error))?;
+            let cells = if page.kind() == PageKind::InteriorTable { 0 } else { page.cell_count() };
+            while self.cell < cells && rows < limit {
+                let cell = page.cell(self.cell).map_err(|error| unreadable(&error))?;
+                let spilled;
+                let payload = match cell.overflow {
+                    Some(_) if self.needed > 0 => {
+                        spilled = full_payload(&database, &cell).map_err(|error| unreadable(&error))?;
+                        &*spilled
+                    }
+                    _ => cell.local,
+                };
+                if self.needed > 0 {
+                    let parsed = self.fields.parse_first(payload, self.needed);
+                    parsed.map_err(|what| unreadable(&format!("page {no}: {what}")))?;
+                }
+                for place in 0..self.layout.sources.len() {
+                    each(rows, place, &self.layout.value(place, cell.rowid, payload, &self.fields))?;
+                }
+                self.cell += 1;
+                rows += 1;
+            }
+            if self.cell >= cells {
+                self.page += 1;
+                self.cell = 0;
+            }
+        }
+        Ok(rows)
+    }
+}

@@ -1,0 +1,137 @@
+//! A mirror is killed again and again while transactions that change two tables stream in. No query ever sees one half
+//! of a transaction, and what was attached again ends equal to the source: nothing twice, nothing missing.
+//!
+//! `MANIAC_ROUNDS` makes the loops longer.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use maniac_sql_tests::dice::Dice;
+use maniac_sql_tests::{Kind, Session, Tools, Value, compare};
+
+const STORE: &str = "file:shop.maniac?vfs=maniac";
+const ACCOUNTS: u64 = 400;
+const EACH: u64 = 1000;
+
+fn rounds(default: u64) -> u64 {
+    std::env::var("MANIAC_ROUNDS").map_or(default, |rounds| rounds.parse().expect("MANIAC_ROUNDS is a number"))
+}
+
+fn open(tools: &Tools, directory: &Path) -> Session {
+    let mut session = Session::new(Kind::Sqlite, tools, directory);
+    session.open(STORE).unwrap();
+    session
+}
+
+/// Money moves between two tables, and every move is noted in a third: the sum over the first two never changes, and
+/// the newest note says how many there are.
+fn transfer(dice: &mut Dice) -> String {
+    let (from, to, amount) = (dice.below(ACCOUNTS), dice.below(ACCOUNTS), dice.below(50));
+    format!(
+        "BEGIN; UPDATE cash SET amount = amount - {amount} WHERE id = {from}; \
+         UPDATE bank SET amount = amount + {amount}, note = 'from {from}' WHERE owner = 'owner {to}'; \
+         INSERT INTO moves SELECT {from}, {amount}, ifnull(max(rowid), 0) + 1 FROM moves; COMMIT;"
+    )
+}
+
+/// Ends the stream however the test ends: a scope waits for its threads also when it fails.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+fn invariant(schema: &str) -> String {
+    format!(
+        "SELECT (SELECT sum(amount) FROM {schema}.cash) + (SELECT sum(amount) FROM {schema}.bank) = {}, \
+         (SELECT count(*) = ifnull(max(number), 0) AND count(DISTINCT number) = count(*) FROM {schema}.moves)",
+        2 * ACCOUNTS * EACH
+    )
+}
+
+fn stream_and_kill(test: &str, schema: &str, lake: bool, options: &str, rounds: u64) {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(&tools, directory.path());
+    writer
+        .run(&format!(
+            "PRAGMA synchronous = NORMAL; \
+             CREATE TABLE cash(id INTEGER PRIMARY KEY, amount INTEGER, filler TEXT); \
+             CREATE TABLE bank(owner TEXT PRIMARY KEY, amount INTEGER, note TEXT); \
+             CREATE TABLE moves(account INTEGER, amount INTEGER, number INTEGER); \
+             INSERT INTO cash WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < {ACCOUNTS} - 1) \
+               SELECT i, {EACH}, hex(randomblob(20)) FROM n; \
+             INSERT INTO bank SELECT 'owner ' || id, {EACH}, NULL FROM cash;"
+        ))
+        .unwrap();
+
+    let (stop, committed) = (AtomicBool::new(false), AtomicU64::new(0));
+    let mut dice = Dice::new(test, 20_260_202);
+    let mut writers_dice = Dice::seeded(dice.below(u64::MAX));
+    let mut queries = 0;
+    std::thread::scope(|scope| {
+        let stream = scope.spawn(|| {
+            while !stop.load(Ordering::Acquire) {
+                let batch: String = (0..20).map(|_| transfer(&mut writers_dice)).collect();
+                writer.run(&batch).unwrap();
+                committed.fetch_add(20, Ordering::AcqRel);
+            }
+        });
+        let ended = Stop(&stop);
+        let mut duckdb = Session::new(Kind::Duckdb, &tools, directory.path());
+        duckdb.open("olap.db").unwrap();
+        let attach = attach(&tools, lake, options);
+        for round in 0..=rounds {
+            duckdb.run(&attach).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            let until = Instant::now() + Duration::from_millis(200 + dice.below(600));
+            while Instant::now() < until {
+                let rows = duckdb.run(&invariant(schema)).unwrap();
+                let [row] = rows.as_slice() else { panic!("one row: {rows:?}") };
+                assert!(row.iter().all(|value| *value == Value::Boolean(true)), "round {round}: {row:?}");
+                queries += 1;
+            }
+            if round < rounds {
+                duckdb.kill().unwrap();
+            }
+        }
+        drop(ended);
+        stream.join().unwrap();
+        duckdb.run("CALL maniac_wait('shop')").unwrap();
+        let mut reader = open(&tools, directory.path());
+        assert_eq!(compare::all(&mut reader, &mut duckdb, schema).unwrap(), 3);
+        let repaired = duckdb.run("SELECT repaired_tables, errors FROM maniac_status()").unwrap();
+        assert_eq!(repaired, [[Value::Integer("0".into()), Value::Integer("0".into())]], "repaired tables, errors");
+        duckdb.exit().unwrap();
+    });
+    println!("{} commits, {rounds} kills, {queries} queries", committed.into_inner());
+    assert!(queries > rounds, "the invariant was looked at in every round");
+}
+
+fn attach(tools: &Tools, lake: bool, options: &str) -> String {
+    match lake {
+        false => format!("CALL maniac_attach('shop.maniac'{options})"),
+        true => format!(
+            "LOAD '{}'; ATTACH 'ducklake:lake.ducklake' AS lake (DATA_PATH 'files'); \
+             CALL maniac_attach('shop.maniac', lake := 'lake'{options})",
+            tools.ducklake.display()
+        ),
+    }
+}
+
+#[test]
+fn a_native_mirror_shows_whole_transactions_through_kills() {
+    stream_and_kill("native_kills", "shop", false, ", mode := 'streaming'", rounds(6));
+}
+
+#[test]
+fn a_native_mirror_in_micro_batches_does_too() {
+    stream_and_kill("batch_kills", "shop", false, ", batch_timeout_ms := 20", rounds(2));
+}
+
+#[test]
+fn a_lake_shows_whole_transactions_through_kills() {
+    stream_and_kill("lake_kills", "lake.shop", true, ", mode := 'streaming'", rounds(5));
+}

@@ -1,0 +1,154 @@
+//! DuckDB inside Python, in every version that matters: live mirrors never keep a process or a file from closing, and a
+//! host that is too old is told so instead of crashing.
+//!
+//! `make setup` puts the versions under `.venv/hosts/`.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use maniac_sql_tests::tools::workspace_root;
+use maniac_sql_tests::{Kind, Session, Tools};
+
+const STORE: &str = "file:shop.maniac?vfs=maniac";
+
+/// Loads the extension into a connection to `database`.
+const CONNECT: &str = "
+import duckdb, os, sys
+def connect(database):
+    con = duckdb.connect(database, config={'allow_unsigned_extensions': 'true'})
+    con.execute(f\"LOAD '{os.environ['DIST']}/maniac.duckdb_extension'\")
+    return con
+";
+
+/// A watchdog, as `timeout` gives it: an ending process that hangs fails the test.
+const PATIENCE: &str = "60";
+
+fn python(tools: &Tools, directory: &Path, version: &str, script: &str) -> Output {
+    let root = workspace_root();
+    Command::new("timeout")
+        .args(["--signal=KILL", PATIENCE])
+        .arg(root.join(".venv/bin/python"))
+        .args(["-c", &format!("{CONNECT}{script}")])
+        .current_dir(directory)
+        .env("PYTHONPATH", root.join(".venv/hosts").join(version))
+        .env("DIST", &tools.dist)
+        .env("DUCKLAKE", &tools.ducklake)
+        .output()
+        .expect("python starts")
+}
+
+#[track_caller]
+fn prints(output: &Output, expected: &str) {
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}: {stdout}{stderr}", output.status);
+    assert_eq!((stdout.trim(), stderr.trim()), (expected, ""));
+}
+
+/// A store with a table of 1,000 rows, and its writer.
+fn store(tools: &Tools, directory: &Path) -> Session {
+    let mut writer = Session::new(Kind::Sqlite, tools, directory);
+    writer.open(STORE).unwrap();
+    writer
+        .run(
+            "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); \
+             INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+               SELECT i, 'row ' || i FROM n",
+        )
+        .unwrap();
+    writer
+}
+
+/// Sends the writer a stream that outlasts what is started meanwhile.
+fn stream(writer: &mut Session) {
+    let commits: String = (0..3000).map(|n| format!("UPDATE t SET v = 'v{n}' WHERE id = {};", n % 1000 + 1)).collect();
+    writer.send(&format!("PRAGMA synchronous = OFF; {commits}")).unwrap();
+}
+
+#[test]
+fn a_closed_file_can_be_opened_again_at_once() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = store(&tools, directory.path());
+    stream(&mut writer);
+    let output = python(
+        &tools,
+        directory.path(),
+        "1.5.5",
+        "
+for round in range(4):
+    con = connect('olap.db')
+    con.execute(\"CALL maniac_attach('shop.maniac', mode := 'streaming')\")
+    assert con.execute('SELECT count(*) FROM shop.t').fetchone() == (1000,)
+    con.close()
+print('done')
+",
+    );
+    prints(&output, "done");
+    writer.receive().unwrap();
+}
+
+#[test]
+fn a_process_with_live_mirrors_just_ends() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = store(&tools, directory.path());
+    stream(&mut writer);
+    for round in 0..3 {
+        let script = format!(
+            "
+con = connect('native{round}.db')
+con.execute(f\"LOAD '{{os.environ['DUCKLAKE']}}'\")
+con.execute(\"ATTACH 'ducklake:lake{round}.ducklake' AS lake (DATA_PATH 'files{round}')\")
+con.execute(\"CALL maniac_attach('shop.maniac', mode := 'streaming')\")
+con.execute(\"CALL maniac_attach('shop.maniac', lake := 'lake', schema := 'laked', mode := 'streaming')\")
+print(con.execute('SELECT count(*) FROM shop.t').fetchone()[0], con.execute('SELECT count(*) FROM lake.laked.t').fetchone()[0])
+"
+        );
+        prints(&python(&tools, directory.path(), "1.5.5", &script), "1000 1000");
+    }
+    writer.receive().unwrap();
+}
+
+#[test]
+fn two_databases_in_one_process_keep_their_mirrors_apart() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    drop(store(&tools, directory.path()));
+    let script = "
+one, two = connect('one.db'), connect(':memory:')
+one.execute(\"CALL maniac_attach('shop.maniac')\")
+two.execute(\"CALL maniac_attach('shop.maniac', schema := 'other')\")
+print(one.execute('SELECT name FROM maniac_status()').fetchall(), two.execute('SELECT name FROM maniac_status()').fetchall())
+one.close()
+print(two.execute(\"CALL maniac_wait('other')\").fetchone()[1], two.execute('SELECT count(*) FROM other.t').fetchone())
+";
+    prints(&python(&tools, directory.path(), "1.5.5", script), "[('shop',)] [('other',)]\nStreaming (1000,)");
+}
+
+#[test]
+fn the_newest_duckdb_loads_the_same_file() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = store(&tools, directory.path());
+    writer.run("UPDATE t SET v = NULL WHERE id <= 10; DELETE FROM t WHERE id > 900").unwrap();
+    let script = "
+con = connect('olap.db')
+con.execute(\"CALL maniac_attach('shop.maniac')\")
+con.execute(\"CALL maniac_wait('shop')\")
+print(duckdb.__version__, con.execute('SELECT count(*), count(v) FROM shop.t').fetchone())
+";
+    prints(&python(&tools, directory.path(), "2.0.0", script), "2.0.0 (900, 890)");
+}
+
+#[test]
+fn a_host_that_is_too_old_is_told_so() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let script = "
+try:
+    connect(':memory:')
+except duckdb.Error as error:
+    print('needs DuckDB 1.5 or newer, and this is v1.4.4' in str(error))
+";
+    prints(&python(&tools, directory.path(), "1.4.4", script), "True");
+}
