@@ -30,11 +30,11 @@ pub fn run() -> Outcome<String> {
     bench.dev.execute_batch("UPDATE t SET a = 'changed' WHERE id = 5000")?;
     let one = bench.repeat(|bench| bench.difference(1))?;
     tell(&format!("difference of one row, two branches of {rows} rows"), "ms", &one);
+    let merges = bench.repeat(Bench::merge)?;
+    tell("merge of one row", "ms", &merges);
     bench.dev.execute_batch("UPDATE t SET b = -b WHERE id % (SELECT max(id) / 1000 FROM t) = 1")?;
     let thousand = bench.repeat(|bench| bench.difference(1000))?;
     tell("difference of about 1,000 rows in as many pages", "ms", &thousand);
-    let merges = bench.repeat(Bench::merge)?;
-    tell("merge of one row", "ms", &merges);
     let applied = bench.apply()?;
     tell("changeset of 10,000 updates applied", "rows/s", &applied);
     let derived = bench.derive()?;
