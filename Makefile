@@ -10,7 +10,8 @@ VERSION     := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 # The workspaces beside the root one: each links a SQLite of its own, so each has a lock file of its own.
 WORKSPACES  := Cargo.toml $(wildcard bench/Cargo.toml oracle/Cargo.toml torture/Cargo.toml fuzz/Cargo.toml)
 DIST        := $(if $(wildcard sqlite-ext/Cargo.toml),dist/maniac.so) \
-               $(if $(wildcard duckdb-ext/Cargo.toml),dist/maniac.duckdb_extension)
+               $(if $(wildcard duckdb-ext/Cargo.toml),dist/maniac.duckdb_extension) \
+               dist/libmaniac_client.so dist/maniac.h
 SETUP_STAMP := $(VENV)/.setup-done
 DENY        := cargo-deny
 DENY_VERSION := 0.20.2
@@ -26,7 +27,7 @@ $(SETUP_STAMP): tools/setup.sh tools/link_tools.py tools/requirements.txt
 	tools/setup.sh $(VENV)
 	@touch $@
 
-build: $(DIST) ## release builds: dist/maniac.so and dist/maniac.duckdb_extension
+build: $(DIST) ## release builds into dist/: the two extensions, and the C library with its header
 
 # Renamed into place: a process that has the old file mapped keeps it whole. Cargo decides whether there is work.
 dist/maniac.so: FORCE | setup
@@ -38,6 +39,16 @@ dist/maniac.duckdb_extension: FORCE | setup
 	cargo build --release --locked -p maniac-duckdb
 	@mkdir -p dist
 	@$(PYTHON) tools/duckdb_footer.py $(TARGET)/release/libmaniac_duckdb.so $@ --version v$(VERSION)
+
+dist/libmaniac_client.so: FORCE | setup
+	cargo build --release --locked -p maniac-client
+	@mkdir -p dist
+	@cp $(TARGET)/release/libmaniac_client.so dist/.client.so && mv dist/.client.so $@
+
+dist/maniac.h: FORCE | setup
+	@mkdir -p dist
+	cargo run --quiet --locked -p maniac-client --example header -- dist/.maniac.h
+	@mv dist/.maniac.h $@
 
 FORCE:
 

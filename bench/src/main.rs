@@ -3,12 +3,14 @@
 //! ```text
 //! maniac-bench sqlite   commits, bulk insert, reads: a store against stock SQLite in WAL mode
 //! maniac-bench store    many writers, branches, opening, mixed work
+//! maniac-bench capture  differences, merges and changesets
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
 //! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
 //! ```
 //!
 //! `MANIAC_BENCH_SCALE=10` runs a tenth of the work, to see that it runs.
 
+mod capture;
 mod delay;
 mod engine;
 mod figures;
@@ -31,9 +33,10 @@ fn main() -> ExitCode {
     let outcome = match which.as_deref() {
         Some("sqlite") => sqlite::run(),
         Some("store") => store::run(),
+        Some("capture") => capture::run(),
         Some("delay") => delay::run(),
         Some("scan") => scan::run(),
-        _ => Err("usage: maniac-bench sqlite|store|delay|scan".into()),
+        _ => Err("usage: maniac-bench sqlite|store|capture|delay|scan".into()),
     };
     match outcome {
         Ok(report) => {

@@ -19,5 +19,5 @@ pub mod tools;
 pub mod value;
 
 pub use session::{Failure, Kind, Session};
-pub use tools::Tools;
+pub use tools::{Tools, workspace_root};
 pub use value::Value;

@@ -28,7 +28,8 @@ pub fn difference_rows(from: &Snapshot, to: &Snapshot, only: Option<String>) -> 
     Ok(TableRows::new(both, schema, only))
 }
 
-pub(crate) fn schema_of(snapshot: &Snapshot) -> Result<Arc<Schema>, HistoryError> {
+/// The schema of a snapshot.
+pub fn schema_of(snapshot: &Snapshot) -> Result<Arc<Schema>, HistoryError> {
     let version = snapshot.version();
     Schema::read(snapshot).map(Arc::new).map_err(|source| HistoryError::Schema { version, source })
 }

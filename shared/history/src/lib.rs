@@ -12,7 +12,7 @@ mod rows;
 
 pub use changes::{Changes, RowChange, changes};
 pub use changeset::changeset;
-pub use difference::{difference, difference_rows};
+pub use difference::{difference, difference_rows, schema_of};
 pub use entries::entries;
 pub use error::HistoryError;
 pub use json::JsonObject;
