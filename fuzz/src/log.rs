@@ -49,7 +49,7 @@ fn commit(store: &Arc<Store>, branches: &[BranchId], fill: u8) {
             (transaction, lock, changed)
         })
         .collect();
-    let payload = Payload { schema: b"schema".to_vec(), changeset: b"changeset".to_vec(), derived: false };
+    let payload = Payload { schema: b"schema".to_vec(), changeset: b"changeset".to_vec(), ..Payload::default() };
     let commits: Vec<_> = transactions
         .iter()
         .map(|(transaction, lock, changed)| Commit { transaction, lock, changed, payload: &payload })
