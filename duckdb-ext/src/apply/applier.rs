@@ -7,21 +7,22 @@ use std::sync::atomic::AtomicU64;
 use maniac_base::Version;
 
 use super::Target;
-use super::copy::copy_table;
+use super::copy::{Copied, copy_table};
 use super::net::{Net, NetTable, net};
+use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
 use super::state::{self, Owner, State};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{ColumnType, MirrorTable, Selection, Step, names_of, plan};
+use crate::schema::{ColumnType, MirrorTable, OnMismatch, Selection, Step, names_of, plan};
 use crate::source::{Commit, Source, SourceTable, Value};
 
 /// A table of a mirror that was just attached.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attached {
     pub table: String,
-    pub rows: u64,
+    pub copied: Copied,
 }
 
 /// What applying a batch did, for the status.
@@ -31,8 +32,18 @@ pub struct Applied {
     pub rows: u64,
     /// Columns widened to hold a value that did not fit.
     pub widened: u64,
+    /// Values put aside that did not fit.
+    pub rejected: u64,
     /// Tables copied anew because the mirror did not have the rows that it should.
     pub repaired: u64,
+}
+
+impl Applied {
+    pub fn add(&mut self, copied: Copied) {
+        self.rows += copied.rows;
+        self.widened += copied.widened;
+        self.rejected += copied.rejected;
+    }
 }
 
 /// Applies one source to one target. Owned by one thread.
@@ -43,23 +54,28 @@ pub struct Applier {
     owner: Owner,
     /// Which of the source's tables the mirror has.
     selection: Selection,
+    on_mismatch: OnMismatch,
+    rejects: Rejects,
     tables: Vec<MirrorTable>,
     version: Version,
 }
 
 impl Applier {
-    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction.
+    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction. Without
+    /// `on_mismatch` a mirror that is there keeps its own.
     pub fn attach(
         session: Lease,
         source: Arc<dyn Source>,
         target: Target,
         owner: Owner,
         selection: Selection,
+        on_mismatch: Option<OnMismatch>,
         progress: &dyn Fn(&str, Arc<AtomicU64>),
     ) -> Result<(Applier, Vec<Attached>)> {
         let (schema_exists, state) = state::read(&session, &target)?;
-        let mut applier =
-            Applier { session, source, target, owner, selection, tables: Vec::new(), version: Version(0) };
+        let on_mismatch = on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
+        let (tables, version, rejects) = (Vec::new(), Version(0), Rejects::default());
+        let mut applier = Applier { session, source, target, owner, selection, on_mismatch, rejects, tables, version };
         let attached = match state {
             Some(state) => applier.resume(&state)?,
             None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
@@ -105,6 +121,12 @@ impl Applier {
         }
     }
 
+    /// How many of the commits come before the first that has a value which its column cannot hold.
+    pub fn fitting(&self, commits: &[Commit]) -> usize {
+        let misfit = |commit: &Commit| commit.tables.iter().any(|changes| rejects::has_misfit(&self.tables, changes));
+        commits.iter().position(misfit).unwrap_or(commits.len())
+    }
+
     /// Leaves the mirror for the next applier to take up.
     pub fn detach(mut self) -> Result<()> {
         self.transaction(|applier| {
@@ -133,14 +155,15 @@ impl Applier {
         } else {
             self.session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()))?;
         }
-        state::create(&self.session, &self.target, &self.source.identity(), at, &self.owner, &self.selection)?;
+        let (session, target) = (&self.session, &self.target);
+        state::create(session, target, &self.source.identity(), at, &self.owner, &self.selection, self.on_mismatch)?;
+        self.rejects = Rejects::open(session, target, self.on_mismatch)?;
+        self.tables = tables;
         let mut attached = Vec::new();
-        for mut table in tables {
-            let name = table.name.clone();
-            let told = |rows| progress(&name, rows);
-            let rows = copy_table(&self.session, &self.target, &*self.source, at, &mut table, &told)?;
-            attached.push(Attached { table: name, rows });
-            self.tables.push(table);
+        for place in 0..self.tables.len() {
+            let name = self.tables[place].name.clone();
+            let copied = self.copy_at(place, at, &|rows| progress(&name, rows))?;
+            attached.push(Attached { table: name, copied });
         }
         attached.sort_by(|a, b| a.table.cmp(&b.table));
         state::write_tables(&self.session, &self.target, &self.tables)?;
@@ -184,7 +207,8 @@ impl Applier {
         }
         self.version = state.version;
         self.transaction(|applier| {
-            state::claim(&applier.session, &applier.target, &applier.owner)?;
+            state::claim(&applier.session, &applier.target, &applier.owner, applier.on_mismatch)?;
+            applier.rejects = Rejects::open(&applier.session, &applier.target, applier.on_mismatch)?;
             applier.mark("attached", applier.version)
         })?;
         self.tables = state::read_tables(&self.session, &self.target)?;
@@ -192,7 +216,7 @@ impl Applier {
         for table in &self.tables {
             let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
             let rows = self.session.value(&sql)?.and_then(|count| count.parse().ok()).unwrap_or(0);
-            attached.push(Attached { table: table.name.clone(), rows });
+            attached.push(Attached { table: table.name.clone(), copied: Copied { rows, ..Copied::default() } });
         }
         attached.sort_by(|a, b| a.table.cmp(&b.table));
         Ok(attached)
@@ -205,13 +229,19 @@ impl Applier {
         let mut copied = HashSet::new();
         let mut applied = Applied::default();
         if let Some(change) = &first.schema {
-            let plan = plan(&self.tables, &self.selected(at)?, change, refused);
+            // Rejects name tables and columns, and are right again after a copy.
+            let named = self.tables.iter().filter(|table| self.rejects.may_have(&table.name));
+            let copies = named.map(|table| table.source.clone()).chain(refused.iter().cloned()).collect();
+            let plan = plan(&self.tables, &self.selected(at)?, change, &copies);
             self.tables = plan.tables;
             for step in &plan.steps {
+                if let Step::Drop { table } = step {
+                    self.rejects.forget(&self.session, &self.target, table)?;
+                }
                 match (step, self.target.statement(step)?) {
                     (_, Some(statement)) => drop(self.session.run(&statement)?),
                     (Step::Copy { table }, None) => {
-                        applied.rows += self.copy(&table.source, at)?;
+                        applied.add(self.copy(&table.source, at)?);
                         copied.insert(table.source.clone());
                     }
                     (_, None) => {}
@@ -238,8 +268,17 @@ impl Applier {
                 // Rows without a key are found by nothing: the table is copied.
                 true => Outcome::Diverged,
                 false => {
-                    self.complete(&self.tables[place], &mut changes, at)?;
-                    rows::apply(&self.session, &self.target, &self.tables[place], &changes)?
+                    let table = &self.tables[place];
+                    self.complete(table, &mut changes, at)?;
+                    let (session, target) = (&self.session, &self.target);
+                    match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
+                        Settled::Widen(columns) => Outcome::Misfits(columns),
+                        Settled::Aside(rejected) => {
+                            let outcome = rows::apply(session, target, table, &changes)?;
+                            applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };
+                            outcome
+                        }
+                    }
                 }
             };
             match outcome {
@@ -256,7 +295,7 @@ impl Applier {
                         _ if unkeyed.contains(name.as_str()) => {}
                         _ => applied.repaired += 1,
                     }
-                    applied.rows += self.copy(&name, at)?;
+                    applied.add(self.copy(&name, at)?);
                     copied.insert(name);
                 }
             }
@@ -306,11 +345,21 @@ impl Applier {
     }
 
     /// Makes and fills the table of a source table, which is not in the target now.
-    fn copy(&mut self, source_name: &str, at: Version) -> Result<u64> {
+    fn copy(&mut self, source_name: &str, at: Version) -> Result<Copied> {
         let Some(place) = self.tables.iter().position(|table| table.source.eq_ignore_ascii_case(source_name)) else {
             return Err(Error::source(format!("table {source_name} is not there at version {at}")));
         };
-        copy_table(&self.session, &self.target, &*self.source, at, &mut self.tables[place], &|_| {})
+        self.copy_at(place, at, &|_| {})
+    }
+
+    fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
+        let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
+        self.rejects.forget(session, target, &table.name)?;
+        let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, progress)?;
+        if copied.rejected > 0 {
+            self.rejects.note(&table.name);
+        }
+        Ok(copied)
     }
 
     /// Says in the lake's own history what this transaction does.

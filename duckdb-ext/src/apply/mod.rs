@@ -4,16 +4,18 @@
 //!   commits ── net (one change per key) ──┐
 //!   schema change ── plan (statements) ───┼── applier: one DuckDB transaction with the version
 //!   misfit, diverged ── copy (a table) ───┘
+//!   misfit ── rejects, or the error that stops the mirror
 //! ```
 
 mod applier;
 mod copy;
 mod net;
+mod rejects;
 mod rows;
 mod state;
 mod target;
 
 pub use applier::{Applied, Applier};
-pub use copy::{CopyJob, copy_job};
+pub use copy::{CopyJob, CopyOutput, copy_job};
 pub use state::Owner;
 pub use target::Target;

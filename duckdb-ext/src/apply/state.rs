@@ -10,7 +10,7 @@ use maniac_base::Version;
 use super::Target;
 use crate::error::{Error, Result};
 use crate::host::Session;
-use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Selection, quote_text};
+use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, OnMismatch, STATE_TABLE, Selection, quote_text};
 use crate::source::Identity;
 
 /// Who applies: host, process and a number of its own, so that a dead applier can be told from a living one.
@@ -48,6 +48,7 @@ pub struct State {
     /// Empty when the last applier left in order.
     pub owner: String,
     pub selection: Selection,
+    pub on_mismatch: OnMismatch,
 }
 
 /// Whether the target's schema exists, and the mirror's state in it if there is one.
@@ -63,16 +64,11 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
     if schema.is_none() {
         return Ok((false, None));
     }
-    let table = format!(
-        "SELECT table_name FROM duckdb_tables() WHERE {} AND table_name = {}",
-        place("schema_name"),
-        quote_text(STATE_TABLE)
-    );
-    if session.value(&table)?.is_none() {
+    if !target.has_table(session, STATE_TABLE)? {
         return Ok((true, None));
     }
     let rows = session.query(&format!(
-        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, owner, selection FROM {}",
+        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, owner, selection, on_mismatch FROM {}",
         target.table(STATE_TABLE)
     ))?;
     let damaged = || {
@@ -83,8 +79,16 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         ))
     };
     let [row] = rows.as_slice() else { return Err(damaged()) };
-    let [Some(store), Some(branch_id), Some(branch), Some(location), Some(version), owner, Some(selection)] =
-        row.as_slice()
+    let [
+        Some(store),
+        Some(branch_id),
+        Some(branch),
+        Some(location),
+        Some(version),
+        owner,
+        Some(selection),
+        Some(on_mismatch),
+    ] = row.as_slice()
     else {
         return Err(damaged());
     };
@@ -96,6 +100,7 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         version: Version(version.parse().map_err(|_| damaged())?),
         owner: owner.clone().unwrap_or_default(),
         selection: Selection::from_text(selection).ok_or_else(damaged)?,
+        on_mismatch: on_mismatch.parse().map_err(|()| damaged())?,
     };
     Ok((true, Some(state)))
 }
@@ -108,10 +113,11 @@ pub fn create(
     version: Version,
     owner: &Owner,
     selection: &Selection,
+    on_mismatch: OnMismatch,
 ) -> Result<()> {
     session.run(&format!(
         "CREATE TABLE {} (source VARCHAR, store VARCHAR, branch VARCHAR, branch_id BIGINT, version BIGINT, \
-         committed TIMESTAMP, owner VARCHAR, selection VARCHAR)",
+         committed TIMESTAMP, owner VARCHAR, selection VARCHAR, on_mismatch VARCHAR)",
         target.table(STATE_TABLE)
     ))?;
     session.run(&format!(
@@ -120,7 +126,7 @@ pub fn create(
         target.table(COLUMNS_TABLE)
     ))?;
     session.run(&format!(
-        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, {}, {})",
+        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, {}, {}, '{on_mismatch}')",
         target.table(STATE_TABLE),
         quote_text(&of.location),
         quote_text(&of.store),
@@ -157,9 +163,13 @@ pub fn advance(
     }
 }
 
-/// Makes `owner` the applier.
-pub fn claim(session: &Session, target: &Target, owner: &Owner) -> Result<()> {
-    session.run(&format!("UPDATE {} SET owner = {}", target.table(STATE_TABLE), quote_text(&owner.token())))?;
+/// Makes `owner` the applier, with its policy for misfits.
+pub fn claim(session: &Session, target: &Target, owner: &Owner, on_mismatch: OnMismatch) -> Result<()> {
+    session.run(&format!(
+        "UPDATE {} SET owner = {}, on_mismatch = '{on_mismatch}'",
+        target.table(STATE_TABLE),
+        quote_text(&owner.token())
+    ))?;
     Ok(())
 }
 

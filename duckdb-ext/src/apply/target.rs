@@ -78,6 +78,18 @@ impl Target {
         format!("{}.{}", self.catalog, self.schema)
     }
 
+    /// Whether the mirror's schema has a table.
+    pub fn has_table(&self, session: &Session, name: &str) -> Result<bool> {
+        let found = session.value(&format!(
+            "SELECT table_name FROM duckdb_tables() WHERE lower(database_name) = lower({}) AND \
+             lower(schema_name) = lower({}) AND table_name = {}",
+            quote_text(&self.catalog),
+            quote_text(&self.schema),
+            quote_text(name)
+        ))?;
+        Ok(found.is_some())
+    }
+
     /// The statement that makes a mirror's table, before it is filled.
     pub fn create_table(&self, table: &MirrorTable) -> String {
         let columns = table.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.column_type));
@@ -105,10 +117,9 @@ impl Target {
             }
             Step::DropColumn { table, column } => format!("{} DROP COLUMN {}", alter(table), quote(column)),
             Step::AddColumn { table, column, default } => {
-                let value = literal(default, column.column_type).ok_or_else(|| Error::Misfit {
-                    table: table.clone(),
-                    column: column.name.clone(),
-                    value: crate::schema::show(default),
+                let value = literal(default, column.column_type).ok_or_else(|| {
+                    let (name, default) = (&column.name, crate::schema::show(default));
+                    Error::source(format!("column {name} of table {table} cannot have the default {default}"))
                 })?;
                 let value = default_for(&value, self.lake, column.column_type);
                 format!("{} ADD COLUMN {} {}{value}", alter(table), quote(&column.name), column.column_type)

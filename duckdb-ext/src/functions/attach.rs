@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
 use crate::mirror::{self, Mirror, Settings};
-use crate::schema::Selection;
+use crate::schema::{OnMismatch, Selection};
 use crate::source;
 
 pub static ATTACH: Function = Function {
@@ -25,6 +25,7 @@ pub static ATTACH: Function = Function {
         Parameter::Named("batch_timeout_ms", Kind::Integer),
         Parameter::Named("tables", Kind::Texts),
         Parameter::Named("exclude", Kind::Texts),
+        Parameter::Named("on_mismatch", Kind::Text),
     ],
     columns: &[("table", Kind::Text), ("rows", Kind::Integer), ("version", Kind::Integer)],
     start: attach,
@@ -38,6 +39,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let location = args.text_at(0, "the store to mirror")?;
     let settings = settings(args)?;
     let selection = Selection { tables: args.texts("tables"), exclude: args.texts("exclude") };
+    let on_mismatch = on_mismatch(args)?;
     let branch = args.text("branch").unwrap_or_else(|| DEFAULT_BRANCH.to_string());
     let source = source::open(&location, &branch)?;
     let schema = args.text("schema").unwrap_or_else(|| default_name(&location, &branch));
@@ -54,8 +56,13 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         let progress = |table: &str, rows: Arc<AtomicU64>| {
             mirror.update(|report| report.copying = Some((table.to_string(), rows)));
         };
-        let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), selection, &progress)?;
+        let (applier, attached) =
+            Applier::attach(session, source, target, mirror::new_owner(), selection, on_mismatch, &progress)?;
         let version = applier.version();
+        mirror.update(|report| {
+            report.widened = attached.iter().map(|table| table.copied.widened).sum();
+            report.rejected = attached.iter().map(|table| table.copied.rejected).sum();
+        });
         mirror::start(instance, &mirror, applier)?;
         Ok((attached, version))
     })();
@@ -64,7 +71,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let (attached, version) = attached?;
     let rows = attached.into_iter().map(move |table| {
-        Ok(vec![Field::text(table.table), Field::Integer(table.rows as i64), Field::Integer(version.0 as i64)])
+        Ok(vec![Field::text(table.table), Field::Integer(table.copied.rows as i64), Field::Integer(version.0 as i64)])
     });
     Ok(Box::new(rows))
 }
@@ -84,6 +91,12 @@ fn settings(args: &Args) -> Result<Settings> {
         }
     };
     Ok(Settings { batch_size, batch_timeout })
+}
+
+fn on_mismatch(args: &Args) -> Result<Option<OnMismatch>> {
+    let Some(text) = args.text("on_mismatch") else { return Ok(None) };
+    let unknown = |()| Error::input(format!("on_mismatch := '{text}' is not known: give 'widen', 'error' or 'null'"));
+    text.parse().map(Some).map_err(unknown)
 }
 
 /// `data/shop.maniac` -> `shop`, with `__branch` behind it for a branch other than `main`.

@@ -2,6 +2,7 @@
 
 mod attach;
 mod control;
+mod copy;
 mod history;
 mod scan;
 mod snapshot;
@@ -29,5 +30,5 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &history::LOG,
     ];
     functions.into_iter().try_for_each(|function| register(session, function, instance))?;
-    [&scan::SCAN, &scan::COPY].into_iter().try_for_each(|function| register_scan(session, function, instance))
+    [&scan::SCAN, &copy::COPY].into_iter().try_for_each(|function| register_scan(session, function, instance))
 }

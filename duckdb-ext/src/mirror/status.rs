@@ -59,6 +59,7 @@ pub struct Report {
     pub rows: u64,
     pub batches: u64,
     pub widened: u64,
+    pub rejected: u64,
     pub repaired: u64,
     pub errors: u64,
     pub last_error: Option<String>,
@@ -107,6 +108,7 @@ impl Mirror {
             rows: 0,
             batches: 0,
             widened: 0,
+            rejected: 0,
             repaired: 0,
             errors: 0,
             last_error: None,
@@ -264,6 +266,7 @@ impl Report {
         self.rows += applied.rows;
         self.batches += 1;
         self.widened += applied.widened;
+        self.rejected += applied.rejected;
         self.repaired += applied.repaired;
         self.recent.push_back((now, transactions));
         while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {

@@ -82,7 +82,8 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {
                 failures += 1;
-                let lost = matches!(error, Error::Overtaken(_));
+                // What trying again does not change.
+                let lost = matches!(error, Error::Overtaken(_) | Error::Misfit { .. });
                 mirror.update(|report| {
                     report.errors += 1;
                     report.last_error = Some(error.to_string());
@@ -147,7 +148,7 @@ fn step(
             return Ok(ControlFlow::Continue(()));
         }
     }
-    let (batch, more) = gather(mirror, applier.version(), behind)?;
+    let (mut batch, mut more) = gather(mirror, applier.version(), behind)?;
     if batch.is_empty() {
         *seen = head;
         mirror.update(|report| {
@@ -162,7 +163,15 @@ fn step(
             return Ok(ControlFlow::Break(()));
         };
         *last_batch = Some(Instant::now());
-        applier.apply(&batch)?
+        match applier.apply(&batch) {
+            // What comes before the misfit can be applied.
+            Err(Error::Misfit { .. }) if (1..batch.len()).contains(&applier.fitting(&batch)) => {
+                batch.truncate(applier.fitting(&batch));
+                more = true;
+                applier.apply(&batch)?
+            }
+            applied => applied?,
+        }
     };
     let last = batch.last().map_or(Version(0), |commit| commit.version);
     let time_ms = batch.last().map_or(0, |commit| commit.time_ms);

@@ -3,6 +3,7 @@
 
 mod convert;
 mod json;
+mod mismatch;
 mod names;
 mod plan;
 mod selection;
@@ -10,7 +11,8 @@ mod time;
 mod types;
 
 pub use convert::{Fitted, fit, literal, show};
+pub use mismatch::{OnMismatch, class, reason};
 pub use names::{Names, quote, quote_text};
-pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Step, names_of, plan};
+pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, REJECTS_TABLE, STATE_TABLE, Step, names_of, plan};
 pub use selection::Selection;
 pub use types::ColumnType;

@@ -62,6 +62,11 @@ impl RowLayout {
         }
     }
 
+    /// The row whose record was parsed into `fields`.
+    pub fn row<'r>(&'r self, rowid: i64, payload: &'r [u8], fields: &'r RecordFields) -> Row<'r> {
+        Row { rowid, layout: self, fields, payload }
+    }
+
     /// The value of the `i`-th column of a row whose record was parsed into `fields`.
     #[inline]
     pub fn value<'p>(&'p self, i: usize, rowid: i64, payload: &'p [u8], fields: &RecordFields) -> Value<'p> {
@@ -94,7 +99,7 @@ pub struct Rows<'s> {
     spilled: Vec<u8>,
 }
 
-/// One row, as long as the iterator stays on it.
+/// One row, as long as its page is at hand.
 pub struct Row<'r> {
     pub rowid: i64,
     layout: &'r RowLayout,
