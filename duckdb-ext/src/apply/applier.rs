@@ -8,6 +8,7 @@ use maniac_base::Version;
 
 use super::Target;
 use super::copy::{Copied, copy_table};
+use super::keys::Keys;
 use super::net::{Net, NetTable, net};
 use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
@@ -56,6 +57,7 @@ pub struct Applier {
     selection: Selection,
     on_mismatch: OnMismatch,
     rejects: Rejects,
+    keys: Keys,
     tables: Vec<MirrorTable>,
     version: Version,
 }
@@ -74,12 +76,14 @@ impl Applier {
     ) -> Result<(Applier, Vec<Attached>)> {
         let (schema_exists, state) = state::read(&session, &target)?;
         let on_mismatch = on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
-        let (tables, version, rejects) = (Vec::new(), Version(0), Rejects::default());
-        let mut applier = Applier { session, source, target, owner, selection, on_mismatch, rejects, tables, version };
+        let (tables, version, rejects, keys) = (Vec::new(), Version(0), Rejects::default(), Keys::default());
+        let mut applier =
+            Applier { session, source, target, owner, selection, on_mismatch, rejects, keys, tables, version };
         let attached = match state {
             Some(state) => applier.resume(&state)?,
             None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
         };
+        applier.learn_keys()?;
         Ok((applier, attached))
     }
 
@@ -96,8 +100,11 @@ impl Applier {
         loop {
             let outcome = self.transaction(|applier| applier.write(commits, &refused));
             match outcome {
-                Ok(applied) => {
+                Ok((applied, made)) => {
                     self.version = to;
+                    if made {
+                        self.learn_keys()?;
+                    }
                     return Ok(applied);
                 }
                 Err(error) => {
@@ -107,8 +114,10 @@ impl Applier {
                     if state.is_some_and(|state| state.owner == self.owner.token() && state.version == to) {
                         self.tables = state::read_tables(&self.session, &self.target)?;
                         self.version = to;
+                        self.learn_keys()?;
                         return Ok(Applied::default());
                     }
+                    self.learn_keys()?;
                     // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
                     // one. The tables concerned are copied instead.
                     let another_way = matches!(error, Error::Database { .. }) && refused.is_empty();
@@ -157,7 +166,7 @@ impl Applier {
         }
         let (session, target) = (&self.session, &self.target);
         state::create(session, target, &self.source.identity(), at, &self.owner, &self.selection, self.on_mismatch)?;
-        self.rejects = Rejects::open(session, target, self.on_mismatch)?;
+        Rejects::create(session, target)?;
         self.tables = tables;
         let mut attached = Vec::new();
         for place in 0..self.tables.len() {
@@ -208,7 +217,7 @@ impl Applier {
         self.version = state.version;
         self.transaction(|applier| {
             state::claim(&applier.session, &applier.target, &applier.owner, applier.on_mismatch)?;
-            applier.rejects = Rejects::open(&applier.session, &applier.target, applier.on_mismatch)?;
+            applier.rejects = Rejects::open(&applier.session, &applier.target)?;
             applier.mark("attached", applier.version)
         })?;
         self.tables = state::read_tables(&self.session, &self.target)?;
@@ -222,8 +231,11 @@ impl Applier {
         Ok(attached)
     }
 
-    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<Applied> {
-        let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Ok(Applied::default()) };
+    /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
+    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<(Applied, bool)> {
+        let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
+            return Ok((Applied::default(), false));
+        };
         debug_assert!(commits.len() == 1 || commits.iter().all(|commit| commit.schema.is_none()));
         let at = last.version;
         let mut copied = HashSet::new();
@@ -273,6 +285,7 @@ impl Applier {
                     let (session, target) = (&self.session, &self.target);
                     match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
                         Settled::Widen(columns) => Outcome::Misfits(columns),
+                        Settled::Aside(_) if !self.keys.prepare(session, target, table, &changes)? => Outcome::Diverged,
                         Settled::Aside(rejected) => {
                             let outcome = rows::apply(session, target, table, &changes)?;
                             applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };
@@ -300,14 +313,19 @@ impl Applier {
                 }
             }
         }
-        if first.schema.is_some() || !copied.is_empty() {
+        let made = first.schema.is_some() || !copied.is_empty();
+        if made {
             state::write_tables(&self.session, &self.target, &self.tables)?;
         }
         state::advance(&self.session, &self.target, &self.owner, self.version, at, last.time_ms)?;
         let (from, to) = (first.version, at);
         let what = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
         self.mark(&what, at)?;
-        Ok(applied)
+        Ok((applied, made))
+    }
+
+    fn learn_keys(&mut self) -> Result<()> {
+        self.keys.refresh(&self.session, &self.target, &self.tables)
     }
 
     /// The source's tables that the mirror has.

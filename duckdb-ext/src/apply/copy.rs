@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use maniac_base::Version;
 use parking_lot::Mutex;
 
-use super::{Target, rejects};
+use super::{Target, keys, rejects};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{ColumnType, MirrorTable, OnMismatch, show};
@@ -157,7 +157,8 @@ pub fn copy_table(
         let (rejected, widened): (Vec<usize>, Vec<usize>) =
             misfits.map(|(place, _)| place).partition(|place| on_mismatch.rejects(table.in_key(*place)));
         if widened.is_empty() {
-            if let Some(statement) = target.add_key(table) {
+            copied.rows = rows.load(Ordering::Relaxed);
+            if let Some(statement) = target.add_key(table).filter(|_| keys::with_the_copy(copied.rows)) {
                 session.run(&statement)?;
             }
             if !rejected.is_empty() {
@@ -167,7 +168,6 @@ pub fn copy_table(
                 let from = format!("_maniac_copy({})", listed.0);
                 copied.rejected = session.run(&rejects::fill(target, table, at, &from))?;
             }
-            copied.rows = rows.load(Ordering::Relaxed);
             return Ok(copied);
         }
         copied.widened += widened.len() as u64;

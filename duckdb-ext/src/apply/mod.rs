@@ -9,6 +9,7 @@
 
 mod applier;
 mod copy;
+mod keys;
 mod net;
 mod rejects;
 mod rows;

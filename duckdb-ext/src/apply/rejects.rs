@@ -36,18 +36,19 @@ pub enum Settled {
 }
 
 impl Rejects {
-    /// Makes the table if the policy asks for one, and learns what is in it.
-    pub fn open(session: &Session, target: &Target, on_mismatch: OnMismatch) -> Result<Rejects> {
-        let table = target.table(REJECTS_TABLE);
-        if on_mismatch == OnMismatch::Null {
-            session.run(&format!(
-                "CREATE TABLE IF NOT EXISTS {table} (version BIGINT, table_name VARCHAR, column_name VARCHAR, key JSON, \
-                 value VARCHAR, value_type VARCHAR, reason VARCHAR)"
-            ))?;
-        } else if !target.has_table(session, REJECTS_TABLE)? {
-            return Ok(Rejects::default());
-        }
-        let names = session.query(&format!("SELECT DISTINCT table_name FROM {table}"))?;
+    /// Makes the table.
+    pub fn create(session: &Session, target: &Target) -> Result<()> {
+        session.run(&format!(
+            "CREATE TABLE {} (version BIGINT, table_name VARCHAR, column_name VARCHAR, key JSON, value VARCHAR, \
+             value_type VARCHAR, reason VARCHAR)",
+            target.table(REJECTS_TABLE)
+        ))?;
+        Ok(())
+    }
+
+    /// Learns what is in the table.
+    pub fn open(session: &Session, target: &Target) -> Result<Rejects> {
+        let names = session.query(&format!("SELECT DISTINCT table_name FROM {}", target.table(REJECTS_TABLE)))?;
         Ok(Rejects { tables: names.into_iter().flatten().flatten().collect() })
     }
 

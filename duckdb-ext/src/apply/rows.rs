@@ -85,6 +85,26 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     if let Some(list) = listed(table, keys) {
         return session.run(&format!("DELETE FROM {name} WHERE {} IN ({list})", quote(key_name(table, 0))));
     }
+    write_keys(session, table, keys)?;
+    session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {}", temporary(KEYS), same_key(table, "k")))
+}
+
+/// How many of the keys the mirror's table has.
+pub fn count(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
+    let name = target.table(&table.name);
+    let rows = match listed(table, keys) {
+        Some(list) => format!("{name} WHERE {} IN ({list})", quote(key_name(table, 0))),
+        None => {
+            write_keys(session, table, keys)?;
+            format!("{name} AS t JOIN {} AS k ON {}", temporary(KEYS), same_key(table, "k"))
+        }
+    };
+    let count = session.value(&format!("SELECT count(*)::VARCHAR FROM {rows}"))?;
+    Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
+/// Puts keys into the temporary table `KEYS`.
+fn write_keys(session: &Session, table: &MirrorTable, keys: &[&[Value]]) -> Result<()> {
     let columns: Vec<String> = table
         .key
         .iter()
@@ -97,8 +117,7 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
         let cells = fitted(table, key.iter().map(Some), &types)?;
         writer.push(cells.iter().map(Fitted::cell))?;
     }
-    writer.finish()?;
-    session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {}", temporary(KEYS), same_key(table, "k")))
+    writer.finish()
 }
 
 /// Puts the whole new rows of partly changed ones into the table `PATCHED`: what changed from the changes, the rest from

@@ -64,7 +64,12 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
     if schema.is_none() {
         return Ok((false, None));
     }
-    if !target.has_table(session, STATE_TABLE)? {
+    let table = format!(
+        "SELECT table_name FROM duckdb_tables() WHERE {} AND table_name = {}",
+        place("schema_name"),
+        quote_text(STATE_TABLE)
+    );
+    if session.value(&table)?.is_none() {
         return Ok((true, None));
     }
     let rows = session.query(&format!(

@@ -78,18 +78,6 @@ impl Target {
         format!("{}.{}", self.catalog, self.schema)
     }
 
-    /// Whether the mirror's schema has a table.
-    pub fn has_table(&self, session: &Session, name: &str) -> Result<bool> {
-        let found = session.value(&format!(
-            "SELECT table_name FROM duckdb_tables() WHERE lower(database_name) = lower({}) AND \
-             lower(schema_name) = lower({}) AND table_name = {}",
-            quote_text(&self.catalog),
-            quote_text(&self.schema),
-            quote_text(name)
-        ))?;
-        Ok(found.is_some())
-    }
-
     /// The statement that makes a mirror's table, before it is filled.
     pub fn create_table(&self, table: &MirrorTable) -> String {
         let columns = table.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.column_type));

@@ -7,7 +7,7 @@ use crate::apply::{CopyJob, CopyOutput, copy_job};
 use crate::error::{Error, Result};
 use crate::host::{Args, Cell, Columns, Kind, Parameter, Producer, Scan, ScanFunction, ScanPlan};
 use crate::instance::Instance;
-use crate::schema::{ColumnType, class, fit, reason};
+use crate::schema::{ColumnType, class, fit, fit_into, reason};
 use crate::source::{Reader, RowView};
 
 pub static COPY: ScanFunction =
@@ -62,8 +62,9 @@ impl Producer for Rows {
         let rows = self.reader.read(limit, &mut |row, values| {
             for (at, place) in places.iter().enumerate() {
                 let value = values.value(*place);
-                match fit(&value, job.table.columns[*place].column_type) {
-                    Some(fitted) => out.put(at, row, &fitted.cell())?,
+                let column = job.table.columns[*place].column_type;
+                match fit_into(&value, column, out.at(at, row)) {
+                    Some(stored) => stored?,
                     None => {
                         job.misfit(*place, &value, || job.table.key.iter().map(|place| values.value(*place)))?;
                         out.put(at, row, &Cell::Null)?;

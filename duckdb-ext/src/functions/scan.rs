@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::host::{Args, Columns, Kind, Parameter, Producer, Scan, ScanFunction, ScanPlan};
 use crate::instance::Instance;
-use crate::schema::{ColumnType, Names, fit, show};
-use crate::source::{self, Reader, TableScan};
+use crate::schema::{ColumnType, Names, fit_into, show};
+use crate::source::{self, BorrowedValue, Reader, TableScan};
 
 pub static SCAN: ScanFunction = ScanFunction {
     name: "maniac_scan",
@@ -94,16 +94,20 @@ impl Producer for Filler {
         self.reader.read(limit, &mut |row, values| {
             for (place, (name, column)) in columns.iter().enumerate() {
                 let value = values.value(place);
-                let fitted = fit(&value, *column).ok_or_else(|| {
-                    Error::input(format!(
-                        "column {name} of table {table} holds {}, which is no {column}: read it as text with \
-                         all_varchar := true",
-                        show(&value)
-                    ))
-                })?;
-                out.put(place, row, &fitted.cell())?;
+                match fit_into(&value, *column, out.at(place, row)) {
+                    Some(stored) => stored?,
+                    None => return Err(misfit(table, name, *column, &value)),
+                }
             }
             Ok(())
         })
     }
+}
+
+#[cold]
+fn misfit(table: &str, name: &str, column: ColumnType, value: &BorrowedValue<'_>) -> Error {
+    Error::input(format!(
+        "column {name} of table {table} holds {}, which is no {column}: read it as text with all_varchar := true",
+        show(value)
+    ))
 }

@@ -239,17 +239,28 @@ impl Mirror {
         while inner.wish == Wish::Run && !self.changed.wait_until(&mut inner, deadline).timed_out() {}
     }
 
-    /// Sleeps while paused.
+    /// Reports the pause and sleeps for as long as it is wished.
     pub fn rest_paused(&self) {
         let mut inner = self.inner.lock();
+        // Who resumed a moment ago must not be told of the pause.
+        if inner.wish == Wish::Pause && inner.report.state != State::Error {
+            inner.report.state = State::Paused;
+            self.changed.notify_all();
+        }
         while inner.wish == Wish::Pause {
             self.changed.wait(&mut inner);
         }
     }
 
-    /// Stops applying for a reason that does not pass by itself; `maniac_resume` tries again.
-    pub fn give_up(&self) {
-        self.inner.lock().wish = Wish::Pause;
+    /// Stops applying for a reason that does not pass by itself; `maniac_resume` tries again. Who sees the report's state
+    /// can be sure that what is wished from then on counts.
+    pub fn give_up(&self, change: impl FnOnce(&mut Report)) {
+        let mut inner = self.inner.lock();
+        if inner.wish == Wish::Run {
+            inner.wish = Wish::Pause;
+        }
+        change(&mut inner.report);
+        self.changed.notify_all();
     }
 
     fn wake(&self) {

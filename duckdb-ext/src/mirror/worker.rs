@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use maniac_base::Version;
 
-use super::status::{Mirror, State, Wish};
+use super::status::{Mirror, Report, State, Wish};
 use crate::apply::Applier;
 use crate::error::{Error, Result};
 use crate::host::busy;
@@ -64,11 +64,6 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
         match mirror.wish() {
             Wish::Run => {}
             Wish::Pause => {
-                mirror.update(|report| {
-                    if report.state != State::Error {
-                        report.state = State::Paused;
-                    }
-                });
                 mirror.rest_paused();
                 mirror.update(|report| report.state = State::CatchingUp);
                 seen = Version(0);
@@ -84,17 +79,18 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
                 failures += 1;
                 // What trying again does not change.
                 let lost = matches!(error, Error::Overtaken(_) | Error::Misfit { .. });
-                mirror.update(|report| {
+                let told = |report: &mut Report| {
                     report.errors += 1;
                     report.last_error = Some(error.to_string());
                     if lost || failures >= TOLERATED_FAILURES {
                         report.state = State::Error;
                     }
-                });
+                };
                 if lost {
-                    mirror.give_up();
+                    mirror.give_up(told);
                     continue;
                 }
+                mirror.update(told);
                 let wait = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(LONGEST_RETRY);
                 mirror.rest(Instant::now() + wait);
             }

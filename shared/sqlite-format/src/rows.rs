@@ -68,7 +68,7 @@ impl RowLayout {
     }
 
     /// The value of the `i`-th column of a row whose record was parsed into `fields`.
-    #[inline]
+    #[inline(always)]
     pub fn value<'p>(&'p self, i: usize, rowid: i64, payload: &'p [u8], fields: &RecordFields) -> Value<'p> {
         match &self.sources[i] {
             FieldSource::Rowid => Value::Integer(rowid),
@@ -117,7 +117,7 @@ impl<'r> Row<'r> {
         self.layout.sources.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn value(&self, i: usize) -> Value<'r> {
         self.layout.value(i, self.rowid, self.payload, self.fields)
     }
