@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use maniac_base::{BranchId, Version};
 use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxBuildHasher;
 
 use crate::append::Appender;
 use crate::error::StoreError;
@@ -43,7 +44,7 @@ pub struct Store {
     pub(crate) appender: Mutex<Appender>,
     pub(crate) syncer: Arc<Syncer>,
     /// Pages put together from differences, by where the newest of these lies.
-    pub(crate) assembled: Mutex<LruCache<Location, Arc<[u8]>>>,
+    pub(crate) assembled: Mutex<LruCache<Location, Arc<[u8]>, FxBuildHasher>>,
 }
 
 /// Pages that `assembled` holds.
@@ -116,7 +117,7 @@ impl Store {
             head,
             appender: Mutex::new(Appender::new(lock)),
             syncer: Arc::new(Syncer::default()),
-            assembled: Mutex::new(LruCache::new(ASSEMBLED)),
+            assembled: Mutex::new(LruCache::with_hasher(ASSEMBLED, FxBuildHasher)),
         });
         store.refresh()?;
         Ok(store)

@@ -1,14 +1,15 @@
 //! A transaction under way: the pages that it has written so far, over the snapshot that it was built on.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource};
+use rustc_hash::FxHashMap;
 
 use crate::commit::LARGE;
+use crate::delta::{self, Comparison};
 use crate::error::StoreError;
 use crate::lock::{LockFile, LockName};
 use crate::snapshot::{Snapshot, StoredPage};
@@ -68,9 +69,11 @@ pub struct Transaction {
     base: Snapshot,
     page_size: u32,
     page_count: u32,
-    pages: HashMap<PageNo, Slot>,
+    pages: FxHashMap<PageNo, Slot>,
     /// What the base has of pages that it would have to put together each time it is asked.
-    before: HashMap<PageNo, Arc<[u8]>>,
+    before: FxHashMap<PageNo, Arc<[u8]>>,
+    /// What leads from there to what was written, of pages that are best stored so.
+    differences: FxHashMap<PageNo, Vec<u8>>,
     in_memory: usize,
     spill: Option<File>,
     spilled: u64,
@@ -84,8 +87,9 @@ impl Transaction {
             base,
             page_size,
             page_count,
-            pages: HashMap::new(),
-            before: HashMap::new(),
+            pages: FxHashMap::default(),
+            before: FxHashMap::default(),
+            differences: FxHashMap::default(),
             in_memory: 0,
             spill: None,
             spilled: 0,
@@ -110,6 +114,7 @@ impl Transaction {
             return Err(StoreError::PageSize { store: self.page_size, asked: bytes.len() as u32 });
         }
         self.page_count = self.page_count.max(no.0);
+        self.differences.remove(&no);
         match self.pages.get_mut(&no) {
             Some(Slot::Memory(page)) => match Arc::get_mut(page) {
                 Some(page) => page.copy_from_slice(bytes),
@@ -158,33 +163,48 @@ impl Transaction {
 
     /// The pages whose bytes differ from the base, in order. Pages that came back to what they were are forgotten: a
     /// rollback after a cache spill writes them back one by one.
+    ///
+    /// The branch's write lock is held, so what the branch stored last of a page stays that, and a page may be stored as
+    /// the difference to it.
     pub fn changed(&mut self) -> Result<Vec<PageNo>, StoreError> {
         let mut changed = Vec::with_capacity(self.pages.len());
         let mut same = Vec::new();
+        // A large transaction passes through as it is: its differences would have to be held in memory.
+        let few = self.pages.len() <= LARGE;
         for no in self.pages.keys().copied() {
             if no.0 > self.base.page_count() {
                 changed.push(no);
                 continue;
             }
-            let before = self.base.stored_page(no).map_err(|error| self.broken(&error))?;
+            let (before, own) = self.base.stored_before(no).map_err(|error| self.broken(&error))?;
             let now = self.page(no).map_err(|error| self.broken(&error))?;
-            let is_same = match &before {
-                StoredPage::Mapped(page) => **page == *now,
-                StoredPage::Assembled(page) => **page == *now,
-                StoredPage::Hole => now.iter().all(|byte| *byte == 0),
+            let limit = if few && own { now.len() / 4 } else { 0 };
+            let comparison = match &before {
+                StoredPage::Mapped(page) => delta::compare(page, &now, limit),
+                StoredPage::Assembled(page) => delta::compare(page, &now, limit),
+                StoredPage::Hole if now.iter().all(|byte| *byte == 0) => Comparison::Same,
+                StoredPage::Hole => Comparison::Far,
             };
-            if is_same {
-                same.push(no);
-            } else {
-                changed.push(no);
+            match comparison {
+                Comparison::Same => same.push(no),
+                Comparison::Far => changed.push(no),
+                Comparison::Difference(difference) => {
+                    self.differences.insert(no, difference);
+                    changed.push(no);
+                }
             }
-            if let (StoredPage::Assembled(page), true) = (before, self.pages.len() <= LARGE) {
+            if let (StoredPage::Assembled(page), true) = (before, few) {
                 self.before.insert(no, page);
             }
         }
         same.iter().for_each(|no| drop(self.pages.remove(no)));
         changed.sort_unstable();
         Ok(changed)
+    }
+
+    /// What the page is best stored as, if not as a whole; `changed` has been asked before.
+    pub(crate) fn difference(&self, no: PageNo) -> Option<&[u8]> {
+        self.differences.get(&no).map(Vec::as_slice)
     }
 
     /// Whether the transaction would leave everything as it is; `changed` has been asked before.
@@ -236,6 +256,14 @@ impl PageSource for Transaction {
             None if no.0 > self.base.page_count() => Ok(Cow::Owned(vec![0; self.page_size as usize])),
             None => self.base.page(no),
         }
+    }
+
+    fn read(&self, no: PageNo, from: usize, out: &mut [u8]) -> Result<(), PageError> {
+        if self.pages.contains_key(&no) || no.0 > self.base.page_count() {
+            out.copy_from_slice(&self.page(no)?[from..from + out.len()]);
+            return Ok(());
+        }
+        self.base.read(no, from, out)
     }
 }
 

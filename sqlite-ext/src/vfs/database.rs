@@ -6,7 +6,6 @@
 //!   xUnlock          lets go of both
 //! ```
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
@@ -221,8 +220,7 @@ impl Database {
             }
             let start = (at % size as u64) as usize;
             let n = (out.len() - done).min(size - start);
-            let bytes: Cow<'_, [u8]> = pages.page(PageNo(page as u32))?;
-            out[done..done + n].copy_from_slice(&bytes[start..start + n]);
+            pages.read(PageNo(page as u32), start, &mut out[done..done + n])?;
             done += n;
         }
         Ok(true)

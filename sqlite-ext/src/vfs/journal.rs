@@ -4,10 +4,16 @@
 //! Its start lies in memory. What goes beyond, of transactions that change much of a large database, goes to a file
 //! without a name in the store's directory.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+
+thread_local! {
+    /// The first block of the journal before: each transaction has a journal of its own, and most need one block.
+    static SPARE: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
+}
 
 pub struct Journal {
     directory: PathBuf,
@@ -56,8 +62,10 @@ impl Journal {
         while done < near.len() {
             let (block, at) = ((offset + done) / Self::BLOCK, (offset + done) % Self::BLOCK);
             let n = (near.len() - done).min(Self::BLOCK - at);
-            self.reach(block, at + n);
-            self.blocks[block][at..at + n].copy_from_slice(&near[done..done + n]);
+            let (bytes, block) = (&near[done..done + n], self.reach(block, at));
+            let overwritten = n.min(block.len() - at);
+            block[at..at + overwritten].copy_from_slice(&bytes[..overwritten]);
+            block.extend_from_slice(&bytes[overwritten..]);
             done += n;
         }
         if !far.is_empty() {
@@ -71,18 +79,22 @@ impl Journal {
         Ok(())
     }
 
-    /// Makes sure that a block has so many bytes, and that the ones in front of it are full.
-    fn reach(&mut self, block: usize, length: usize) {
+    /// A block that has at least so many bytes, with full ones in front of it.
+    fn reach(&mut self, block: usize, length: usize) -> &mut Vec<u8> {
         while self.blocks.len() <= block {
-            if let Some(last) = self.blocks.last_mut() {
-                last.resize(Self::BLOCK, 0);
+            match self.blocks.last_mut() {
+                Some(last) => {
+                    last.resize(Self::BLOCK, 0);
+                    self.blocks.push(Vec::with_capacity(Self::BLOCK));
+                }
+                None => self.blocks.push(SPARE.take().unwrap_or_else(|| Vec::with_capacity(Self::BLOCK))),
             }
-            self.blocks.push(Vec::with_capacity(Self::BLOCK));
         }
         let block = &mut self.blocks[block];
         if block.len() < length {
             block.resize(length, 0);
         }
+        block
     }
 
     pub fn truncate(&mut self, length: usize) {
@@ -94,6 +106,16 @@ impl Journal {
         self.blocks.truncate(self.length.div_ceil(Self::BLOCK));
         if let Some(last) = self.blocks.last_mut() {
             last.truncate(self.length - (self.length - 1) / Self::BLOCK * Self::BLOCK);
+        }
+    }
+}
+
+impl Drop for Journal {
+    fn drop(&mut self) {
+        if let Some(mut block) = self.blocks.drain(..).next() {
+            block.clear();
+            // A thread that is ending has no use for it.
+            let _ = SPARE.try_with(|spare| spare.set(Some(block)));
         }
     }
 }
