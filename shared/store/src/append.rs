@@ -226,6 +226,10 @@ impl Store {
     }
 }
 
+/// Bytes that zeroes are written in at a time. Linux caches what one write brings as one folio, and each later write into
+/// a large folio costs a walk over all its blocks.
+const PIECE: usize = 16 << 10;
+
 /// Makes the file longer than the next entry needs, by as much again as it holds, within bounds.
 fn zero_ahead(segment: &Segment, position: u64, length: u64) -> Result<(), StoreError> {
     if segment.reaches(position + length) {
@@ -234,8 +238,10 @@ fn zero_ahead(segment: &Segment, position: u64, length: u64) -> Result<(), Store
     let have = segment.file_length()?;
     if position + length > have {
         let more = position.clamp(64 << 10, 4 << 20).max(length);
+        let (start, zeroes) = (have.max(position), [0; PIECE]);
         // A full disk may still have room for the entry itself, whose own write will tell.
-        let _ = segment.write(&vec![0; more as usize], have.max(position));
+        let mut pieces = (start..start + more).step_by(PIECE);
+        let _ = pieces.try_for_each(|at| segment.write(&zeroes, at));
     }
     Ok(())
 }

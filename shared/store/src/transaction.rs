@@ -1,12 +1,12 @@
 //! A transaction under way: the pages that it has written so far, over the snapshot that it was built on.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource};
-use rustc_hash::FxHashMap;
 
 use crate::commit::LARGE;
 use crate::delta::{self, Comparison};
@@ -69,11 +69,11 @@ pub struct Transaction {
     base: Snapshot,
     page_size: u32,
     page_count: u32,
-    pages: FxHashMap<PageNo, Slot>,
+    pages: BTreeMap<PageNo, Slot>,
     /// What the base has of pages that it would have to put together each time it is asked.
-    before: FxHashMap<PageNo, Arc<[u8]>>,
+    before: BTreeMap<PageNo, Arc<[u8]>>,
     /// What leads from there to what was written, of pages that are best stored so.
-    differences: FxHashMap<PageNo, Vec<u8>>,
+    differences: BTreeMap<PageNo, Vec<u8>>,
     in_memory: usize,
     spill: Option<File>,
     spilled: u64,
@@ -87,9 +87,9 @@ impl Transaction {
             base,
             page_size,
             page_count,
-            pages: FxHashMap::default(),
-            before: FxHashMap::default(),
-            differences: FxHashMap::default(),
+            pages: BTreeMap::new(),
+            before: BTreeMap::new(),
+            differences: BTreeMap::new(),
             in_memory: 0,
             spill: None,
             spilled: 0,
@@ -198,7 +198,6 @@ impl Transaction {
             }
         }
         same.iter().for_each(|no| drop(self.pages.remove(no)));
-        changed.sort_unstable();
         Ok(changed)
     }
 
