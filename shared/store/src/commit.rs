@@ -132,6 +132,8 @@ impl<'a> Stored<'a> {
             if let (Some(_), Some(image)) = (self.transaction.difference(*page), self.transaction.shared(*page))
                 && let Some(newest) = index.find_own(base.branch(), *page)
             {
+                // Few ask for the page before, and its memory is still in the processor's caches.
+                index.older(newest).and_then(|older| assembled.pop(&index.location(older)));
                 assembled.put(index.location(newest), image);
             }
         }
