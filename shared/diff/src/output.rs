@@ -17,6 +17,9 @@ type Span = std::ops::Range<usize>;
 
 const PREFIX: usize = 2;
 
+/// Bytes set aside for inserts at once: a row or two.
+const ROOM: usize = 512;
+
 /// Rows are written to the buffers as deletes and inserts right away. Only if a table has both does anything need to be
 /// paired, so that a bulk insert is copied once and costs no memory beyond its own changeset.
 pub(crate) struct Output<'a> {
@@ -34,9 +37,8 @@ pub(crate) struct Output<'a> {
 
 impl<'a> Output<'a> {
     pub fn new(name: Cow<'a, str>, key: Cow<'a, [u8]>) -> Output<'a> {
-        let mut header = Writer::new();
-        header.table(&TableHeader { name: &name, key: &key });
-        let inserts = header.take();
+        let mut inserts = Vec::with_capacity(ROOM);
+        TableHeader { name: &name, key: &key }.write(&mut inserts);
         Output {
             name,
             key,
