@@ -14,13 +14,13 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::append::Appender;
 use crate::error::StoreError;
+use crate::fork;
 use crate::head::Head;
 use crate::index::{Index, Location};
 use crate::lock::{LockFile, LockName};
 use crate::recover::{Place, take_next};
 use crate::segment::{self, Segment, StoreId};
 use crate::sync::Syncer;
-use crate::sys;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
@@ -109,7 +109,7 @@ impl Store {
             path,
             id,
             writable,
-            forks: sys::forks(),
+            forks: fork::forks(),
             segments,
             index: RwLock::new(index),
             cursor: Mutex::new(cursor),
@@ -180,7 +180,7 @@ impl Store {
 
     /// Refuses to go on in a child of the process that opened the store.
     pub fn check_process(&self) -> Result<(), StoreError> {
-        if sys::forks() == self.forks { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
+        if fork::forks() == self.forks { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
     }
 
     /// Takes in what other processes appended, up to the head, which is returned.
