@@ -162,6 +162,10 @@ impl Store {
 
     /// The newest version that readers may see, in any process. One atomic load.
     pub fn head(&self) -> Version {
+        if !self.writable {
+            // A head that can't be read now can be read the next time, and until then there is the one from the log.
+            let _ = self.head.look_for_writer(&self.path, self.id);
+        }
         self.head.visible()
     }
 
@@ -185,7 +189,7 @@ impl Store {
 
     /// Takes in what other processes appended, up to the head, which is returned.
     pub fn refresh(&self) -> Result<Version, StoreError> {
-        let target = self.head.visible();
+        let target = self.head();
         if self.index.read().last() >= target {
             return Ok(target);
         }
