@@ -15,13 +15,13 @@ use rustc_hash::FxBuildHasher;
 
 use crate::append::Appender;
 use crate::error::StoreError;
+use crate::fork;
 use crate::head::Head;
 use crate::index::{Index, Location};
 use crate::lock::{LockFile, LockName};
 use crate::recover::{Place, take_next};
 use crate::segment::{self, Segment, StoreId};
 use crate::sync::Syncer;
-use crate::sys;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
@@ -110,7 +110,7 @@ impl Store {
             path,
             id,
             writable,
-            forks: sys::forks(),
+            forks: fork::forks(),
             segments,
             index: RwLock::new(index),
             cursor: Mutex::new(cursor),
@@ -163,6 +163,10 @@ impl Store {
 
     /// The newest version that readers may see, in any process. One atomic load.
     pub fn head(&self) -> Version {
+        if !self.writable {
+            // A head that can't be read now can be read the next time, and until then there is the one from the log.
+            let _ = self.head.look_for_writer(&self.path, self.id);
+        }
         self.head.visible()
     }
 
@@ -181,12 +185,12 @@ impl Store {
 
     /// Refuses to go on in a child of the process that opened the store.
     pub fn check_process(&self) -> Result<(), StoreError> {
-        if sys::forks() == self.forks { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
+        if fork::forks() == self.forks { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
     }
 
     /// Takes in what other processes appended, up to the head, which is returned.
     pub fn refresh(&self) -> Result<Version, StoreError> {
-        let target = self.head.visible();
+        let target = self.head();
         if self.index.read().last() >= target {
             return Ok(target);
         }

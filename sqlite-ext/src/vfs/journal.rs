@@ -9,6 +9,9 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use super::peers::Journalled;
 
 thread_local! {
     /// The first block of the journal before: each transaction has a journal of its own, and most need one block.
@@ -17,6 +20,8 @@ thread_local! {
 
 pub struct Journal {
     directory: PathBuf,
+    /// Says whether the journal is in use: begins with other than zeroes.
+    in_use: Journalled,
     /// Each is as long as it was written to; all but the last are full.
     blocks: Vec<Vec<u8>>,
     /// What lies behind `MEMORY`, at the same offsets.
@@ -31,8 +36,8 @@ impl Journal {
     const MEMORY: usize = 16 << 20;
 
     /// An empty journal that may make a file in a directory.
-    pub fn new(directory: PathBuf) -> Journal {
-        Journal { directory, blocks: Vec::new(), file: None, length: 0 }
+    pub fn new(directory: PathBuf, in_use: Journalled) -> Journal {
+        Journal { directory, in_use, blocks: Vec::new(), file: None, length: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -76,6 +81,9 @@ impl Journal {
             file.write_all_at(far, (offset + done) as u64)?;
         }
         self.length = self.length.max(offset + bytes.len());
+        if offset == 0 && !bytes.is_empty() {
+            self.in_use.store(bytes[0] != 0, Ordering::Relaxed);
+        }
         Ok(())
     }
 
@@ -99,6 +107,9 @@ impl Journal {
 
     pub fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
+        if length == 0 {
+            self.in_use.store(false, Ordering::Relaxed);
+        }
         if self.length > Self::MEMORY {
             return;
         }
@@ -112,6 +123,7 @@ impl Journal {
 
 impl Drop for Journal {
     fn drop(&mut self) {
+        self.in_use.store(false, Ordering::Relaxed);
         if let Some(mut block) = self.blocks.drain(..).next() {
             block.clear();
             // A thread that is ending has no use for it.
@@ -126,7 +138,7 @@ mod tests {
 
     #[test]
     fn gives_back_what_was_written_across_blocks() {
-        let mut journal = Journal::new(PathBuf::from("/nowhere"));
+        let mut journal = Journal::new(PathBuf::from("/nowhere"), Journalled::default());
         let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
         journal.write(&bytes, 12).unwrap();
         journal.write(b"head", 0).unwrap();
@@ -142,7 +154,7 @@ mod tests {
     #[test]
     fn goes_on_in_a_file() {
         let directory = tempfile::tempdir().unwrap();
-        let mut journal = Journal::new(directory.path().into());
+        let mut journal = Journal::new(directory.path().into(), Journalled::default());
         let piece: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
         let pieces = Journal::MEMORY / piece.len() + 20;
         (0..pieces).for_each(|n| journal.write(&piece, n * piece.len()).unwrap());
@@ -154,7 +166,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the file has no name");
         journal.truncate(10);
         assert_eq!(journal.read(&mut out, 0).unwrap(), 10);
-        let nowhere = Journal::new(directory.path().join("missing"));
+        let nowhere = Journal::new(directory.path().join("missing"), Journalled::default());
         assert!({ nowhere }.write(&piece, Journal::MEMORY).is_err());
     }
 }
