@@ -7,7 +7,9 @@
 //! ```
 
 mod applier;
+mod attach;
 mod copy;
+mod ledger;
 mod net;
 mod rows;
 mod state;
@@ -15,5 +17,6 @@ mod target;
 
 pub use applier::{Applied, Applier};
 pub use copy::{CopyJob, copy_job};
+pub use ledger::marked_by;
 pub use state::Owner;
 pub use target::Target;

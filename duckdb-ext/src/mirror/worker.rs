@@ -24,6 +24,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// Failures in a row after which the mirror reports the state Error; before, they are likely conflicts that pass.
 const TOLERATED_FAILURES: u32 = 5;
+/// A mirror without commits for so long rests, and writes down where it stands.
+const QUIET: Duration = Duration::from_secs(4);
 /// The longest sleep without a look at the store. Commits and wishes wake the thread at once; this is only for what
 /// cannot, such as a store on a file system that does not share memory between machines.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -82,7 +84,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {
                 failures += 1;
-                let lost = matches!(error, Error::Overtaken(_));
+                let lost = matches!(error, Error::Overtaken(_) | Error::Expired(_));
                 mirror.update(|report| {
                     report.errors += 1;
                     report.last_error = Some(error.to_string());
@@ -147,6 +149,10 @@ fn step(
             return Ok(ControlFlow::Continue(()));
         }
     }
+    // After a failure, so that the batch follows on what the mirror really shows.
+    if at_work(instance, || applier.make_sure())?.is_break() {
+        return Ok(ControlFlow::Break(()));
+    }
     let (batch, more) = gather(mirror, applier.version(), behind)?;
     if batch.is_empty() {
         *seen = head;
@@ -154,15 +160,14 @@ fn step(
             report.complete = report.complete.max(head);
             report.state = State::Streaming;
         });
+        if applier.is_open() && last_batch.is_none_or(|last| last.elapsed() >= QUIET) {
+            return at_work(instance, || applier.settle());
+        }
         return Ok(ControlFlow::Continue(()));
     }
-    let Some(instance) = instance.upgrade() else { return Ok(ControlFlow::Break(())) };
-    let applied = {
-        let Some(_work) = instance.work() else {
-            return Ok(ControlFlow::Break(()));
-        };
-        *last_batch = Some(Instant::now());
-        applier.apply(&batch)?
+    *last_batch = Some(Instant::now());
+    let ControlFlow::Continue(applied) = at_work(instance, || applier.apply(&batch))? else {
+        return Ok(ControlFlow::Break(()));
     };
     let last = batch.last().map_or(Version(0), |commit| commit.version);
     let time_ms = batch.last().map_or(0, |commit| commit.time_ms);
@@ -177,6 +182,13 @@ fn step(
         report.state = if more { State::CatchingUp } else { State::Streaming };
     });
     Ok(ControlFlow::Continue(()))
+}
+
+/// Does what needs DuckDB; breaks instead when the process is ending.
+fn at_work<T>(instance: &Weak<Instance>, work: impl FnOnce() -> Result<T>) -> Result<ControlFlow<(), T>> {
+    let Some(instance) = instance.upgrade() else { return Ok(ControlFlow::Break(())) };
+    let Some(_work) = instance.work() else { return Ok(ControlFlow::Break(())) };
+    work().map(ControlFlow::Continue)
 }
 
 /// The next batch, and whether there is more behind it. A commit that changes the schema comes alone.
