@@ -16,6 +16,10 @@ use crate::instance::Lease;
 use crate::schema::{MirrorTable, Selection, names_of};
 use crate::source::Source;
 
+/// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
+/// costs no more, and queries read fewer files.
+const INLINED_ROWS: usize = 200;
+
 /// Is told of each table that is copied, with the counter of its rows.
 type Progress<'a> = &'a dyn Fn(&str, Arc<AtomicU64>);
 
@@ -36,6 +40,10 @@ impl Applier {
         selection: Selection,
         progress: Progress,
     ) -> Result<(Applier, Vec<Attached>)> {
+        if target.lake {
+            // For the mirror's own session; what is set for the lake, the schema or a table goes before it.
+            session.run(&format!("SET SESSION ducklake_default_data_inlining_row_limit = {INLINED_ROWS}"))?;
+        }
         let (schema_exists, state) = state::read(&session, &target)?;
         let mut applier = Applier {
             session,
