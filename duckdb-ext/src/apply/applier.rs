@@ -11,6 +11,7 @@ use super::ledger::{self, Ledger};
 use super::net::{Net, NetTable, net};
 use super::rows::{self, Outcome};
 use super::state::{self, Moved, Owner};
+use super::upkeep::Upkeep;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
 use crate::schema::{ColumnType, MirrorTable, Selection, Step, plan};
@@ -41,11 +42,19 @@ pub struct Applier {
     pub(super) unsure: bool,
     /// For a target in a lake.
     pub(super) ledger: Ledger,
+    pub(super) upkeep: Upkeep,
+    /// Batches were applied since the mirror was last maintained as a whole.
+    pub(super) changed: bool,
 }
 
 impl Applier {
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// What a lake needs from time to time; `None` for a native target.
+    pub fn upkeep(&self) -> Option<Upkeep> {
+        self.target.lake.then_some(self.upkeep)
     }
 
     /// Applies commits that follow each other, in one transaction: afterwards the mirror shows the last of them, or on
@@ -60,6 +69,7 @@ impl Applier {
                 Ok(applied) => {
                     self.version = to;
                     self.ledger.committed(applied.rows > 0);
+                    self.changed = true;
                     return Ok(applied);
                 }
                 Err(error) => {
@@ -107,18 +117,6 @@ impl Applier {
         Ok(())
     }
 
-    /// Writes into a lake's state row what so far its snapshots alone tell.
-    pub fn settle(&mut self) -> Result<()> {
-        self.make_sure()?;
-        self.transaction(|applier| {
-            applier.ledger.begin(&applier.session, &applier.target, &applier.owner)?;
-            state::settle(&applier.session, &applier.target, &applier.owner, applier.version)?;
-            applier.mark("settled", applier.version)
-        })?;
-        self.ledger.settled();
-        Ok(())
-    }
-
     /// Whether `settle` has something to write.
     pub fn is_open(&self) -> bool {
         self.ledger.is_open()
@@ -129,7 +127,7 @@ impl Applier {
         self.make_sure()?;
         self.transaction(|applier| {
             state::release(&applier.session, &applier.target, &applier.owner, applier.version)?;
-            applier.mark("detached", applier.version)
+            applier.mark("detached", Some(applier.version))
         })
     }
 
@@ -220,7 +218,7 @@ impl Applier {
         }
         let (from, to) = (first.version, at);
         let what = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
-        self.mark(&what, at)?;
+        self.mark(&what, Some(at))?;
         Ok(applied)
     }
 
@@ -266,12 +264,13 @@ impl Applier {
         copy_table(&self.session, &self.target, &*self.source, at, &mut self.tables[place], &|_| {})
     }
 
-    /// Says in the lake's own history what this transaction does.
-    pub(super) fn mark(&self, what: &str, version: Version) -> Result<()> {
+    /// Says in the lake's own history what this transaction does, and which version the mirror then shows, if that is known.
+    pub(super) fn mark(&self, what: &str, version: Option<Version>) -> Result<()> {
         let identity = self.source.identity();
         let message = format!("{} {}: {what}", identity.location, identity.branch);
+        let version = version.map_or(String::new(), |version| format!(", \"version\": {version}"));
         let extra = format!(
-            "{{\"store\": \"{}\", \"branch_id\": {}, \"schema\": {}, \"version\": {version}}}",
+            "{{\"store\": \"{}\", \"branch_id\": {}, \"schema\": {}{version}}}",
             identity.store,
             identity.branch_id,
             serde_json::Value::from(self.target.schema.as_str())

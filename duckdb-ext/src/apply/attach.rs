@@ -9,7 +9,7 @@ use maniac_base::Version;
 use super::copy::copy_table;
 use super::ledger::{self, Ledger};
 use super::state::{self, Owner, State};
-use super::{Applier, Target};
+use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
@@ -19,6 +19,9 @@ use crate::source::Source;
 /// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
 /// costs no more, and queries read fewer files.
 const INLINED_ROWS: usize = 200;
+
+/// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
+const COMPACTING_LIMIT: i64 = 10 * 60;
 
 /// Is told of each table that is copied, with the counter of its rows.
 type Progress<'a> = &'a dyn Fn(&str, Arc<AtomicU64>);
@@ -38,6 +41,7 @@ impl Applier {
         target: Target,
         owner: Owner,
         selection: Selection,
+        upkeep: UpkeepChange,
         progress: Progress,
     ) -> Result<(Applier, Vec<Attached>)> {
         if target.lake {
@@ -55,9 +59,11 @@ impl Applier {
             version: Version(0),
             unsure: false,
             ledger: Ledger::default(),
+            upkeep: upkeep.of(Upkeep::default()),
+            changed: true,
         };
         let attached = match state {
-            Some(state) => applier.resume(&state, progress)?,
+            Some(state) => applier.resume(&state, upkeep, progress)?,
             None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
         };
         Ok((applier, attached))
@@ -71,7 +77,15 @@ impl Applier {
         } else {
             self.session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()))?;
         }
-        state::create(&self.session, &self.target, &self.source.identity(), at, &self.owner, &self.selection)?;
+        state::create(
+            &self.session,
+            &self.target,
+            &self.source.identity(),
+            at,
+            &self.owner,
+            &self.selection,
+            self.upkeep,
+        )?;
         self.copy_all(tables, at, progress)
     }
 
@@ -81,7 +95,7 @@ impl Applier {
         for table in std::mem::take(&mut self.tables) {
             self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&table.name)))?;
         }
-        state::settle(&self.session, &self.target, &self.owner, at)?;
+        state::settle(&self.session, &self.target, &self.owner, at, false)?;
         let tables = self.fresh_tables(at)?;
         self.copy_all(tables, at, progress)
     }
@@ -103,12 +117,12 @@ impl Applier {
         }
         attached.sort_by(|a, b| a.table.cmp(&b.table));
         state::write_tables(&self.session, &self.target, &self.tables)?;
-        self.mark(&format!("copied at version {at}"), at)?;
+        self.mark(&format!("copied at version {at}"), Some(at))?;
         self.version = at;
         Ok(attached)
     }
 
-    fn resume(&mut self, state: &State, progress: Progress) -> Result<Vec<Attached>> {
+    fn resume(&mut self, state: &State, upkeep: UpkeepChange, progress: Progress) -> Result<Vec<Attached>> {
         let identity = self.source.identity();
         let shown = self.target.shown();
         if state.store != identity.store || state.branch_id != identity.branch_id {
@@ -135,7 +149,17 @@ impl Applier {
             )));
         }
         self.selection = state.selection.clone();
+        self.upkeep = upkeep.of(state.upkeep);
         let rival = Owner::parse(&state.owner).filter(|other| *other != self.owner);
+        if let (Some(other), Some(seconds @ ..COMPACTING_LIMIT)) = (&rival, state.compacting)
+            && crate::mirror::may_live(other)
+        {
+            return Err(Error::input(format!(
+                "{shown} is being compacted by process {} of another machine since {seconds} s, and can't be taken over \
+                 meanwhile: try again, or detach it there",
+                other.process
+            )));
+        }
         if let Some(other) = rival.filter(crate::mirror::is_alive) {
             return Err(Error::input(format!(
                 "{shown} is being applied by process {} on this machine: call maniac_detach there, or end it, first",
@@ -144,11 +168,11 @@ impl Applier {
         }
         self.tables = state::read_tables(&self.session, &self.target)?;
         self.transaction(|applier| {
-            state::claim(&applier.session, &applier.target, &applier.owner)?;
+            state::claim(&applier.session, &applier.target, &applier.owner, state, applier.upkeep)?;
             if applier.target.lake {
                 ledger::bar(&applier.session, &applier.target, &applier.tables)?;
             }
-            applier.mark("attached", applier.version)
+            applier.mark("attached", None)
         })?;
         // Only now can nobody else move it any more.
         self.unsure = true;

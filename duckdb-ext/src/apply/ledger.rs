@@ -31,11 +31,20 @@ use crate::source::Identity;
 /// How long an open row stays as it is while batches follow each other.
 const ROW_PERIOD: Duration = Duration::from_secs(30);
 
+/// The state row.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Row {
+    #[default]
+    Unknown,
+    Settled,
+    /// Written as open by this applier, at that time.
+    Open(Instant),
+}
+
 /// What an applier knows of its own mirror in a lake between its transactions. Knowing nothing is always right.
 #[derive(Default)]
 pub struct Ledger {
-    /// When this applier last wrote the row as open; `None` if it is settled, or if that is not known.
-    open: Option<Instant>,
+    row: Row,
     /// The snapshot that the last transaction made, if nobody committed anything together with it.
     last: Option<i64>,
     /// The snapshot that the transaction under way builds on.
@@ -65,7 +74,8 @@ impl Ledger {
         moved: Moved,
         row: bool,
     ) -> Result<()> {
-        if row || self.open.is_none_or(|since| since.elapsed() > ROW_PERIOD) {
+        let recent = matches!(self.row, Row::Open(since) if since.elapsed() <= ROW_PERIOD);
+        if row || !recent {
             state::open(session, target, owner, moved, self.base)?;
             self.opens = true;
         }
@@ -75,7 +85,7 @@ impl Ledger {
     /// The transaction was committed. `changed`: it changed rows, without which a lake makes no snapshot.
     pub fn committed(&mut self, changed: bool) {
         if self.opens {
-            self.open = Some(Instant::now());
+            self.row = Row::Open(Instant::now());
         }
         // If something else was committed together with it, the number is a wrong one, which only costs a look.
         self.last = (changed || self.opens).then_some(self.base + 1);
@@ -83,13 +93,18 @@ impl Ledger {
 
     /// A transaction that wrote the row as settled was committed.
     pub fn settled(&mut self) {
-        self.open = None;
+        self.row = Row::Settled;
         self.last = Some(self.base + 1);
     }
 
     /// Whether snapshots tell more than the row does.
     pub fn is_open(&self) -> bool {
-        self.open.is_some()
+        matches!(self.row, Row::Open(_))
+    }
+
+    /// Whether the row tells all, for certain.
+    pub fn is_settled(&self) -> bool {
+        self.row == Row::Settled
     }
 }
 

@@ -5,9 +5,11 @@
 //! the next one, under the applier's own token: a batch that was applied before, or by somebody else, moves no row or
 //! conflicts, and is rolled back. In a lake the row is moved now and then only; see `ledger`.
 
+use std::time::Duration;
+
 use maniac_base::Version;
 
-use super::Target;
+use super::{Target, Upkeep};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Selection, quote_text};
@@ -47,6 +49,9 @@ pub struct State {
     pub version: Version,
     /// In a lake: snapshots after this one tell of newer versions.
     pub open_since: Option<i64>,
+    /// Seconds since the owner began to compact; `None` if it does not.
+    pub compacting: Option<i64>,
+    pub upkeep: Upkeep,
     /// Empty when the last applier left in order.
     pub owner: String,
     pub selection: Selection,
@@ -88,7 +93,9 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         return Ok((true, None));
     }
     let rows = session.query(&format!(
-        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, open_since::VARCHAR, owner, selection FROM {}",
+        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, open_since::VARCHAR, \
+         (epoch(now())::BIGINT - compacting)::VARCHAR, maintain_every_s::VARCHAR, keep_snapshots_s::VARCHAR, \
+         owner, selection FROM {}",
         target.table(STATE_TABLE)
     ))?;
     let damaged = || {
@@ -99,11 +106,23 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         ))
     };
     let [row] = rows.as_slice() else { return Err(damaged()) };
-    let [Some(store), Some(branch_id), Some(branch), Some(location), Some(version), open_since, owner, Some(selection)] =
-        row.as_slice()
+    let [
+        Some(store),
+        Some(branch_id),
+        Some(branch),
+        Some(location),
+        Some(version),
+        open_since,
+        compacting,
+        every,
+        keep,
+        owner,
+        Some(selection),
+    ] = row.as_slice()
     else {
         return Err(damaged());
     };
+    let seconds = |text: &Option<String>| Some(Duration::from_secs(text.as_ref()?.parse().ok()?));
     let state = State {
         store: store.clone(),
         branch_id: branch_id.parse().map_err(|_| damaged())?,
@@ -111,6 +130,8 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         location: location.clone(),
         version: Version(version.parse().map_err(|_| damaged())?),
         open_since: open_since.as_ref().map(|since| since.parse()).transpose().map_err(|_| damaged())?,
+        compacting: compacting.as_ref().and_then(|seconds| seconds.parse().ok()),
+        upkeep: Upkeep { every: seconds(every).ok_or_else(damaged)?, keep: seconds(keep).ok_or_else(damaged)? },
         owner: owner.clone().unwrap_or_default(),
         selection: Selection::from_text(selection).ok_or_else(damaged)?,
     };
@@ -125,10 +146,11 @@ pub fn create(
     version: Version,
     owner: &Owner,
     selection: &Selection,
+    upkeep: Upkeep,
 ) -> Result<()> {
     session.run(&format!(
         "CREATE TABLE {} (source VARCHAR, store VARCHAR, branch VARCHAR, branch_id BIGINT, version BIGINT, \
-         open_since BIGINT, committed TIMESTAMP, owner VARCHAR, selection VARCHAR)",
+         open_since BIGINT, compacting BIGINT, maintain_every_s BIGINT, keep_snapshots_s BIGINT, committed TIMESTAMP, owner VARCHAR, selection VARCHAR)",
         target.table(STATE_TABLE)
     ))?;
     session.run(&format!(
@@ -137,12 +159,14 @@ pub fn create(
         target.table(COLUMNS_TABLE)
     ))?;
     session.run(&format!(
-        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, NULL, {}, {})",
+        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, NULL, {}, {}, NULL, {}, {})",
         target.table(STATE_TABLE),
         quote_text(&of.location),
         quote_text(&of.store),
         quote_text(&of.branch),
         of.branch_id,
+        upkeep.every.as_secs(),
+        upkeep.keep.as_secs(),
         quote_text(&owner.token()),
         quote_text(&selection.to_text()),
     ))?;
@@ -161,8 +185,10 @@ pub fn open(session: &Session, target: &Target, owner: &Owner, moved: Moved, sin
 }
 
 /// Writes the version of a mirror in a lake, so that no snapshot is needed to know it.
-pub fn settle(session: &Session, target: &Target, owner: &Owner, version: Version) -> Result<()> {
-    move_row(session, target, owner, &format!("version = {version}, open_since = NULL"), "version <=", version)
+pub fn settle(session: &Session, target: &Target, owner: &Owner, version: Version, compacting: bool) -> Result<()> {
+    let compacting = if compacting { "epoch(now())::BIGINT" } else { "NULL" };
+    let set = format!("version = {version}, open_since = NULL, compacting = {compacting}");
+    move_row(session, target, owner, &set, "version <=", version)
 }
 
 fn move_row(
@@ -196,10 +222,25 @@ pub fn overtaken(target: &Target) -> Error {
     ))
 }
 
-/// Makes `owner` the applier.
-pub fn claim(session: &Session, target: &Target, owner: &Owner) -> Result<()> {
-    session.run(&format!("UPDATE {} SET owner = {}", target.table(STATE_TABLE), quote_text(&owner.token())))?;
-    Ok(())
+/// Makes `owner` the applier, in place of the one that was read; fails if that is not how it is any more.
+pub fn claim(session: &Session, target: &Target, owner: &Owner, read: &State, upkeep: Upkeep) -> Result<()> {
+    let moved = session.run(&format!(
+        "UPDATE {} SET owner = {}, compacting = NULL, maintain_every_s = {}, keep_snapshots_s = {} \
+         WHERE owner = {} AND (compacting IS NULL) = {}",
+        target.table(STATE_TABLE),
+        quote_text(&owner.token()),
+        upkeep.every.as_secs(),
+        upkeep.keep.as_secs(),
+        quote_text(&read.owner),
+        read.compacting.is_none()
+    ))?;
+    match moved {
+        1 => Ok(()),
+        _ => Err(Error::input(format!(
+            "{} was just attached, detached or compacted by another process: try again",
+            target.shown()
+        ))),
+    }
 }
 
 /// Leaves in order: the next applier need not ask whether this one lives.
