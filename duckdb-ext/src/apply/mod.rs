@@ -7,13 +7,18 @@
 //! ```
 
 mod applier;
+mod attach;
 mod copy;
+mod ledger;
 mod net;
 mod rows;
 mod state;
 mod target;
+mod upkeep;
 
 pub use applier::{Applied, Applier};
 pub use copy::{CopyJob, copy_job};
+pub use ledger::marked_by;
 pub use state::Owner;
 pub use target::Target;
+pub use upkeep::{Done, Order, Upkeep, UpkeepChange, UpkeepStep};
