@@ -75,10 +75,12 @@ demo: build ## the main job on real data: 336,776 flights in SQLite, analysed in
 bench: build ## measure against stock SQLite, and the delay until DuckDB sees a commit; keeps bench/results/
 	bench/run.sh
 
-torture: build ## an hour of it: 1,000 crashes, 500 machines that stop, long oracle and fuzz runs, a database of 5 GB
+torture: build ## hours of it: 1,000 crashes, 500 machines that stop, a million captured transactions, fuzzing, 5 GB
 	cd torture && MANIAC_ROUNDS=1000 cargo test --locked --release --test crash -- --nocapture
 	cd torture && MANIAC_ROUNDS=500 cargo test --locked --release --test lost_writes -- --nocapture
 	cd torture && MANIAC_CASES=2000 MANIAC_STEPS=500 cargo test --locked --release --test oracle -- --nocapture
+	cd oracle && MANIAC_SEEDS=34000 cargo test --locked --release --test random -- --nocapture
+	cd oracle && MANIAC_CASES=20000 cargo test --locked --release --test apply -- --nocapture
 	cd fuzz && MANIAC_INPUTS=50000 cargo test --locked -- --nocapture
 	cd torture && cargo run --locked --release --bin torture-worker big 5
 

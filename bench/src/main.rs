@@ -5,6 +5,7 @@
 //! maniac-bench store    many writers, branches, opening, mixed work
 //! maniac-bench capture  differences, merges and changesets
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
+//! maniac-bench lake     files and queries of a lake under updates, with and without maintenance
 //! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
 //! ```
 //!
@@ -14,6 +15,7 @@ mod capture;
 mod delay;
 mod engine;
 mod figures;
+mod lake;
 mod scan;
 mod sqlite;
 mod store;
@@ -35,8 +37,9 @@ fn main() -> ExitCode {
         Some("store") => store::run(),
         Some("capture") => capture::run(),
         Some("delay") => delay::run(),
+        Some("lake") => lake::run(),
         Some("scan") => scan::run(),
-        _ => Err("usage: maniac-bench sqlite|store|capture|delay|scan".into()),
+        _ => Err("usage: maniac-bench sqlite|store|capture|delay|lake|scan".into()),
     };
     match outcome {
         Ok(report) => {

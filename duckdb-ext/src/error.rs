@@ -17,6 +17,9 @@ pub enum Error {
     /// Another process took this mirror over, so that going on would apply transactions twice.
     #[error("{0}")]
     Overtaken(String),
+    /// The snapshots are gone that told which version a mirror in a lake shows.
+    #[error("{0}")]
+    Expired(String),
     /// A value that its column cannot hold, in a mirror that stops there.
     #[error(
         "column {column} of table {table} cannot hold the value {value} of the row {key}: it is no {wanted}. Repair the \

@@ -4,11 +4,13 @@
 //! Formats with checksums would turn everything away at the door. So inputs are edits of a valid thing (see `edit`), and
 //! where an edit asks for it the checksums around it are made right again.
 
+mod apply;
 mod bytes;
 mod edit;
 mod log;
 mod pages;
 
+pub use apply::apply;
 pub use bytes::{changeset, record};
 pub use log::log;
 pub use pages::database;

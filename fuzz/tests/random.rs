@@ -59,3 +59,8 @@ fn records() {
 fn changesets() {
     try_many("changeset", 50_000, maniac_fuzz::changeset);
 }
+
+#[test]
+fn changesets_that_are_applied() {
+    try_many("apply", 2_000, maniac_fuzz::apply);
+}

@@ -27,10 +27,10 @@ impl FilePages {
         if self.page_size != old.page_size {
             return (1..=self.page_count()).map(PageNo).collect();
         }
-        let page = |pages: &FilePages, no: u32| {
-            let start = (no as usize - 1) * self.page_size;
-            pages.bytes.get(start..start + self.page_size).map(<[u8]>::to_vec)
-        };
+        fn page(pages: &FilePages, no: u32) -> Option<&[u8]> {
+            let start = (no as usize - 1) * pages.page_size;
+            pages.bytes.get(start..start + pages.page_size)
+        }
         (1..=self.page_count()).filter(|&no| page(self, no) != page(old, no)).map(PageNo).collect()
     }
 }

@@ -8,8 +8,10 @@ use rusqlite::ffi::{self, sqlite3};
 
 /// Record tables without a primary key, by their rowid.
 const OBJCONFIG_ROWID: c_int = 2;
-/// In a conflict handler: leave the row as it is and go on.
+/// In a conflict handler: leave the row as it is and go on; let the change win; undo everything.
 const CHANGESET_OMIT: c_int = 0;
+const CHANGESET_REPLACE: c_int = 1;
+const CHANGESET_ABORT: c_int = 2;
 
 type Filter = unsafe extern "C" fn(*mut c_void, *const c_char) -> c_int;
 type Conflict = unsafe extern "C" fn(*mut c_void, c_int, *mut c_void) -> c_int;
@@ -117,27 +119,60 @@ pub fn concat(changesets: &[Vec<u8>]) -> Vec<u8> {
     }
 }
 
-unsafe extern "C" fn count_conflict(context: *mut c_void, kind: c_int, _: *mut c_void) -> c_int {
-    // SAFETY: `apply` passes a vector that outlives the call.
-    unsafe { (*context.cast::<Vec<c_int>>()).push(kind) };
-    CHANGESET_OMIT
+/// What a conflict handler answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// The row stays as it is.
+    Omit,
+    /// The change wins where SQLite lets it: where the row holds other values, or is there already.
+    Replace,
+    Abort,
+}
+
+/// Kinds of conflicts.
+pub const DATA: c_int = 1;
+pub const NOT_FOUND: c_int = 2;
+pub const EXISTS: c_int = 3;
+pub const CONSTRAINT: c_int = 4;
+
+struct Handler {
+    policy: Policy,
+    kinds: Vec<c_int>,
+}
+
+unsafe extern "C" fn handle_conflict(context: *mut c_void, kind: c_int, _: *mut c_void) -> c_int {
+    // SAFETY: `apply_with` passes a handler that outlives the call.
+    let handler = unsafe { &mut *context.cast::<Handler>() };
+    handler.kinds.push(kind);
+    match handler.policy {
+        Policy::Replace if matches!(kind, DATA | EXISTS) => CHANGESET_REPLACE,
+        Policy::Omit | Policy::Replace => CHANGESET_OMIT,
+        Policy::Abort => CHANGESET_ABORT,
+    }
 }
 
 /// Applies a changeset with stock SQLite and returns the kinds of the conflicts.
 pub fn apply(db: &Connection, changeset: &[u8]) -> Vec<c_int> {
-    let mut conflicts: Vec<c_int> = Vec::new();
-    // SAFETY: the connection is open, and the input and the conflict list outlive the call.
-    unsafe {
-        check(sqlite3changeset_apply(
+    let (code, kinds) = apply_with(db, changeset, Policy::Omit);
+    check(code);
+    kinds
+}
+
+/// The same with a policy; gives SQLite's code, too.
+pub fn apply_with(db: &Connection, changeset: &[u8], policy: Policy) -> (c_int, Vec<c_int>) {
+    let mut handler = Handler { policy, kinds: Vec::new() };
+    // SAFETY: the connection is open, and the input and the handler outlive the call.
+    let code = unsafe {
+        sqlite3changeset_apply(
             db.handle(),
             changeset.len() as c_int,
             changeset.as_ptr().cast_mut().cast(),
             None,
-            Some(count_conflict),
-            (&raw mut conflicts).cast(),
-        ));
-    }
-    conflicts
+            Some(handle_conflict),
+            (&raw mut handler).cast(),
+        )
+    };
+    (code, handler.kinds)
 }
 
 /// Reserves bytes at the end of every page of a database that has none yet.

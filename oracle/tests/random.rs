@@ -1,6 +1,8 @@
 //! Random histories. A failure names its seed; `MANIAC_SEED=n cargo test --test random` runs that one alone.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use maniac_oracle::history::History;
 
@@ -29,7 +31,16 @@ fn what_is_captured_is_what_sqlite_says() {
         }
     };
     println!("seeds {seeds:?}, {steps} transactions each");
-    let changes: usize = seeds.map(|seed| run(seed, steps)).sum();
-    println!("{changes} changes");
+    let next = AtomicU64::new(seeds.start);
+    let work = || {
+        let mine = std::iter::repeat_with(|| next.fetch_add(1, Ordering::Relaxed));
+        mine.take_while(|seed| seeds.contains(seed)).map(|seed| run(seed, steps)).sum::<usize>()
+    };
+    let changes: usize = thread::scope(|scope| {
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        workers.into_iter().map(|worker| worker.join().expect("the message above names the seed")).sum()
+    });
+    println!("{changes} changes in {} transactions", (seeds.end - seeds.start) * steps);
     assert!(changes > 0);
 }

@@ -102,15 +102,22 @@ impl Faults {
     }
 }
 
-/// The built shim. A test's own build does not contain it, as it must not be linked into the test.
+/// The built shim, beside the worker. A test's own build does not contain it, as it must not be linked into the test.
 fn shim() -> &'static Path {
     static SHIM: OnceLock<PathBuf> = OnceLock::new();
     SHIM.get_or_init(|| {
+        let place = crate::host::worker().with_file_name("libmaniac_faults.so");
+        let profile =
+            if place.parent().is_some_and(|directory| directory.ends_with("release")) { "release" } else { "dev" };
         let manifest = workspace_root().join("torture/Cargo.toml");
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
-        command.args(["build", "--quiet", "--locked", "-p", "maniac-faults", "--manifest-path"]).arg(manifest);
+        command
+            .args(["build", "--quiet", "--locked", "-p", "maniac-faults", "--profile", profile, "--manifest-path"])
+            .arg(manifest);
         assert!(command.status().is_ok_and(|status| status.success()), "the shim is built");
-        crate::host::worker().with_file_name("libmaniac_faults.so")
+        // The dynamic linker goes on without a library that isn't there, and then nothing would ever fail.
+        assert!(place.is_file(), "no shim at {}", place.display());
+        place
     })
 }

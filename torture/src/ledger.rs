@@ -21,20 +21,20 @@ fn uri(store: &Path, branch: &str) -> String {
     format!("file:{}?vfs=maniac&branch={branch}", store.display())
 }
 
-/// A connection to one branch, and, as `other`, to a second one.
-fn open(store: &Path, branch: &str, other: Option<&str>) -> rusqlite::Result<Connection> {
+fn open(store: &Path, branch: &str) -> rusqlite::Result<Connection> {
+    open_uri(&uri(store, branch))
+}
+
+fn open_uri(uri: &str) -> rusqlite::Result<Connection> {
     load_extension()?;
-    let connection = Connection::open(uri(store, branch))?;
+    let connection = Connection::open(uri)?;
     connection.busy_timeout(std::time::Duration::from_secs(20))?;
-    if let Some(other) = other {
-        connection.execute("ATTACH ?1 AS other", [uri(store, other)])?;
-    }
     Ok(connection)
 }
 
 /// A store with the accounts and, for the others, branches of `main`. Small pages: a large transaction has many.
 pub fn prepare(store: &Path) -> rusqlite::Result<()> {
-    let connection = open(store, "main", None)?;
+    let connection = open(store, "main")?;
     connection.execute_batch(&format!(
         "PRAGMA page_size = 512; BEGIN; \
          CREATE TABLE batches(id INTEGER PRIMARY KEY, size INTEGER, twin INTEGER); \
@@ -67,18 +67,27 @@ impl Writer<'_> {
     }
 
     fn write(&self) -> rusqlite::Result<()> {
-        let alone = open(self.store, self.branch, None)?;
-        let both = open(self.store, self.branch, Some(self.other))?;
-        for connection in [&alone, &both] {
-            connection.pragma_update(None, "synchronous", self.synchronous)?;
-            connection.pragma_update(None, "cache_size", 40)?;
-        }
-        both.pragma_update(Some("other"), "synchronous", self.synchronous)?;
         let mut dice = Dice::seeded(self.first as u64);
+        let alone = open(self.store, self.branch)?;
+        // SQLite commits on several databases in three ways; it depends on the first one of a connection.
+        let plain = self.store.with_file_name(format!("{}-beside.db", self.branch));
+        let (both, first) = match dice.below(3) {
+            0 => (open(self.store, self.branch)?, "main"),
+            1 => (open_uri("file::memory:")?, "one"),
+            _ => (open_uri(&format!("file:{}?vfs=unix", plain.display()))?, "one"),
+        };
+        if first == "one" {
+            both.execute("ATTACH ?1 AS one", [uri(self.store, self.branch)])?;
+        }
+        both.execute("ATTACH ?1 AS other", [uri(self.store, self.other)])?;
+        for (connection, schema) in [(&alone, "main"), (&both, first), (&both, "other")] {
+            connection.pragma_update(Some(schema), "synchronous", self.synchronous)?;
+            connection.pragma_update(Some(schema), "cache_size", 40)?;
+        }
         for id in self.first.. {
             let twin = dice.below(3) == 0;
             let connection = if twin { &both } else { &alone };
-            let schemas: &[&str] = if twin { &["main", "other"] } else { &["main"] };
+            let schemas: &[&str] = if twin { &[first, "other"] } else { &["main"] };
             let (size, bytes) = match dice.below(self.large) {
                 0 => (3, 900_000),
                 _ => (1 + dice.below(12), dice.below(900)),
@@ -117,8 +126,7 @@ fn batch(schema: &str, id: i64, size: u64, bytes: u64, twin: bool, dice: &mut Di
 /// Looks at every branch again and again; ends with an error when a snapshot is not whole.
 pub fn read(store: &Path) -> Result<(), String> {
     let look = || -> rusqlite::Result<Option<String>> {
-        let connections: Vec<_> =
-            BRANCHES.iter().map(|branch| open(store, branch, None)).collect::<rusqlite::Result<_>>()?;
+        let connections: Vec<_> = BRANCHES.iter().map(|branch| open(store, branch)).collect::<rusqlite::Result<_>>()?;
         loop {
             for (connection, branch) in connections.iter().zip(BRANCHES) {
                 connection.execute_batch("BEGIN")?;
@@ -143,7 +151,7 @@ pub fn read(store: &Path) -> Result<(), String> {
 
 /// The batches that a branch holds. Panics when anything is not whole.
 pub fn check(store: &Path, branch: &str, what: &str) -> Batches {
-    let connection = open(store, branch, None).unwrap_or_else(|error| panic!("{what}, {branch}: {error}"));
+    let connection = open(store, branch).unwrap_or_else(|error| panic!("{what}, {branch}: {error}"));
     let number = |sql: &str| -> i64 {
         connection
             .query_row(sql, (), |row| row.get(0))

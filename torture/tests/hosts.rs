@@ -130,6 +130,30 @@ fn a_child_of_a_fork_gets_an_error_and_harms_nobody() {
     }
 }
 
+#[test]
+fn a_child_that_outlives_its_parent_keeps_no_lock() {
+    let directory = scratch();
+    for kind in [HostKind::Python, HostKind::Apsw] {
+        let mut hosts = hosts(directory.path(), &[kind, HostKind::Rust]);
+        hosts[1].run("CREATE TABLE IF NOT EXISTS t(x)").unwrap();
+        hosts[0].run("BEGIN IMMEDIATE").unwrap();
+        hosts[0].run("INSERT INTO t VALUES (1)").unwrap();
+        hosts[0].run(".fork").unwrap();
+        let error = hosts[1].run("BEGIN IMMEDIATE").unwrap_err();
+        assert!(is(&error, BUSY), "{kind:?}, while the parent lives: {error:?}");
+        hosts[0].kill();
+        hosts[1].run("BEGIN IMMEDIATE").unwrap_or_else(|error| panic!("{kind:?}: {error:?}"));
+        hosts[1].run("INSERT INTO t VALUES (2)").unwrap();
+        hosts[1].run("COMMIT").unwrap();
+        // The child is there, and works with a connection of its own.
+        assert!(hosts[0].run("COMMIT").is_err(), "{kind:?}");
+        hosts[0].open(STORE).unwrap();
+        hosts[0].run("INSERT INTO t VALUES (3)").unwrap();
+        assert_eq!(hosts[1].value("SELECT group_concat(x) FROM t"), "2,3", "{kind:?}");
+        hosts[1].run("DELETE FROM t").unwrap();
+    }
+}
+
 /// The pragmas that these send when they connect, and the answers they accept.
 #[test]
 fn pragmas_of_database_layers() {

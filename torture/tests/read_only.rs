@@ -111,3 +111,42 @@ fn nobody_else_needs_to_be_there() {
     }
     assert!(!head.exists(), "a reader has written");
 }
+
+/// What a writer has promised in `HEAD` holds where and while it was running. A reader that finds none reads the log.
+#[test]
+fn a_reader_without_a_head_follows_whoever_writes_later() {
+    let directory = tempfile::tempdir().unwrap();
+    drop(store(directory.path()));
+    let copied = directory.path().join("copy");
+    for without_head in [false, true] {
+        let tried = wrappers(&directory.path().join("shop.maniac")).len();
+        for way in 0..tried {
+            for kind in [HostKind::Python, HostKind::Apsw, HostKind::Rust] {
+                let copy = copied.join("shop.maniac");
+                std::fs::create_dir_all(&copied).unwrap();
+                let status =
+                    Command::new("cp").arg("-rp").arg(directory.path().join("shop.maniac")).arg(&copy).status();
+                assert!(status.unwrap().success());
+                if without_head {
+                    std::fs::remove_file(copy.join("HEAD")).unwrap();
+                }
+                let (what, wrapper) = wrappers(&copy).remove(way);
+                let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+                let what = format!("{what}, {kind:?}, HEAD missing: {without_head}");
+                let mut reader = Host::start_under(kind, &copied, &wrapper);
+                reads_only(&mut reader, "file:shop.maniac?vfs=maniac", 3, &what);
+                let mut writer = Host::start(HostKind::Rust, &copied);
+                writer.open("file:shop.maniac?vfs=maniac").unwrap();
+                for rows in 4..20 {
+                    // One of them is large, and has a segment of its own.
+                    let filler = if rows == 10 { "randomblob(20000000)" } else { "1" };
+                    writer.run(&format!("INSERT INTO t VALUES ({filler})")).unwrap();
+                    assert_eq!(reader.value("SELECT count(*) FROM t"), rows.to_string(), "{what}");
+                }
+                writer.value("SELECT maniac_branch_create('late')");
+                reads_only(&mut reader, "file:shop.maniac?vfs=maniac&branch=late", 19, &what);
+                std::fs::remove_dir_all(&copied).unwrap();
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! One mirror's tables and how far they are: attaches, applies batches, detaches.
+//! One mirror's tables and how far they are: applies batches, detaches. How it comes to be is in `attach`.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,22 +9,16 @@ use maniac_base::Version;
 use super::Target;
 use super::copy::{Copied, copy_table};
 use super::keys::Keys;
+use super::ledger::{self, Ledger};
 use super::net::{Net, NetTable, net};
 use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
-use super::state::{self, Owner, State};
+use super::state::{self, Moved, Owner};
+use super::upkeep::Upkeep;
 use crate::error::{Error, Result};
-use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{ColumnType, MirrorTable, OnMismatch, Selection, Step, names_of, plan};
+use crate::schema::{ColumnType, MirrorTable, OnMismatch, Selection, Step, plan};
 use crate::source::{Commit, Source, SourceTable, Value};
-
-/// A table of a mirror that was just attached.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Attached {
-    pub table: String,
-    pub copied: Copied,
-}
 
 /// What applying a batch did, for the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -40,7 +34,7 @@ pub struct Applied {
 }
 
 impl Applied {
-    pub fn add(&mut self, copied: Copied) {
+    fn add(&mut self, copied: Copied) {
         self.rows += copied.rows;
         self.widened += copied.widened;
         self.rejected += copied.rejected;
@@ -49,46 +43,34 @@ impl Applied {
 
 /// Applies one source to one target. Owned by one thread.
 pub struct Applier {
-    session: Lease,
-    source: Arc<dyn Source>,
-    target: Target,
-    owner: Owner,
+    pub(super) session: Lease,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) target: Target,
+    pub(super) owner: Owner,
     /// Which of the source's tables the mirror has.
-    selection: Selection,
-    on_mismatch: OnMismatch,
-    rejects: Rejects,
-    keys: Keys,
-    tables: Vec<MirrorTable>,
-    version: Version,
+    pub(super) selection: Selection,
+    pub(super) on_mismatch: OnMismatch,
+    pub(super) rejects: Rejects,
+    pub(super) keys: Keys,
+    pub(super) tables: Vec<MirrorTable>,
+    pub(super) version: Version,
+    /// A transaction failed, and what it was to do may have been done nevertheless.
+    pub(super) unsure: bool,
+    /// For a target in a lake.
+    pub(super) ledger: Ledger,
+    pub(super) upkeep: Upkeep,
+    /// Batches were applied since the mirror was last maintained as a whole.
+    pub(super) changed: bool,
 }
 
 impl Applier {
-    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction. Without
-    /// `on_mismatch` a mirror that is there keeps its own.
-    pub fn attach(
-        session: Lease,
-        source: Arc<dyn Source>,
-        target: Target,
-        owner: Owner,
-        selection: Selection,
-        on_mismatch: Option<OnMismatch>,
-        progress: &dyn Fn(&str, Arc<AtomicU64>),
-    ) -> Result<(Applier, Vec<Attached>)> {
-        let (schema_exists, state) = state::read(&session, &target)?;
-        let on_mismatch = on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
-        let (tables, version, rejects, keys) = (Vec::new(), Version(0), Rejects::default(), Keys::default());
-        let mut applier =
-            Applier { session, source, target, owner, selection, on_mismatch, rejects, keys, tables, version };
-        let attached = match state {
-            Some(state) => applier.resume(&state)?,
-            None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
-        };
-        applier.learn_keys()?;
-        Ok((applier, attached))
-    }
-
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// What a lake needs from time to time; `None` for a native target.
+    pub fn upkeep(&self) -> Option<Upkeep> {
+        self.target.lake.then_some(self.upkeep)
     }
 
     /// Applies commits that follow each other, in one transaction: afterwards the mirror shows the last of them, or on
@@ -100,24 +82,24 @@ impl Applier {
         loop {
             let outcome = self.transaction(|applier| applier.write(commits, &refused));
             match outcome {
-                Ok((applied, made)) => {
+                Ok((applied, tables_changed)) => {
                     self.version = to;
-                    if made {
+                    self.ledger.committed(applied.rows > 0);
+                    self.changed = true;
+                    if tables_changed {
                         self.learn_keys()?;
                     }
                     return Ok(applied);
                 }
                 Err(error) => {
                     self.tables.clone_from(&before);
-                    // The connection may have failed after the commit was done: the state tells.
-                    let (_, state) = state::read(&self.session, &self.target)?;
-                    if state.is_some_and(|state| state.owner == self.owner.token() && state.version == to) {
-                        self.tables = state::read_tables(&self.session, &self.target)?;
-                        self.version = to;
-                        self.learn_keys()?;
+                    // The connection may have failed after the commit was done.
+                    self.unsure = true;
+                    self.make_sure()?;
+                    self.learn_keys()?;
+                    if self.version == to {
                         return Ok(Applied::default());
                     }
-                    self.learn_keys()?;
                     // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
                     // one. The tables concerned are copied instead.
                     let another_way = matches!(error, Error::Database { .. }) && refused.is_empty();
@@ -130,21 +112,52 @@ impl Applier {
         }
     }
 
+    /// Finds out, after a failure that could not be judged when it happened, which version the mirror shows.
+    pub fn make_sure(&mut self) -> Result<()> {
+        if !self.unsure {
+            return Ok(());
+        }
+        self.ledger = Ledger::default();
+        let (_, state) = state::read(&self.session, &self.target)?;
+        let state = state.filter(|state| state.owner == self.owner.token());
+        let state = state.ok_or_else(|| state::overtaken(&self.target))?;
+        let shown = ledger::version(&self.session, &self.target, &self.source.identity(), &state)?;
+        let shown = shown.ok_or_else(|| {
+            Error::Expired(format!(
+                "the snapshots are gone that told which version {} shows: detach it and attach it again, which copies \
+                 the tables anew",
+                self.target.shown()
+            ))
+        })?;
+        if shown != self.version {
+            self.tables = state::read_tables(&self.session, &self.target)?;
+            self.version = shown;
+        }
+        self.unsure = false;
+        Ok(())
+    }
+
     /// How many of the commits come before the first that has a value which its column cannot hold.
     pub fn fitting(&self, commits: &[Commit]) -> usize {
         let misfit = |commit: &Commit| commit.tables.iter().any(|changes| rejects::has_misfit(&self.tables, changes));
         commits.iter().position(misfit).unwrap_or(commits.len())
     }
 
+    /// Whether `settle` has something to write.
+    pub fn is_open(&self) -> bool {
+        self.ledger.is_open()
+    }
+
     /// Leaves the mirror for the next applier to take up.
     pub fn detach(mut self) -> Result<()> {
+        self.make_sure()?;
         self.transaction(|applier| {
-            state::release(&applier.session, &applier.target, &applier.owner)?;
-            applier.mark("detached", applier.version)
+            state::release(&applier.session, &applier.target, &applier.owner, applier.version)?;
+            applier.mark("detached", Some(applier.version))
         })
     }
 
-    fn transaction<T>(&mut self, work: impl FnOnce(&mut Applier) -> Result<T>) -> Result<T> {
+    pub(super) fn transaction<T>(&mut self, work: impl FnOnce(&mut Applier) -> Result<T>) -> Result<T> {
         self.session.run("BEGIN")?;
         let outcome = work(self).and_then(|value| self.session.run("COMMIT").map(|_| value));
         if outcome.is_err() {
@@ -152,83 +165,6 @@ impl Applier {
             drop(self.session.run("ROLLBACK"));
         }
         outcome
-    }
-
-    fn first_copy(&mut self, schema_exists: bool, progress: &dyn Fn(&str, Arc<AtomicU64>)) -> Result<Vec<Attached>> {
-        let at = self.source.head()?;
-        let mut names = names_of(&[]);
-        let tables: Vec<MirrorTable> =
-            self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect();
-        if schema_exists {
-            refuse_clashes(&self.session, &self.target, &tables)?;
-        } else {
-            self.session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()))?;
-        }
-        let (session, target) = (&self.session, &self.target);
-        state::create(session, target, &self.source.identity(), at, &self.owner, &self.selection, self.on_mismatch)?;
-        Rejects::create(session, target)?;
-        self.tables = tables;
-        let mut attached = Vec::new();
-        for place in 0..self.tables.len() {
-            let name = self.tables[place].name.clone();
-            let copied = self.copy_at(place, at, &|rows| progress(&name, rows))?;
-            attached.push(Attached { table: name, copied });
-        }
-        attached.sort_by(|a, b| a.table.cmp(&b.table));
-        state::write_tables(&self.session, &self.target, &self.tables)?;
-        self.mark(&format!("copied at version {at}"), at)?;
-        self.version = at;
-        Ok(attached)
-    }
-
-    fn resume(&mut self, state: &State) -> Result<Vec<Attached>> {
-        let identity = self.source.identity();
-        let shown = self.target.shown();
-        if state.store != identity.store || state.branch_id != identity.branch_id {
-            return Err(Error::input(format!(
-                "{shown} mirrors branch {} of {}, not branch {} of {}: choose another schema with schema := '...', or \
-                 drop that one",
-                state.branch, state.location, identity.branch, identity.location
-            )));
-        }
-        let head = self.source.head()?;
-        if state.version > head {
-            return Err(Error::input(format!(
-                "{shown} shows version {} and {} is at {head}: the store is older than its mirror. Drop the schema \
-                 {shown} to copy it anew",
-                state.version, identity.location
-            )));
-        }
-        if !self.selection.is_all() && self.selection != state.selection {
-            return Err(Error::input(format!(
-                "{shown} was made with other tables ({}): leave tables and exclude out to go on with those, choose another \
-                 schema with schema := '...', or drop that one",
-                state.selection.to_text()
-            )));
-        }
-        self.selection = state.selection.clone();
-        let rival = Owner::parse(&state.owner).filter(|other| *other != self.owner);
-        if let Some(other) = rival.filter(crate::mirror::is_alive) {
-            return Err(Error::input(format!(
-                "{shown} is being applied by process {} on this machine: call maniac_detach there, or end it, first",
-                other.process
-            )));
-        }
-        self.version = state.version;
-        self.transaction(|applier| {
-            state::claim(&applier.session, &applier.target, &applier.owner, applier.on_mismatch)?;
-            applier.rejects = Rejects::open(&applier.session, &applier.target)?;
-            applier.mark("attached", applier.version)
-        })?;
-        self.tables = state::read_tables(&self.session, &self.target)?;
-        let mut attached = Vec::new();
-        for table in &self.tables {
-            let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
-            let rows = self.session.value(&sql)?.and_then(|count| count.parse().ok()).unwrap_or(0);
-            attached.push(Attached { table: table.name.clone(), copied: Copied { rows, ..Copied::default() } });
-        }
-        attached.sort_by(|a, b| a.table.cmp(&b.table));
-        Ok(attached)
     }
 
     /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
@@ -240,6 +176,9 @@ impl Applier {
         let at = last.version;
         let mut copied = HashSet::new();
         let mut applied = Applied::default();
+        if self.target.lake {
+            self.ledger.begin(&self.session, &self.target, &self.owner)?;
+        }
         if let Some(change) = &first.schema {
             // Rejects name tables and columns, and are right again after a copy.
             let named = self.tables.iter().filter(|table| self.rejects.may_have(&table.name));
@@ -313,23 +252,23 @@ impl Applier {
                 }
             }
         }
-        let made = first.schema.is_some() || !copied.is_empty();
-        if made {
+        let tables_changed = first.schema.is_some() || !copied.is_empty();
+        if tables_changed {
             state::write_tables(&self.session, &self.target, &self.tables)?;
         }
-        state::advance(&self.session, &self.target, &self.owner, self.version, at, last.time_ms)?;
+        let moved = Moved { from: self.version, to: at, time_ms: last.time_ms };
+        match self.target.lake {
+            true => self.ledger.advance(&self.session, &self.target, &self.owner, moved, tables_changed)?,
+            false => state::advance(&self.session, &self.target, &self.owner, moved)?,
+        }
         let (from, to) = (first.version, at);
         let what = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
-        self.mark(&what, at)?;
-        Ok((applied, made))
-    }
-
-    fn learn_keys(&mut self) -> Result<()> {
-        self.keys.refresh(&self.session, &self.target, &self.tables)
+        self.mark(&what, Some(at))?;
+        Ok((applied, tables_changed))
     }
 
     /// The source's tables that the mirror has.
-    fn selected(&self, at: Version) -> Result<Vec<SourceTable>> {
+    pub(super) fn selected(&self, at: Version) -> Result<Vec<SourceTable>> {
         let mut tables = self.source.tables(at)?;
         tables.retain(|table| self.selection.has(&table.name));
         Ok(tables)
@@ -363,14 +302,14 @@ impl Applier {
     }
 
     /// Makes and fills the table of a source table, which is not in the target now.
-    fn copy(&mut self, source_name: &str, at: Version) -> Result<Copied> {
+    pub(super) fn copy(&mut self, source_name: &str, at: Version) -> Result<Copied> {
         let Some(place) = self.tables.iter().position(|table| table.source.eq_ignore_ascii_case(source_name)) else {
             return Err(Error::source(format!("table {source_name} is not there at version {at}")));
         };
         self.copy_at(place, at, &|_| {})
     }
 
-    fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
+    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
         let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
         self.rejects.forget(session, target, &table.name)?;
         let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, progress)?;
@@ -380,12 +319,17 @@ impl Applier {
         Ok(copied)
     }
 
-    /// Says in the lake's own history what this transaction does.
-    fn mark(&self, what: &str, version: Version) -> Result<()> {
+    pub(super) fn learn_keys(&mut self) -> Result<()> {
+        self.keys.refresh(&self.session, &self.target, &self.tables)
+    }
+
+    /// Says in the lake's own history what this transaction does, and which version the mirror then shows, if that is known.
+    pub(super) fn mark(&self, what: &str, version: Option<Version>) -> Result<()> {
         let identity = self.source.identity();
         let message = format!("{} {}: {what}", identity.location, identity.branch);
+        let version = version.map_or(String::new(), |version| format!(", \"version\": {version}"));
         let extra = format!(
-            "{{\"store\": \"{}\", \"branch_id\": {}, \"schema\": {}, \"version\": {version}}}",
+            "{{\"store\": \"{}\", \"branch_id\": {}, \"schema\": {}{version}}}",
             identity.store,
             identity.branch_id,
             serde_json::Value::from(self.target.schema.as_str())
@@ -394,27 +338,5 @@ impl Applier {
             Some(statement) => self.session.run(&statement).map(|_| ()),
             None => Ok(()),
         }
-    }
-}
-
-/// A schema that is there already must not have what the mirror would make.
-fn refuse_clashes(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
-    let place = |from: &str, name: &str| {
-        format!(
-            "SELECT {name} FROM {from}() WHERE lower(database_name) = lower({}) AND lower(schema_name) = lower({})",
-            crate::schema::quote_text(&target.catalog),
-            crate::schema::quote_text(&target.schema)
-        )
-    };
-    let sql = format!("{} UNION ALL {}", place("duckdb_tables", "table_name"), place("duckdb_views", "view_name"));
-    let taken: HashSet<String> =
-        session.query(&sql)?.into_iter().flatten().flatten().map(|name| name.to_lowercase()).collect();
-    match tables.iter().find(|table| taken.contains(&table.name.to_lowercase())) {
-        None => Ok(()),
-        Some(table) => Err(Error::input(format!(
-            "{} has a table {} that is not a mirror's: choose another schema with schema := '...'",
-            target.shown(),
-            table.name
-        ))),
     }
 }

@@ -8,15 +8,21 @@
 //! ```
 
 mod applier;
+mod attach;
 mod copy;
 mod keys;
+mod ledger;
 mod net;
 mod rejects;
 mod rows;
 mod state;
 mod target;
+mod upkeep;
 
 pub use applier::{Applied, Applier};
+pub use attach::Choices;
 pub use copy::{CopyJob, CopyOutput, copy_job};
+pub use ledger::marked_by;
 pub use state::Owner;
 pub use target::Target;
+pub use upkeep::{Done, Order, Upkeep, UpkeepChange, UpkeepStep};

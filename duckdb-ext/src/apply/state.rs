@@ -3,11 +3,13 @@
 //!
 //! The state row is the guard of exactly once. Every batch moves it from the version that the applier believes in to
 //! the next one, under the applier's own token: a batch that was applied before, or by somebody else, moves no row or
-//! conflicts, and is rolled back.
+//! conflicts, and is rolled back. In a lake the row is moved now and then only; see `ledger`.
+
+use std::time::Duration;
 
 use maniac_base::Version;
 
-use super::Target;
+use super::{Target, Upkeep};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, OnMismatch, STATE_TABLE, Selection, quote_text};
@@ -45,10 +47,36 @@ pub struct State {
     pub branch: String,
     pub location: String,
     pub version: Version,
+    /// In a lake: snapshots after this one tell of newer versions.
+    pub open_since: Option<i64>,
+    /// Seconds since the owner began to compact; `None` if it does not.
+    pub compacting: Option<i64>,
+    pub upkeep: Upkeep,
     /// Empty when the last applier left in order.
     pub owner: String,
     pub selection: Selection,
     pub on_mismatch: OnMismatch,
+}
+
+/// What was chosen for a mirror.
+pub struct Terms<'a> {
+    pub selection: &'a Selection,
+    pub on_mismatch: OnMismatch,
+    pub upkeep: Upkeep,
+}
+
+/// Where a batch brings a mirror.
+#[derive(Clone, Copy)]
+pub struct Moved {
+    pub from: Version,
+    pub to: Version,
+    pub time_ms: i64,
+}
+
+impl Moved {
+    fn assignments(self) -> String {
+        format!("version = {}, committed = make_timestamp({})", self.to, self.time_ms.saturating_mul(1000))
+    }
 }
 
 /// Whether the target's schema exists, and the mirror's state in it if there is one.
@@ -73,7 +101,9 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         return Ok((true, None));
     }
     let rows = session.query(&format!(
-        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, owner, selection, on_mismatch FROM {}",
+        "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, open_since::VARCHAR, \
+         (epoch(now())::BIGINT - compacting)::VARCHAR, maintain_every_s::VARCHAR, keep_snapshots_s::VARCHAR, \
+         owner, selection, on_mismatch FROM {}",
         target.table(STATE_TABLE)
     ))?;
     let damaged = || {
@@ -90,6 +120,10 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         Some(branch),
         Some(location),
         Some(version),
+        open_since,
+        compacting,
+        every,
+        keep,
         owner,
         Some(selection),
         Some(on_mismatch),
@@ -97,12 +131,16 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
     else {
         return Err(damaged());
     };
+    let seconds = |text: &Option<String>| Some(Duration::from_secs(text.as_ref()?.parse().ok()?));
     let state = State {
         store: store.clone(),
         branch_id: branch_id.parse().map_err(|_| damaged())?,
         branch: branch.clone(),
         location: location.clone(),
         version: Version(version.parse().map_err(|_| damaged())?),
+        open_since: open_since.as_ref().map(|since| since.parse()).transpose().map_err(|_| damaged())?,
+        compacting: compacting.as_ref().and_then(|seconds| seconds.parse().ok()),
+        upkeep: Upkeep { every: seconds(every).ok_or_else(damaged)?, keep: seconds(keep).ok_or_else(damaged)? },
         owner: owner.clone().unwrap_or_default(),
         selection: Selection::from_text(selection).ok_or_else(damaged)?,
         on_mismatch: on_mismatch.parse().map_err(|()| damaged())?,
@@ -117,11 +155,11 @@ pub fn create(
     of: &Identity,
     version: Version,
     owner: &Owner,
-    selection: &Selection,
-    on_mismatch: OnMismatch,
+    terms: &Terms<'_>,
 ) -> Result<()> {
     session.run(&format!(
         "CREATE TABLE {} (source VARCHAR, store VARCHAR, branch VARCHAR, branch_id BIGINT, version BIGINT, \
+         open_since BIGINT, compacting BIGINT, maintain_every_s BIGINT, keep_snapshots_s BIGINT, \
          committed TIMESTAMP, owner VARCHAR, selection VARCHAR, on_mismatch VARCHAR)",
         target.table(STATE_TABLE)
     ))?;
@@ -131,57 +169,96 @@ pub fn create(
         target.table(COLUMNS_TABLE)
     ))?;
     session.run(&format!(
-        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, {}, {}, '{on_mismatch}')",
+        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, NULL, {}, {}, NULL, {}, {}, '{}')",
         target.table(STATE_TABLE),
         quote_text(&of.location),
         quote_text(&of.store),
         quote_text(&of.branch),
         of.branch_id,
+        terms.upkeep.every.as_secs(),
+        terms.upkeep.keep.as_secs(),
         quote_text(&owner.token()),
-        quote_text(&selection.to_text()),
+        quote_text(&terms.selection.to_text()),
+        terms.on_mismatch,
     ))?;
     Ok(())
 }
 
 /// Moves the state from one version to the next. Fails with `Overtaken` if it is not where it was left.
-pub fn advance(
+pub fn advance(session: &Session, target: &Target, owner: &Owner, moved: Moved) -> Result<()> {
+    move_row(session, target, owner, &format!("{}, open_since = NULL", moved.assignments()), "version =", moved.from)
+}
+
+/// Moves the state of a mirror in a lake, which may be behind, and notes that snapshots after `since` tell more.
+pub fn open(session: &Session, target: &Target, owner: &Owner, moved: Moved, since: i64) -> Result<()> {
+    let set = format!("{}, open_since = {since}", moved.assignments());
+    move_row(session, target, owner, &set, "version <=", moved.from)
+}
+
+/// Writes the version of a mirror in a lake, so that no snapshot is needed to know it.
+pub fn settle(session: &Session, target: &Target, owner: &Owner, version: Version, compacting: bool) -> Result<()> {
+    let compacting = if compacting { "epoch(now())::BIGINT" } else { "NULL" };
+    let set = format!("version = {version}, open_since = NULL, compacting = {compacting}");
+    move_row(session, target, owner, &set, "version <=", version)
+}
+
+fn move_row(
     session: &Session,
     target: &Target,
     owner: &Owner,
-    from: Version,
-    to: Version,
-    time_ms: i64,
+    set: &str,
+    comparison: &str,
+    version: Version,
 ) -> Result<()> {
     let moved = session.run(&format!(
-        "UPDATE {} SET version = {to}, committed = make_timestamp({}) WHERE version = {from} AND owner = {}",
+        "UPDATE {} SET {set} WHERE {comparison} {version} AND owner = {}",
         target.table(STATE_TABLE),
-        time_ms.saturating_mul(1000),
         quote_text(&owner.token()),
+    ))?;
+    if moved == 1 { Ok(()) } else { Err(overtaken(target)) }
+}
+
+/// Fails with `Overtaken` if the mirror is not the owner's now.
+pub fn check_owner(session: &Session, target: &Target, owner: &Owner) -> Result<()> {
+    let now = session.value(&format!("SELECT owner FROM {}", target.table(STATE_TABLE)))?;
+    if now == Some(owner.token()) { Ok(()) } else { Err(overtaken(target)) }
+}
+
+/// The error of an applier that is none any more.
+pub fn overtaken(target: &Target) -> Error {
+    Error::Overtaken(format!(
+        "{} is no longer applied by this process: another one attached it, or its state was changed. maniac_detach here, \
+         or attach again to take it back",
+        target.shown()
+    ))
+}
+
+/// Makes `owner` the applier, in place of the one that was read; fails if that is not how it is any more.
+pub fn claim(session: &Session, target: &Target, owner: &Owner, read: &State, terms: &Terms<'_>) -> Result<()> {
+    let moved = session.run(&format!(
+        "UPDATE {} SET owner = {}, compacting = NULL, maintain_every_s = {}, keep_snapshots_s = {}, \
+         on_mismatch = '{}' WHERE owner = {} AND (compacting IS NULL) = {}",
+        target.table(STATE_TABLE),
+        quote_text(&owner.token()),
+        terms.upkeep.every.as_secs(),
+        terms.upkeep.keep.as_secs(),
+        terms.on_mismatch,
+        quote_text(&read.owner),
+        read.compacting.is_none()
     ))?;
     match moved {
         1 => Ok(()),
-        _ => Err(Error::Overtaken(format!(
-            "{} is no longer applied by this process: another one attached it, or its state was changed. \
-             maniac_detach here, or attach again to take it back",
+        _ => Err(Error::input(format!(
+            "{} was just attached, detached or compacted by another process: try again",
             target.shown()
         ))),
     }
 }
 
-/// Makes `owner` the applier, with its policy for misfits.
-pub fn claim(session: &Session, target: &Target, owner: &Owner, on_mismatch: OnMismatch) -> Result<()> {
-    session.run(&format!(
-        "UPDATE {} SET owner = {}, on_mismatch = '{on_mismatch}'",
-        target.table(STATE_TABLE),
-        quote_text(&owner.token())
-    ))?;
-    Ok(())
-}
-
 /// Leaves in order: the next applier need not ask whether this one lives.
-pub fn release(session: &Session, target: &Target, owner: &Owner) -> Result<()> {
+pub fn release(session: &Session, target: &Target, owner: &Owner, version: Version) -> Result<()> {
     session.run(&format!(
-        "UPDATE {} SET owner = '' WHERE owner = {}",
+        "UPDATE {} SET owner = '', version = {version}, open_since = NULL WHERE owner = {}",
         target.table(STATE_TABLE),
         quote_text(&owner.token())
     ))?;

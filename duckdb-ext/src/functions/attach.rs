@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::apply::{Applier, Target};
+use crate::apply::{Applier, Choices, Target, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
@@ -26,6 +26,8 @@ pub static ATTACH: Function = Function {
         Parameter::Named("tables", Kind::Texts),
         Parameter::Named("exclude", Kind::Texts),
         Parameter::Named("on_mismatch", Kind::Text),
+        Parameter::Named("maintain_every_s", Kind::Integer),
+        Parameter::Named("keep_snapshots_s", Kind::Integer),
     ],
     columns: &[("table", Kind::Text), ("rows", Kind::Integer), ("version", Kind::Integer)],
     start: attach,
@@ -48,6 +50,16 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let session = instance.lease()?;
     let target = Target::find(&session, args.text("lake").as_deref(), args.text("database").as_deref(), &schema)?;
+    let upkeep = UpkeepChange {
+        every: super::seconds(args, "maintain_every_s")?,
+        keep: super::seconds(args, "keep_snapshots_s")?,
+    };
+    if !target.lake && !upkeep.is_none() {
+        return Err(Error::input(
+            "maintain_every_s and keep_snapshots_s are for mirrors in a DuckLake: give lake := '...' too",
+        ));
+    }
+    let choices = Choices { selection, on_mismatch, upkeep };
     let identity = source.identity();
     let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone()));
     instance.add(&mirror)?;
@@ -56,8 +68,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         let progress = |table: &str, rows: Arc<AtomicU64>| {
             mirror.update(|report| report.copying = Some((table.to_string(), rows)));
         };
-        let (applier, attached) =
-            Applier::attach(session, source, target, mirror::new_owner(), selection, on_mismatch, &progress)?;
+        let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, &progress)?;
         let version = applier.version();
         mirror.update(|report| {
             report.widened = attached.iter().map(|table| table.copied.widened).sum();

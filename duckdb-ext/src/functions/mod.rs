@@ -4,14 +4,17 @@ mod attach;
 mod control;
 mod copy;
 mod history;
+mod maintain;
 mod scan;
 mod snapshot;
 mod status;
 
 use std::sync::Arc;
 
-use crate::error::Result;
-use crate::host::{Session, register, register_scan};
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::host::{Args, Session, register, register_scan};
 use crate::instance::Instance;
 
 /// Registers every function of the extension.
@@ -23,6 +26,7 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &control::RESUME,
         &control::WAIT,
         &status::STATUS,
+        &maintain::MAINTAIN,
         &snapshot::SNAPSHOT,
         &history::CHANGES,
         &history::TABLES,
@@ -31,4 +35,14 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
     ];
     functions.into_iter().try_for_each(|function| register(session, function, instance))?;
     [&scan::SCAN, &copy::COPY].into_iter().try_for_each(|function| register_scan(session, function, instance))
+}
+
+/// A number of seconds, if it was given.
+fn seconds(args: &Args, name: &str) -> Result<Option<Duration>> {
+    let given = args.integer(name).map(|number| {
+        u64::try_from(number)
+            .map(Duration::from_secs)
+            .map_err(|_| Error::input(format!("{name} := {number} cannot be: give 0 or more seconds")))
+    });
+    given.transpose()
 }

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::apply::marked_by;
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
-use crate::schema::{quote, quote_text};
+use crate::schema::quote;
 
 pub static SNAPSHOT: Function = Function {
     name: "maniac_snapshot",
@@ -32,13 +33,10 @@ fn snapshot(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let session = instance.lease()?;
     let rows = session.query(&format!(
         "SELECT snapshot_id::VARCHAR, ({info}->>'version')::VARCHAR FROM {}.snapshots() \
-         WHERE ({info}->>'store') = {} AND ({info}->>'branch_id') = '{}' AND ({info}->>'schema') = {} \
-         AND TRY_CAST(({info}->>'version') AS BIGINT) <= {version} \
+         WHERE {} AND TRY_CAST(({info}->>'version') AS BIGINT) <= {version} \
          ORDER BY TRY_CAST(({info}->>'version') AS BIGINT) DESC, snapshot_id DESC LIMIT 1",
         quote(&mirror.target.catalog),
-        quote_text(&identity.store),
-        identity.branch_id,
-        quote_text(&mirror.target.schema),
+        marked_by(&mirror.target, &identity, info),
     ))?;
     let number = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<i64>().ok());
     let Some((Some(snapshot), Some(shown))) = rows.first().map(|row| (number(&row[0]), number(&row[1]))) else {

@@ -4,6 +4,6 @@ mod owner;
 mod status;
 mod worker;
 
-pub use owner::{is_alive, new_owner};
+pub use owner::{is_alive, may_live, new_owner};
 pub use status::{Mirror, Settings, State, Wish};
 pub use worker::start;

@@ -23,6 +23,11 @@ pub fn is_alive(owner: &Owner) -> bool {
     owner.host == host() && owner.process != std::process::id() && started(owner.process) == Some(owner.started)
 }
 
+/// Whether the owner is of another machine, where it may live.
+pub fn may_live(owner: &Owner) -> bool {
+    owner.host != host()
+}
+
 fn host() -> String {
     let read = |path| fs::read_to_string(path).map(|text| text.trim().to_string()).unwrap_or_default();
     // The boot's own id tells machines, containers and reboots apart better than a name that may be the same.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
-use crate::apply::{Applied, Target};
+use crate::apply::{Applied, Done, Order, Target};
 use crate::error::{Error, Result};
 use crate::source::{Identity, Source};
 
@@ -88,6 +88,10 @@ struct Inner {
     /// Somebody waits for this version: apply up to it without waiting for company.
     urgent: Version,
     report: Report,
+    /// Maintenance that somebody has asked for and waits for.
+    order: Option<Order>,
+    /// What came of it.
+    answer: Option<Result<Vec<Done>>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -122,7 +126,14 @@ impl Mirror {
             target,
             settings,
             source,
-            inner: Mutex::new(Inner { wish: Wish::Run, urgent: Version(0), report, thread: None }),
+            inner: Mutex::new(Inner {
+                wish: Wish::Run,
+                urgent: Version(0),
+                report,
+                order: None,
+                answer: None,
+                thread: None,
+            }),
             changed: Condvar::new(),
         }
     }
@@ -233,10 +244,56 @@ impl Mirror {
         }
     }
 
+    /// Has the thread maintain the mirror between two batches, and returns when it has.
+    pub fn maintain(&self, order: Order) -> Result<Vec<Done>> {
+        {
+            let mut inner = self.inner.lock();
+            if inner.order.is_some() || inner.answer.is_some() {
+                return Err(Error::input(format!("mirror {} is being maintained for another call already", self.name)));
+            }
+            inner.order = Some(order);
+        }
+        self.wake();
+        let mut inner = self.inner.lock();
+        loop {
+            if let Some(answer) = inner.answer.take() {
+                return answer;
+            }
+            if inner.report.state == State::Detached {
+                inner.order = None;
+                return Err(Error::input(format!("mirror {} was detached", self.name)));
+            }
+            self.changed.wait(&mut inner);
+        }
+    }
+
+    /// What is to be maintained now. To be answered.
+    pub fn order(&self) -> Option<Order> {
+        self.inner.lock().order.clone()
+    }
+
+    pub fn answer(&self, answer: Result<Vec<Done>>) {
+        {
+            let mut inner = self.inner.lock();
+            inner.order = None;
+            inner.answer = Some(answer);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Whether the thread has to look up from waiting for commits.
+    pub fn is_called(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.wish != Wish::Run || inner.order.is_some()
+    }
+
     /// Sleeps until `deadline`, or until somebody wishes something else.
     pub fn rest(&self, deadline: Instant) {
         let mut inner = self.inner.lock();
-        while inner.wish == Wish::Run && !self.changed.wait_until(&mut inner, deadline).timed_out() {}
+        while inner.wish == Wish::Run
+            && inner.order.is_none()
+            && !self.changed.wait_until(&mut inner, deadline).timed_out()
+        {}
     }
 
     /// Reports the pause and sleeps for as long as it is wished.
@@ -247,7 +304,7 @@ impl Mirror {
             inner.report.state = State::Paused;
             self.changed.notify_all();
         }
-        while inner.wish == Wish::Pause {
+        while inner.wish == Wish::Pause && inner.order.is_none() {
             self.changed.wait(&mut inner);
         }
     }

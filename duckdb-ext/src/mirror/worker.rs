@@ -24,6 +24,8 @@ const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// Failures in a row after which the mirror reports the state Error; before, they are likely conflicts that pass.
 const TOLERATED_FAILURES: u32 = 5;
+/// A mirror without commits for so long rests, and writes down where it stands.
+const QUIET: Duration = Duration::from_secs(4);
 /// The longest sleep without a look at the store. Commits and wishes wake the thread at once; this is only for what
 /// cannot, such as a store on a file system that does not share memory between machines.
 const LONGEST_SLEEP: Duration = Duration::from_secs(5);
@@ -60,11 +62,21 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
     let mut seen = Version(0);
     let mut failures = 0;
     let mut last_batch: Option<Instant> = None;
+    let mut schedule = Schedule::new(&applier);
     loop {
+        if let Some(order) = mirror.order() {
+            match at_work(instance, || Ok(applier.maintain(&order))) {
+                Ok(ControlFlow::Continue(answer)) => mirror.answer(answer),
+                _ => break,
+            }
+        }
         match mirror.wish() {
             Wish::Run => {}
             Wish::Pause => {
                 mirror.rest_paused();
+                if mirror.wish() == Wish::Pause {
+                    continue;
+                }
                 mirror.update(|report| report.state = State::CatchingUp);
                 seen = Version(0);
                 failures = 0;
@@ -72,13 +84,17 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             }
             Wish::Stop => break,
         }
-        match step(instance, mirror, &mut applier, &mut seen, &mut last_batch) {
+        let outcome = match schedule.is_due() {
+            true => scheduled(instance, mirror, &mut applier, &mut schedule),
+            false => step(instance, mirror, &mut applier, &mut seen, &mut last_batch),
+        };
+        match outcome {
             Ok(ControlFlow::Continue(())) => failures = 0,
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {
                 failures += 1;
                 // What trying again does not change.
-                let lost = matches!(error, Error::Overtaken(_) | Error::Misfit { .. });
+                let lost = matches!(error, Error::Overtaken(_) | Error::Expired(_) | Error::Misfit { .. });
                 let told = |report: &mut Report| {
                     report.errors += 1;
                     report.last_error = Some(error.to_string());
@@ -129,8 +145,8 @@ fn step(
     last_batch: &mut Option<Instant>,
 ) -> Result<ControlFlow<()>> {
     let source = &*mirror.source;
-    let head = source.wait(*seen, LONGEST_SLEEP, &|| mirror.wish() != Wish::Run)?;
-    if mirror.wish() != Wish::Run {
+    let head = source.wait(*seen, LONGEST_SLEEP, &|| mirror.is_called())?;
+    if mirror.is_called() {
         return Ok(ControlFlow::Continue(()));
     }
     let behind = mirror.report().state == State::CatchingUp;
@@ -139,10 +155,14 @@ fn step(
     let left = due.map_or(Duration::ZERO, |due| due.saturating_duration_since(Instant::now()));
     if !behind && !left.is_zero() {
         let whole = Version(applier.version().0 + mirror.settings.batch_size as u64 - 1);
-        source.wait(whole, left, &|| mirror.wish() != Wish::Run || mirror.is_urgent())?;
-        if mirror.wish() != Wish::Run {
+        source.wait(whole, left, &|| mirror.is_called() || mirror.is_urgent())?;
+        if mirror.is_called() {
             return Ok(ControlFlow::Continue(()));
         }
+    }
+    // After a failure, so that the batch follows on what the mirror really shows.
+    if at_work(instance, || applier.make_sure())?.is_break() {
+        return Ok(ControlFlow::Break(()));
     }
     let (mut batch, mut more) = gather(mirror, applier.version(), behind)?;
     if batch.is_empty() {
@@ -151,23 +171,23 @@ fn step(
             report.complete = report.complete.max(head);
             report.state = State::Streaming;
         });
+        if applier.is_open() && last_batch.is_none_or(|last| last.elapsed() >= QUIET) {
+            return at_work(instance, || applier.settle(false));
+        }
         return Ok(ControlFlow::Continue(()));
     }
-    let Some(instance) = instance.upgrade() else { return Ok(ControlFlow::Break(())) };
-    let applied = {
-        let Some(_work) = instance.work() else {
-            return Ok(ControlFlow::Break(()));
-        };
-        *last_batch = Some(Instant::now());
-        match applier.apply(&batch) {
-            // What comes before the misfit can be applied.
-            Err(Error::Misfit { .. }) if (1..batch.len()).contains(&applier.fitting(&batch)) => {
-                batch.truncate(applier.fitting(&batch));
-                more = true;
-                applier.apply(&batch)?
-            }
-            applied => applied?,
+    *last_batch = Some(Instant::now());
+    let apply = || match applier.apply(&batch) {
+        // What comes before the misfit can be applied.
+        Err(Error::Misfit { .. }) if (1..batch.len()).contains(&applier.fitting(&batch)) => {
+            batch.truncate(applier.fitting(&batch));
+            more = true;
+            applier.apply(&batch)
         }
+        applied => applied,
+    };
+    let ControlFlow::Continue(applied) = at_work(instance, apply)? else {
+        return Ok(ControlFlow::Break(()));
     };
     let last = batch.last().map_or(Version(0), |commit| commit.version);
     let time_ms = batch.last().map_or(0, |commit| commit.time_ms);
@@ -182,6 +202,58 @@ fn step(
         report.state = if more { State::CatchingUp } else { State::Streaming };
     });
     Ok(ControlFlow::Continue(()))
+}
+
+/// When a mirror in a lake is maintained next.
+struct Schedule {
+    every: Duration,
+    /// `None` for never.
+    next: Option<Instant>,
+}
+
+impl Schedule {
+    fn new(applier: &Applier) -> Schedule {
+        let every = applier.upkeep().map_or(Duration::ZERO, |upkeep| upkeep.every);
+        let mut schedule = Schedule { every, next: None };
+        schedule.put_off();
+        schedule
+    }
+
+    fn is_due(&self) -> bool {
+        self.next.is_some_and(|next| next <= Instant::now())
+    }
+
+    fn put_off(&mut self) {
+        self.next = (!self.every.is_zero()).then(|| Instant::now() + self.every);
+    }
+}
+
+/// Maintains the mirror as its schedule says. What fails is reported and tried again next time; batches go on.
+fn scheduled(
+    instance: &Weak<Instance>,
+    mirror: &Mirror,
+    applier: &mut Applier,
+    schedule: &mut Schedule,
+) -> Result<ControlFlow<()>> {
+    let outcome = at_work(instance, || Ok(applier.maintain(&applier.due())))?;
+    schedule.put_off();
+    match outcome {
+        ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+        ControlFlow::Continue(Ok(_)) => {}
+        ControlFlow::Continue(Err(lost @ (Error::Overtaken(_) | Error::Expired(_)))) => return Err(lost),
+        ControlFlow::Continue(Err(error)) => mirror.update(|report| {
+            report.errors += 1;
+            report.last_error = Some(error.to_string());
+        }),
+    }
+    Ok(ControlFlow::Continue(()))
+}
+
+/// Does what needs DuckDB; breaks instead when the process is ending.
+fn at_work<T>(instance: &Weak<Instance>, work: impl FnOnce() -> Result<T>) -> Result<ControlFlow<(), T>> {
+    let Some(instance) = instance.upgrade() else { return Ok(ControlFlow::Break(())) };
+    let Some(_work) = instance.work() else { return Ok(ControlFlow::Break(())) };
+    work().map(ControlFlow::Continue)
 }
 
 /// The next batch, and whether there is more behind it. A commit that changes the schema comes alone.

@@ -15,6 +15,12 @@ pub trait PageSource: Send + Sync {
     /// The `page_size` bytes of a page; borrowed where they lie in memory already. A page inside the database that was
     /// never written reads as zeroes.
     fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError>;
+
+    /// Copies the bytes of a page that start at `from` and lie inside it.
+    fn read(&self, no: PageNo, from: usize, out: &mut [u8]) -> Result<(), PageError> {
+        out.copy_from_slice(&self.page(no)?[from..from + out.len()]);
+        Ok(())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

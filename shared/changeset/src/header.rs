@@ -57,7 +57,7 @@ impl TableHeader<'_> {
         self.key.get(column).is_some_and(|&position| position != 0)
     }
 
-    pub(crate) fn write(&self, out: &mut Vec<u8>) {
+    pub fn write(&self, out: &mut Vec<u8>) {
         out.push(b'T');
         write_varint(out, self.key.len() as u64);
         out.extend_from_slice(self.key);

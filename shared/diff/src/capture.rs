@@ -1,20 +1,22 @@
 //! The capture of one transaction: from dirty pages to a changeset.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use maniac_base::{PageNo, PageSource};
 use maniac_sqlite_format::{Database, Table};
+use rustc_hash::FxHashSet;
 
 use crate::DiffError;
+use crate::leaves;
+use crate::output::Counts;
 use crate::overflow::{Chains, OverflowMap, explain_by_freelist, owner_by_ptrmap};
 use crate::page_map::MapDelta;
 use crate::row_diff::{RowDiffer, TableShape};
-use crate::schema_match::{TableMatch, match_tables};
+use crate::schema_match::match_tables;
 use crate::segments::Cells;
 use crate::snapshots::diff_all;
 use crate::touched::Touched;
-use crate::tracker::{Step, TrackedSchema, Tracker, TrackerUpdate, Update, note_chains};
+use crate::tracker::{Step, TrackedSchema, TrackedTable, Tracker, TrackerUpdate, Update, note_chains};
 use crate::tree_diff::{Segment, TreeDiff, TreeDiffer};
 
 /// Bytes of page 1 before its b-tree page starts.
@@ -41,12 +43,20 @@ pub struct TableSummary {
     pub deletes: u64,
 }
 
+impl TableSummary {
+    /// Nothing for a table without changes.
+    pub(crate) fn of(table: &Table, counts: Counts) -> Option<TableSummary> {
+        let Counts { inserts, updates, deletes } = counts;
+        (counts != Counts::default()).then(|| TableSummary { table: table.name.clone(), inserts, updates, deletes })
+    }
+}
+
 /// A b-tree before and after, and the table whose rows are in it.
 struct Tree {
     old: Option<PageNo>,
     new: Option<PageNo>,
     /// Rows of the older snapshot alone make no changes: their table was dropped.
-    rows: Option<(Arc<Table>, TableShape)>,
+    rows: Option<TrackedTable>,
     tracked: bool,
     diff: TreeDiff,
     delta: MapDelta,
@@ -72,6 +82,9 @@ impl Tracker {
         if let (Some(old_db), Some(new_db)) = (&old_db, &new_db)
             && same_geometry(old_db, new_db)
         {
+            if let Some(captured) = leaves::capture(self, old_db, new_db, dirty)? {
+                return Ok(captured);
+            }
             let touched = Touched::new(&self.map, dirty);
             let chains = Chains { dirty: touched.dirty().collect(), ..Chains::default() };
             return Capture { tracker: self, old: old_db, new: new_db, touched, chains }.run();
@@ -94,6 +107,14 @@ fn same_geometry(old: &Database<'_>, new: &Database<'_>) -> bool {
     let (old, new) = (old.header(), new.header());
     (old.page_size, old.usable, old.auto_vacuum, old.encoding)
         == (new.page_size, new.usable, new.auto_vacuum, new.encoding)
+}
+
+/// Whether the part of `sqlite_schema` that lies on page 1 is the same.
+pub(crate) fn same_schema_page(old: &Database<'_>, new: &Database<'_>) -> Result<bool, DiffError> {
+    let first = PageNo(1);
+    let old = old.page(first, first, 0).map_err(DiffError::Old)?;
+    let new = new.page(first, first, 0).map_err(DiffError::New)?;
+    Ok(old[HEADER_LEN..] == new[HEADER_LEN..])
 }
 
 impl Capture<'_, '_> {
@@ -129,14 +150,7 @@ impl Capture<'_, '_> {
             let Some((table, shape)) = &tree.rows else { continue };
             let differ = RowDiffer::new(shape, Some(self.old), Some(self.new), &self.chains);
             let counts = differ.run(&tree.diff, &mut changeset)?;
-            if counts != Default::default() {
-                summary.push(TableSummary {
-                    table: table.name.clone(),
-                    inserts: counts.inserts,
-                    updates: counts.updates,
-                    deletes: counts.deletes,
-                });
-            }
+            summary.extend(TableSummary::of(table, counts));
         }
         let mut delta = schema_delta;
         for tree in trees {
@@ -156,7 +170,7 @@ impl Capture<'_, '_> {
     }
 
     /// Dirty pages that were part of no b-tree and may have been overflow pages.
-    fn unknown_pages(&self) -> HashSet<PageNo> {
+    fn unknown_pages(&self) -> FxHashSet<PageNo> {
         let may_be_overflow = |page: &PageNo| {
             page.0 > 1
                 && page.0 <= self.old.page_count().min(self.new.page_count())
@@ -168,7 +182,7 @@ impl Capture<'_, '_> {
     }
 
     /// The changes of `sqlite_schema` itself.
-    fn schema_change(&mut self, unknown: &HashSet<PageNo>) -> Result<(Vec<u8>, MapDelta, TreeDiff), DiffError> {
+    fn schema_change(&mut self, unknown: &FxHashSet<PageNo>) -> Result<(Vec<u8>, MapDelta, TreeDiff), DiffError> {
         let owners: Vec<PageNo> = unknown.iter().filter_map(|&page| self.tracker.schema_chains.owner(page)).collect();
         for &leaf in &owners {
             self.touched.add(&self.tracker.map, leaf);
@@ -178,7 +192,7 @@ impl Capture<'_, '_> {
         let tree = self.differ(false).run(root, root, &mut delta)?;
         // Every transaction writes the header, so page 1 is always dirty; most leave the rest of it as it is.
         let page_1 = [Segment { page: PageNo(1), cell: None }];
-        if owners.is_empty() && tree.old == page_1 && tree.new == page_1 && self.same_schema_page()? {
+        if owners.is_empty() && tree.old == page_1 && tree.new == page_1 && same_schema_page(self.old, self.new)? {
             return Ok((Vec::new(), delta, TreeDiff::default()));
         }
         let shape = TableShape::of_schema(Some(self.old), Some(self.new));
@@ -187,13 +201,6 @@ impl Capture<'_, '_> {
         let mut schema = Vec::new();
         RowDiffer::new(&shape, Some(self.old), Some(self.new), &chains).run(&tree, &mut schema)?;
         Ok((schema, delta, tree))
-    }
-
-    fn same_schema_page(&self) -> Result<bool, DiffError> {
-        let (first, start) = (PageNo(1), HEADER_LEN);
-        let old = self.old.page(first, first, 0).map_err(DiffError::Old)?;
-        let new = self.new.page(first, first, 0).map_err(DiffError::New)?;
-        Ok(old[start..] == new[start..])
     }
 
     fn differ(&self, all: bool) -> TreeDiffer<'_, '_> {
@@ -214,7 +221,7 @@ impl Capture<'_, '_> {
     /// The trees with dirty pages, and after a change of schema all whose root appeared, went or moved.
     fn plan(&self, newer: &TrackedSchema, schema_changed: bool) -> Vec<Tree> {
         let older = &self.tracker.schema;
-        let tree = |old, new, rows: Option<(Arc<Table>, TableShape)>, tracked| Tree {
+        let tree = |old, new, rows: Option<TrackedTable>, tracked| Tree {
             old,
             new,
             rows,
@@ -222,18 +229,13 @@ impl Capture<'_, '_> {
             diff: TreeDiff::default(),
             delta: MapDelta::default(),
         };
-        let shape = |pair: &TableMatch, table: &Table| TableShape::new(pair, table, Some(self.old), Some(self.new));
         if !schema_changed {
             let roots = self.touched.roots().iter().filter(|root| root.0 != 1);
             let mut trees: Vec<Tree> = roots
                 .map(|&root| {
-                    let table = older.by_root.get(&root);
-                    let rows = table.map(|table| {
-                        let columns = (0..table.columns.len()).map(Some).collect();
-                        let pair = TableMatch { old: Some(table.clone()), new: Some(table.clone()), columns };
-                        (table.clone(), shape(&pair, table))
-                    });
-                    tree(Some(root), Some(root), rows, table.is_some())
+                    let rows = older.by_root.get(&root).cloned();
+                    let tracked = rows.is_some();
+                    tree(Some(root), Some(root), rows, tracked)
                 })
                 .collect();
             // The order of the schema, whatever the roots.
@@ -241,12 +243,13 @@ impl Capture<'_, '_> {
             return trees;
         }
         let mut trees = Vec::new();
-        let mut old_roots: HashSet<PageNo> = older.schema.roots().collect();
-        let mut new_roots: HashSet<PageNo> = newer.schema.roots().collect();
+        let mut old_roots: FxHashSet<PageNo> = older.schema.roots().collect();
+        let mut new_roots: FxHashSet<PageNo> = newer.schema.roots().collect();
         for pair in match_tables(&older.schema, &newer.schema) {
             let old = pair.old.as_ref().filter(|table| table.is_tracked()).map(|table| table.root);
             let new = pair.new.as_ref().filter(|table| table.is_tracked());
-            let rows = new.map(|table| (table.clone(), shape(&pair, table)));
+            let shape = |table: &Table| TableShape::new(&pair, table, Some(self.old), Some(self.new));
+            let rows = new.map(|table| (table.clone(), Arc::new(shape(table))));
             let new = new.map(|table| table.root);
             old.iter().for_each(|root| _ = old_roots.remove(root));
             new.iter().for_each(|root| _ = new_roots.remove(root));
@@ -266,7 +269,7 @@ impl Capture<'_, '_> {
     /// all tables of the older snapshot too, if they had to be noted.
     fn explain(
         &mut self,
-        mut unknown: HashSet<PageNo>,
+        mut unknown: FxHashSet<PageNo>,
         schema_tree: &TreeDiff,
         trees: &[Tree],
     ) -> Result<(Option<OverflowMap>, Vec<PageNo>), DiffError> {

@@ -7,16 +7,16 @@ use maniac_changeset::push_value;
 use maniac_sqlite_format::{Encoding, FieldSource, RecordFields, RowLayout, Serial, utf16_to_utf8};
 
 /// Reads the rows of one table of one snapshot, in the columns that the changeset has.
-#[derive(Clone, Debug)]
-pub(crate) struct RowEncoder {
-    layout: RowLayout,
+#[derive(Debug)]
+pub(crate) struct RowEncoder<'a> {
+    layout: &'a RowLayout,
     /// The rowid comes first, as the key.
     rowid_first: bool,
     fields: RecordFields,
 }
 
-impl RowEncoder {
-    pub fn new(layout: RowLayout, rowid_first: bool) -> RowEncoder {
+impl<'a> RowEncoder<'a> {
+    pub fn new(layout: &'a RowLayout, rowid_first: bool) -> RowEncoder<'a> {
         RowEncoder { layout, rowid_first, fields: RecordFields::default() }
     }
 

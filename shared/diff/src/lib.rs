@@ -14,6 +14,7 @@
 mod capture;
 mod encode;
 mod error;
+mod leaves;
 mod order;
 mod output;
 mod overflow;

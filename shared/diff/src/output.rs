@@ -1,5 +1,6 @@
 //! Collects the changes of one table: pairs old and new rows by their key and writes the table's part of a changeset.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use maniac_changeset::{Op, Record, TableHeader, Writer};
@@ -16,11 +17,14 @@ type Span = std::ops::Range<usize>;
 
 const PREFIX: usize = 2;
 
+/// Bytes set aside for inserts at once: a row or two.
+const ROOM: usize = 512;
+
 /// Rows are written to the buffers as deletes and inserts right away. Only if a table has both does anything need to be
 /// paired, so that a bulk insert is copied once and costs no memory beyond its own changeset.
-pub(crate) struct Output {
-    name: String,
-    key: Vec<u8>,
+pub(crate) struct Output<'a> {
+    name: Cow<'a, str>,
+    key: Cow<'a, [u8]>,
     deletes: Vec<u8>,
     /// Starts with the table's header, so that a table with nothing but inserts is complete as it is.
     inserts: Vec<u8>,
@@ -31,11 +35,10 @@ pub(crate) struct Output {
     counts: Counts,
 }
 
-impl Output {
-    pub fn new(name: String, key: Vec<u8>) -> Output {
-        let mut header = Writer::new();
-        header.table(&TableHeader { name: &name, key: &key });
-        let inserts = header.take();
+impl<'a> Output<'a> {
+    pub fn new(name: Cow<'a, str>, key: Cow<'a, [u8]>) -> Output<'a> {
+        let mut inserts = Vec::with_capacity(ROOM);
+        TableHeader { name: &name, key: &key }.write(&mut inserts);
         Output {
             name,
             key,
@@ -139,7 +142,7 @@ impl Output {
     fn key_of(&self, row: &[u8]) -> Vec<u8> {
         let mut key = Vec::new();
         if let Ok(record) = Record::parse(&row[PREFIX..], self.key.len()) {
-            for (field, _) in record.fields().zip(&self.key).filter(|(_, position)| **position != 0) {
+            for (field, _) in record.fields().zip(self.key.iter()).filter(|(_, position)| **position != 0) {
                 key.extend_from_slice(field.bytes());
             }
         }

@@ -11,10 +11,9 @@
 //! The last case needs to know whose page it is. An auto-vacuum database says so in its pointer maps. Otherwise the
 //! chains of all tables are noted once, when the first such page shows up, and kept up to date from then on.
 
-use std::collections::{HashMap, HashSet};
-
 use maniac_base::PageNo;
 use maniac_sqlite_format::{Cell, Database, FormatError, PtrmapKind, chain};
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::segments::Cells;
 use crate::tree_diff::Segment;
@@ -24,9 +23,9 @@ use crate::tree_diff::Segment;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OverflowMap {
     /// A page of a chain -> the chain's first page.
-    heads: HashMap<PageNo, PageNo>,
+    heads: FxHashMap<PageNo, PageNo>,
     /// The first page of a chain -> the b-tree page with its cell.
-    owners: HashMap<PageNo, PageNo>,
+    owners: FxHashMap<PageNo, PageNo>,
 }
 
 impl OverflowMap {
@@ -60,9 +59,9 @@ impl OverflowMap {
 pub(crate) struct Chains {
     /// Every chain counts as changed.
     pub all: bool,
-    pub dirty: HashSet<PageNo>,
+    pub dirty: FxHashSet<PageNo>,
     /// Dirty pages that may be in the chain of a cell whose first overflow page isn't dirty.
-    pub unexplained: HashSet<PageNo>,
+    pub unexplained: FxHashSet<PageNo>,
     /// No page that may have been in a chain is dirty: every cell that stayed kept its chain.
     pub untouched: bool,
 }
@@ -86,7 +85,7 @@ impl Chains {
         db: &Database<'_>,
         segments: &[Segment],
         rewritten: bool,
-        left: &mut HashSet<PageNo>,
+        left: &mut FxHashSet<PageNo>,
     ) -> Result<(), FormatError> {
         let mut cells = Cells::new(Some(db), segments)?;
         while !left.is_empty() {
@@ -103,7 +102,7 @@ impl Chains {
 }
 
 /// Strikes off the pages of the freelist. It is a chain of trunk pages: the next trunk, a count, that many free pages.
-pub(crate) fn explain_by_freelist(db: &Database<'_>, left: &mut HashSet<PageNo>) -> Result<(), FormatError> {
+pub(crate) fn explain_by_freelist(db: &Database<'_>, left: &mut FxHashSet<PageNo>) -> Result<(), FormatError> {
     let header = db.header();
     let mut next = PageNo(header.freelist_trunk);
     let mut from = (PageNo(1), 32);

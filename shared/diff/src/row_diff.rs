@@ -23,6 +23,7 @@ use crate::segments::Cells;
 use crate::tree_diff::TreeDiff;
 
 /// How the rows of a table are read on both sides, and told apart.
+#[derive(Debug)]
 pub(crate) struct TableShape {
     name: String,
     /// The changeset header's key bytes.
@@ -103,10 +104,11 @@ pub(crate) struct RowDiffer<'a, 's> {
     old_db: Option<&'a Database<'s>>,
     new_db: Option<&'a Database<'s>>,
     chains: &'a Chains,
-    old: RowEncoder,
-    new: RowEncoder,
-    rows: Output,
-    null_rows: Output,
+    old: RowEncoder<'a>,
+    new: RowEncoder<'a>,
+    rows: Output<'a>,
+    /// Rows whose declared key holds NULL. Few tables have any.
+    null_rows: Option<Output<'a>>,
     spans: Vec<Range<usize>>,
     scratch: (Vec<u8>, Vec<u8>),
     fields: (RecordFields, RecordFields),
@@ -127,17 +129,15 @@ impl<'a, 's> RowDiffer<'a, 's> {
         new_db: Option<&'a Database<'s>>,
         chains: &'a Chains,
     ) -> Self {
-        let mut null_key = vec![0; shape.key.len() + 1];
-        null_key[0] = 1;
         RowDiffer {
             shape,
             old_db,
             new_db,
             chains,
-            old: RowEncoder::new(shape.old.clone(), shape.rowid_first),
-            new: RowEncoder::new(shape.new.clone(), shape.rowid_first),
-            rows: Output::new(shape.name.clone(), shape.key.clone()),
-            null_rows: Output::new(format!("{NULL_KEY_PREFIX}{}", shape.name), null_key),
+            old: RowEncoder::new(&shape.old, shape.rowid_first),
+            new: RowEncoder::new(&shape.new, shape.rowid_first),
+            rows: Output::new(Cow::Borrowed(&shape.name), Cow::Borrowed(&shape.key)),
+            null_rows: None,
             spans: Vec::new(),
             scratch: Default::default(),
             fields: Default::default(),
@@ -169,10 +169,12 @@ impl<'a, 's> RowDiffer<'a, 's> {
             }
         }
         let mut counts = self.rows.finish(changeset);
-        let null_counts = self.null_rows.finish(changeset);
-        counts.inserts += null_counts.inserts;
-        counts.updates += null_counts.updates;
-        counts.deletes += null_counts.deletes;
+        if let Some(null_rows) = self.null_rows {
+            let null_counts = null_rows.finish(changeset);
+            counts.inserts += null_counts.inserts;
+            counts.updates += null_counts.updates;
+            counts.deletes += null_counts.deletes;
+        }
         Ok(counts)
     }
 
@@ -224,10 +226,15 @@ impl<'a, 's> RowDiffer<'a, 's> {
             return Ok(());
         }
         let record = self.rows.take_back(op, start);
-        let (buffer, start) = self.null_rows.start(op);
+        let null_rows = self.null_rows.get_or_insert_with(|| {
+            let mut key = vec![0; self.shape.key.len() + 1];
+            key[0] = 1;
+            Output::new(format!("{NULL_KEY_PREFIX}{}", self.shape.name).into(), key.into())
+        });
+        let (buffer, start) = null_rows.start(op);
         push_value(buffer, &Value::Integer(cell.rowid));
         buffer.extend(record);
-        self.null_rows.end(op, start, false);
+        null_rows.end(op, start, false);
         Ok(())
     }
 
@@ -268,7 +275,7 @@ fn payload<'p>(
 
 fn encode(
     db: Option<&Database<'_>>,
-    encoder: &mut RowEncoder,
+    encoder: &mut RowEncoder<'_>,
     cell: &Cell<'_>,
     out: &mut Vec<u8>,
     spans: &mut Vec<Range<usize>>,

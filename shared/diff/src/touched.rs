@@ -1,8 +1,7 @@
 //! The part of the b-trees that dirty pages lie in.
 
-use std::collections::{HashMap, HashSet};
-
 use maniac_base::PageNo;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::page_map::{PageMap, Parent};
 
@@ -10,12 +9,12 @@ use crate::page_map::{PageMap, Parent};
 /// page is the same in both snapshots.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
-    dirty: HashSet<PageNo>,
+    dirty: FxHashSet<PageNo>,
     /// Dirty pages of trees and everything above them.
-    seen: HashSet<PageNo>,
+    seen: FxHashSet<PageNo>,
     /// The touched children of a page, in no order.
-    children: HashMap<PageNo, Vec<PageNo>>,
-    roots: HashSet<PageNo>,
+    children: FxHashMap<PageNo, Vec<PageNo>>,
+    roots: FxHashSet<PageNo>,
 }
 
 impl Touched {
@@ -65,7 +64,7 @@ impl Touched {
     }
 
     /// The roots of the older snapshot's trees that hold a dirty page.
-    pub fn roots(&self) -> &HashSet<PageNo> {
+    pub fn roots(&self) -> &FxHashSet<PageNo> {
         &self.roots
     }
 }

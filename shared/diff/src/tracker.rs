@@ -1,14 +1,16 @@
 //! What has to be known of a snapshot to compare the next one with it cheaply.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use maniac_base::{PageNo, PageSource};
 use maniac_sqlite_format::{Database, FormatError, Header, Schema, Table, TreeWalk};
+use rustc_hash::FxHashMap;
 
 use crate::DiffError;
 use crate::overflow::OverflowMap;
 use crate::page_map::{MapDelta, PageMap};
+use crate::row_diff::TableShape;
+use crate::schema_match::TableMatch;
 
 /// Follows one branch from snapshot to snapshot.
 ///
@@ -30,9 +32,11 @@ pub struct Tracker {
 #[derive(Debug, Default)]
 pub(crate) struct TrackedSchema {
     pub schema: Schema,
-    /// The tables whose rows are tracked, by root page.
-    pub by_root: HashMap<PageNo, Arc<Table>>,
+    /// The tables whose rows are tracked, by root page, and how their rows are compared while the schema stays.
+    pub by_root: FxHashMap<PageNo, TrackedTable>,
 }
+
+pub(crate) type TrackedTable = (Arc<Table>, Arc<TableShape>);
 
 /// How to get from one snapshot to the next; see [`Tracker::advance`].
 #[derive(Debug)]
@@ -58,11 +62,31 @@ pub(crate) struct Step {
     pub schema_chains: OverflowMap,
 }
 
+impl Step {
+    /// The step of a transaction that left every page of a tree where it was.
+    pub fn in_place(header: Header, page_count: u32) -> Step {
+        Step {
+            delta: MapDelta::default(),
+            page_count,
+            header,
+            schema: None,
+            noted: None,
+            chains: OverflowMap::default(),
+            schema_chains: OverflowMap::default(),
+        }
+    }
+}
+
 impl TrackedSchema {
     pub fn read(db: &Database<'_>) -> Result<TrackedSchema, FormatError> {
         let schema = Schema::read_from(db)?;
         let tracked = schema.tables.iter().filter(|table| table.is_tracked());
-        let by_root = tracked.map(|table| (table.root, table.clone())).collect();
+        let unchanged = |table: &Arc<Table>| {
+            let columns = (0..table.columns.len()).map(Some).collect();
+            let pair = TableMatch { old: Some(table.clone()), new: Some(table.clone()), columns };
+            Arc::new(TableShape::new(&pair, table, Some(db), Some(db)))
+        };
+        let by_root = tracked.map(|table| (table.root, (table.clone(), unchanged(table)))).collect();
         Ok(TrackedSchema { schema, by_root })
     }
 

@@ -7,10 +7,9 @@
 //! - A subtree without a dirty page that some page of the newer tree refers to is unchanged, wherever it hangs; one that
 //!   none refers to any more is gone, though no page of it was written (SQLite frees pages without writing them).
 
-use std::collections::HashSet;
-
 use maniac_base::PageNo;
 use maniac_sqlite_format::{Database, FormatError, TreePage};
+use rustc_hash::FxHashSet;
 
 use crate::DiffError;
 use crate::page_map::{MapDelta, PageMap, Parent};
@@ -46,7 +45,7 @@ struct Walk<'a, 's, 'd> {
     differ: &'a TreeDiffer<'a, 's>,
     old_root: Option<PageNo>,
     /// Pages that visited pages of the newer tree refer to.
-    referred: HashSet<PageNo>,
+    referred: FxHashSet<PageNo>,
     result: TreeDiff,
     delta: &'d mut MapDelta,
     visits: u64,
@@ -61,8 +60,14 @@ impl<'s> TreeDiffer<'_, 's> {
         new_root: Option<PageNo>,
         delta: &mut MapDelta,
     ) -> Result<TreeDiff, DiffError> {
-        let mut walk =
-            Walk { differ: self, old_root, referred: HashSet::new(), result: TreeDiff::default(), delta, visits: 0 };
+        let mut walk = Walk {
+            differ: self,
+            old_root,
+            referred: FxHashSet::default(),
+            result: TreeDiff::default(),
+            delta,
+            visits: 0,
+        };
         if let (Some(root), Some(db)) = (new_root, self.new) {
             let fresh = old_root.is_none() || self.map.root_of(root) != old_root;
             if fresh || self.map.parent(root) != Some(Parent::Root) {

@@ -12,13 +12,12 @@ pub(crate) fn same_cells(old: &TreePage<'_>, new: &TreePage<'_>) -> (usize, usiz
         return (0, 0);
     }
     let tail = equal_tail(old.bytes(), new.bytes());
-    let shorter = old.cell_count().min(new.cell_count());
-    let same = |i: usize, j: usize| {
-        let offset = old.cell_offset(i).ok();
-        offset.is_some() && offset == new.cell_offset(j).ok() && offset >= Some(tail)
-    };
-    let front = (0..shorter).take_while(|&i| same(i, i)).count();
-    let back = (1..=shorter - front).take_while(|&n| same(old.cell_count() - n, new.cell_count() - n)).count();
+    // Cells have four bytes or more; one that doesn't fit is for whoever reads it to refuse.
+    let within = tail..old.bytes().len() - 3;
+    let same = |(old, new): &(&[u8; 2], &[u8; 2])| old == new && within.contains(&u16::from_be_bytes(**old).into());
+    let (old, new) = (old.cell_offsets(), new.cell_offsets());
+    let front = old.iter().zip(new).take_while(same).count();
+    let back = old[front..].iter().rev().zip(new[front..].iter().rev()).take_while(same).count();
     (front, back)
 }
 
@@ -29,7 +28,8 @@ fn equal_tail(old: &[u8], new: &[u8]) -> usize {
     while end > 0 {
         let start = end.saturating_sub(STEP);
         if old[start..end] != new[start..end] {
-            return (start..end).rev().find(|&at| old[at] != new[at]).map_or(end, |at| at + 1);
+            let (old, new) = (old[start..end].iter().rev(), new[start..end].iter().rev());
+            return end - old.zip(new).take_while(|(old, new)| old == new).count();
         }
         end = start;
     }

@@ -101,6 +101,11 @@ impl<'s> TreePage<'s> {
         (0..self.child_count()).map(|i| self.child(i))
     }
 
+    /// Where the cells say they start: two big-endian bytes each, not checked.
+    pub fn cell_offsets(&self) -> &[[u8; 2]] {
+        self.bytes[self.pointers..self.pointers + 2 * self.cells].as_chunks().0
+    }
+
     /// Where in the page the `i`-th cell starts.
     pub fn cell_offset(&self, i: usize) -> Result<usize, FormatError> {
         let at = self.pointers + 2 * i;

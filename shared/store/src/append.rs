@@ -35,7 +35,8 @@ pub(crate) struct Appender {
     lock: Option<LockFile>,
 }
 
-/// An entry of up to this size goes into zeroes that are on disk already, where an fsync need not record a new length.
+/// An entry of up to this size goes into zeroes that are in the file already: an fsync need not record a new length, and a
+/// write need not find room.
 const SMALL: u64 = 256 << 10;
 
 impl Appender {
@@ -66,7 +67,7 @@ impl Store {
             let appender = self.appender.lock();
             let lock = appender.lock.as_ref().ok_or_else(|| StoreError::ReadOnly { path: self.path.clone() })?;
             lock.lock(LockName::Append)?;
-            let appended = self.append_locked(durability, additions);
+            let appended = self.append_locked(additions);
             lock.unlock(LockName::Append);
             appended?
         };
@@ -80,11 +81,7 @@ impl Store {
         Ok(start.version.next())
     }
 
-    fn append_locked(
-        self: &Arc<Self>,
-        durability: Durability,
-        additions: Vec<Addition<'_>>,
-    ) -> Result<(LogEnd, LogEnd), StoreError> {
+    fn append_locked(self: &Arc<Self>, additions: Vec<Addition<'_>>) -> Result<(LogEnd, LogEnd), StoreError> {
         if self.head.append_was_cut_short() {
             self.repair_tail()?;
         }
@@ -107,7 +104,7 @@ impl Store {
             })?
         };
         self.head.begin_append();
-        match self.write_entries(start, entries, durability) {
+        match self.write_entries(start, entries) {
             Ok(end) => {
                 self.head.end_append(end);
                 Ok((start, end))
@@ -172,7 +169,6 @@ impl Store {
         &self,
         start: LogEnd,
         entries: Vec<(Header, Draft<'_>, Option<Prepared>)>,
-        durability: Durability,
     ) -> Result<LogEnd, StoreError> {
         let mut segment = self.active_segment()?;
         let mut end = start;
@@ -194,7 +190,7 @@ impl Store {
                     return Ok(LogEnd { version: header.version, position: end.position + header.length, ..end });
                 }
                 segment = Arc::new(Segment::create(&self.path, self.id(), header.version, header.time_ms)?);
-            } else if durability == Durability::Full && header.length <= SMALL {
+            } else if header.length <= SMALL {
                 zero_ahead(&segment, end.position, header.length)?;
             }
             let write = |bytes: &[u8], offset| segment.write(bytes, offset);
@@ -230,6 +226,10 @@ impl Store {
     }
 }
 
+/// Bytes that zeroes are written in at a time. Linux caches what one write brings as one folio, and each later write into
+/// a large folio costs a walk over all its blocks.
+const PIECE: usize = 16 << 10;
+
 /// Makes the file longer than the next entry needs, by as much again as it holds, within bounds.
 fn zero_ahead(segment: &Segment, position: u64, length: u64) -> Result<(), StoreError> {
     if segment.reaches(position + length) {
@@ -238,8 +238,10 @@ fn zero_ahead(segment: &Segment, position: u64, length: u64) -> Result<(), Store
     let have = segment.file_length()?;
     if position + length > have {
         let more = position.clamp(64 << 10, 4 << 20).max(length);
+        let (start, zeroes) = (have.max(position), [0; PIECE]);
         // A full disk may still have room for the entry itself, whose own write will tell.
-        let _ = segment.write(&vec![0; more as usize], have.max(position));
+        let mut pieces = (start..start + more).step_by(PIECE);
+        let _ = pieces.try_for_each(|at| segment.write(&zeroes, at));
     }
     Ok(())
 }

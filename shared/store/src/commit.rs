@@ -6,16 +6,12 @@ use std::sync::Arc;
 use maniac_base::{BranchId, PageNo, PageSource, Version};
 
 use crate::append::{Addition, Durability};
-use crate::delta;
 use crate::draft::Draft;
 use crate::entry::EntryKind;
 use crate::error::StoreError;
 use crate::index::{Index, MergeNote};
 use crate::store::Store;
 use crate::transaction::{Transaction, WriteLock};
-
-/// A page is stored as a whole after so many differences, which bounds the work of reading it.
-const MOST_DIFFERENCES: usize = 16;
 
 /// A transaction of more pages is large: it is stored as whole pages, in a segment of its own, and its changesets are
 /// better derived than held in memory and written beside the rows.
@@ -54,7 +50,7 @@ impl Store {
         if let Some(other) = commits.iter().find(|commit| size(commit) != size(&commits[0])) {
             return Err(StoreError::PageSize { store: size(&commits[0]), asked: size(other) });
         }
-        let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect::<Result<_, _>>()?;
+        let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect();
         let additions = stored.iter().map(|stored| stored.addition(commits.len() == 1)).collect::<Result<_, _>>()?;
         let first = self.append(durability, additions)?;
         stored.iter().for_each(Stored::keep_assembled);
@@ -62,46 +58,27 @@ impl Store {
     }
 }
 
-/// How a page goes into the log.
-enum Form {
-    Image,
-    Difference(Vec<u8>),
-}
-
 /// A transaction whose pages have found their form.
 struct Stored<'a> {
     transaction: &'a Transaction,
-    changed: &'a [PageNo],
     payload: &'a Payload,
-    forms: Vec<Form>,
+    /// Bytes stored of each page.
     pages: Vec<(PageNo, u32)>,
 }
 
 impl<'a> Stored<'a> {
-    /// The branch's write lock is held, so what the branch wrote last stays that.
-    fn new(commit: &Commit<'a>) -> Result<Stored<'a>, StoreError> {
+    fn new(commit: &Commit<'a>) -> Stored<'a> {
         assert!(commit.lock.held, "a commit without the branch's write lock");
         let Commit { transaction, changed, payload, .. } = *commit;
-        let whole = |_: &PageNo| Ok(Form::Image);
-        let best = |page: &PageNo| form(transaction, *page);
-        // A large transaction passes through as it is: its differences would have to be held in memory.
-        let forms: Vec<Form> = if changed.len() > LARGE {
-            changed.iter().map(whole).collect::<Result<_, StoreError>>()?
-        } else {
-            changed.iter().map(best).collect::<Result<_, StoreError>>()?
-        };
-        let length = |(page, form): (&PageNo, &Form)| match form {
-            Form::Difference(bytes) => (*page, bytes.len() as u32),
-            Form::Image => (*page, transaction.page_size() as u32),
-        };
-        let pages = changed.iter().zip(&forms).map(length).collect();
-        Ok(Stored { transaction, changed, payload, forms, pages })
+        let stored = |page: &PageNo| transaction.difference(*page).map_or(transaction.page_size(), <[u8]>::len) as u32;
+        let pages = changed.iter().map(|page| (*page, stored(page))).collect();
+        Stored { transaction, payload, pages }
     }
 
-    fn bytes(&self, n: usize) -> Result<Cow<'_, [u8]>, StoreError> {
-        match &self.forms[n] {
-            Form::Difference(bytes) => Ok(Cow::Borrowed(&bytes[..])),
-            Form::Image => self.transaction.page(self.changed[n]).map_err(|error| self.transaction.broken(&error)),
+    fn bytes(&self, page: PageNo) -> Result<Cow<'_, [u8]>, StoreError> {
+        match self.transaction.difference(page) {
+            Some(difference) => Ok(Cow::Borrowed(difference)),
+            None => self.transaction.page(page).map_err(|error| self.transaction.broken(&error)),
         }
     }
 
@@ -114,7 +91,7 @@ impl<'a> Stored<'a> {
             page_size: self.transaction.page_size() as u32,
             page_count: self.transaction.page_count(),
             pages: &self.pages,
-            stored: Box::new(|n| self.bytes(n)),
+            stored: Box::new(|page| self.bytes(page)),
             schema: &self.payload.schema,
             changeset: &self.payload.changeset,
             derived: self.payload.derived,
@@ -125,7 +102,7 @@ impl<'a> Stored<'a> {
     /// `alone`: the transaction is not a member of a group, which has to stay in one segment.
     fn addition(&self, alone: bool) -> Result<Addition<'_>, StoreError> {
         let store = self.transaction.base().store();
-        let prepared = if alone && self.changed.len() > LARGE { store.prepare(&self.draft())? } else { None };
+        let prepared = if alone && self.pages.len() > LARGE { store.prepare(&self.draft())? } else { None };
         let branch = self.transaction.base().branch();
         Ok(Addition { branch, prepared, draft: Box::new(|index| self.check(index).map(|()| self.draft())) })
     }
@@ -151,32 +128,14 @@ impl<'a> Stored<'a> {
         let base = self.transaction.base();
         let index = base.store().index.read();
         let mut assembled = base.store().assembled.lock();
-        for (page, form) in self.changed.iter().zip(&self.forms) {
-            if let (Form::Difference(_), Some(image)) = (form, self.transaction.shared(*page))
+        for (page, _) in &self.pages {
+            if let (Some(_), Some(image)) = (self.transaction.difference(*page), self.transaction.shared(*page))
                 && let Some(newest) = index.find_own(base.branch(), *page)
             {
+                // Few ask for the page before, and its memory is still in the processor's caches.
+                index.older(newest).and_then(|older| assembled.pop(&index.location(older)));
                 assembled.put(index.location(newest), image);
             }
         }
     }
-}
-
-/// How a page is best stored.
-fn form(transaction: &Transaction, page: PageNo) -> Result<Form, StoreError> {
-    let base = transaction.base();
-    if page.0 > base.page_count() {
-        return Ok(Form::Image);
-    }
-    {
-        let index = base.store().index.read();
-        let known = index.find_own(base.branch(), page);
-        if known.is_none_or(|frame| index.differences(frame) >= MOST_DIFFERENCES) {
-            return Ok(Form::Image);
-        }
-    }
-    // The branch is at the base, so what it stored last of a page is what the base shows.
-    let before = transaction.before();
-    let before = before.page(page).map_err(|error| transaction.broken(&error))?;
-    let now = transaction.page(page).map_err(|error| transaction.broken(&error))?;
-    Ok(delta::between(&before, &now, now.len() / 4).map_or(Form::Image, Form::Difference))
 }

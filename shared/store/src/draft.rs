@@ -9,7 +9,7 @@ use crate::error::StoreError;
 use crate::segment::{self, NewSegment};
 use crate::store::Store;
 
-pub(crate) type StoredBytes<'a> = Box<dyn Fn(usize) -> Result<Cow<'a, [u8]>, StoreError> + 'a>;
+pub(crate) type StoredBytes<'a> = Box<dyn Fn(PageNo) -> Result<Cow<'a, [u8]>, StoreError> + 'a>;
 
 /// What will become an entry. Version and time are given by the log.
 pub(crate) struct Draft<'a> {
@@ -20,7 +20,7 @@ pub(crate) struct Draft<'a> {
     pub page_count: u32,
     /// Pages in ascending order, and how many bytes are stored of each.
     pub pages: &'a [(PageNo, u32)],
-    /// Those bytes of the n-th page.
+    /// Those bytes.
     pub stored: StoredBytes<'a>,
     pub schema: &'a [u8],
     pub changeset: &'a [u8],
@@ -75,7 +75,7 @@ impl Draft<'_> {
             Ok(())
         };
         let mut writer = BodyWriter::new(header, &mut sink);
-        (0..self.pages.len()).try_for_each(|n| writer.page(&(self.stored)(n)?))?;
+        self.pages.iter().try_for_each(|(page, _)| writer.page(&(self.stored)(*page)?))?;
         writer.finish(self.schema, self.changeset, &self.note)?;
         write(&buffer, end)?;
         Ok(end + buffer.len() as u64)

@@ -20,6 +20,8 @@ const CHECKSUM: usize = 8;
 const DERIVED: u8 = 1;
 /// Flag: the next entry belongs to the same atomic group.
 const MORE: u8 = 2;
+/// An entry of up to this size is put together as a whole before it is written.
+const SMALL: u64 = 64 << 10;
 /// Bytes of an item of the frame list.
 const FRAME: usize = 8;
 
@@ -146,7 +148,9 @@ impl Header {
 
     /// The header, the frame list and their checksum. `frames` yields page numbers and stored bytes.
     pub fn head(&self, frames: impl Iterator<Item = (PageNo, u32)>) -> Vec<u8> {
-        let mut head = Vec::with_capacity(self.frames_start() as usize);
+        // Room for what follows too, if it is little.
+        let room = if self.length <= SMALL { self.length } else { self.frames_start() };
+        let mut head = Vec::with_capacity(room as usize);
         head.extend_from_slice(&self.encode());
         for (page, stored) in frames {
             head.extend_from_slice(&page.0.to_le_bytes());

@@ -47,8 +47,7 @@ pub enum StoreError {
 
 impl StoreError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StoreError {
-        let path = path.to_owned();
-        move |source| StoreError::Io { path, action, source }
+        move |source| StoreError::Io { path: path.to_owned(), action, source }
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, reason: impl Into<String>) -> StoreError {

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::time::Duration;
@@ -33,6 +34,8 @@ pub struct LogEnd {
 
 pub struct Head {
     map: HeadMap,
+    /// What a writer has put in place since this process began with a head of its own.
+    shared: OnceLock<HeadMap>,
     writable: bool,
 }
 
@@ -66,7 +69,7 @@ impl Head {
             && is(&words.format, FORMAT)
             && (0..2).all(|n| is(&words.store[n], id[n]) && is(&words.boot[n], boot[n]))
             && is(&words.inode, meta.ino());
-        Ok(valid.then_some(Head { map, writable }))
+        Ok(valid.then_some(Head { map, shared: OnceLock::new(), writable }))
     }
 
     /// The newest version that a `HEAD` of an earlier boot or another place promises to be on disk; 0 without one.
@@ -98,7 +101,7 @@ impl Head {
         let map = HeadMap::shared(&file, true).map_err(StoreError::io(&temporary, "map"))?;
         fill(map.words(), store, inode, end);
         fs::rename(&temporary, &path).map_err(StoreError::io(&path, "put in place"))?;
-        Ok(Head { map, writable: true })
+        Ok(Head { map, shared: OnceLock::new(), writable: true })
     }
 
     /// A head of this process alone, for a store that it cannot write to.
@@ -121,15 +124,31 @@ impl Head {
             unsynced: 0.into(),
         };
         fill(&words, store, 0, end);
-        Head { map: HeadMap::Private(Box::new(words)), writable: false }
+        Head { map: HeadMap::Private(Box::new(words)), shared: OnceLock::new(), writable: false }
     }
 
     fn path(dir: &Path) -> PathBuf {
         dir.join("HEAD")
     }
 
+    /// Goes over from a head of this process alone to the shared one, once there is one.
+    pub fn look_for_writer(&self, dir: &Path, store: StoreId) -> Result<(), StoreError> {
+        if matches!(self.map, HeadMap::Private(_))
+            && self.shared.get().is_none()
+            && let Some(found) = Head::open(dir, store, false)?
+            && found.visible() >= self.visible()
+        {
+            // Another thread may have found it first.
+            let _ = self.shared.set(found.map);
+        }
+        Ok(())
+    }
+
     fn words(&self) -> &HeadWords {
-        self.map.words()
+        match &self.map {
+            HeadMap::Shared(_) => self.map.words(),
+            HeadMap::Private(_) => self.shared.get().unwrap_or(&self.map).words(),
+        }
     }
 
     fn writable_words(&self) -> &HeadWords {

@@ -368,6 +368,11 @@ impl Index {
         Location { segment: entry.segment, offset: entry.offset + 8 * u64::from(frame.offset), stored: frame.stored }
     }
 
+    /// The same branch's frame of the page before this one.
+    pub fn older(&self, id: FrameId) -> Option<FrameId> {
+        Some(self.frames[id.0 as usize].older).filter(|older| *older != NONE).map(FrameId)
+    }
+
     /// What makes up the page that ends with this frame.
     pub fn pieces(&self, mut id: FrameId) -> Pieces {
         let mut pieces = Pieces::new();

@@ -15,6 +15,7 @@ mod delta;
 mod draft;
 mod entry;
 mod error;
+mod fork;
 mod head;
 mod index;
 mod lock;

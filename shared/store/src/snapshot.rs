@@ -90,6 +90,15 @@ impl PageSource for Snapshot {
             StoredPage::Hole => Cow::Owned(vec![0; self.page_size as usize]),
         })
     }
+
+    fn read(&self, no: PageNo, from: usize, out: &mut [u8]) -> Result<(), PageError> {
+        match self.stored_page(no)? {
+            StoredPage::Mapped(page) => out.copy_from_slice(&page[from..from + out.len()]),
+            StoredPage::Assembled(page) => out.copy_from_slice(&page[from..from + out.len()]),
+            StoredPage::Hole => out.fill(0),
+        }
+        Ok(())
+    }
 }
 
 /// A page as the store has it at hand.
@@ -102,16 +111,35 @@ pub(crate) enum StoredPage<'a> {
     Hole,
 }
 
+/// A page is stored as a whole after so many differences, which bounds the work of reading it.
+const MOST_DIFFERENCES: usize = 16;
+
 impl Snapshot {
-    pub(crate) fn stored_page(&self, no: PageNo) -> Result<StoredPage<'_>, PageError> {
-        if no.0 == 0 || no.0 > self.page_count {
-            return Err(PageError::out_of_range(no, self.page_count));
-        }
+    fn stored_page(&self, no: PageNo) -> Result<StoredPage<'_>, PageError> {
         // The lock must not be held while the page is put together, which takes it again.
         let found = {
             let index = self.store.index.read();
             index.find(&self.lineage, no).map(|frame| (frame, index.location(frame)))
         };
+        self.put_together(no, found)
+    }
+
+    /// The page, and whether its successor may be stored as a difference to it. The snapshot is its branch's head.
+    pub(crate) fn stored_before(&self, no: PageNo) -> Result<(StoredPage<'_>, bool), PageError> {
+        let (found, own) = {
+            let index = self.store.index.read();
+            let own = index.find_own(self.branch, no);
+            let found = own.or_else(|| index.find(&self.lineage, no));
+            let found = found.map(|frame| (frame, index.location(frame)));
+            (found, own.is_some_and(|frame| index.differences(frame) < MOST_DIFFERENCES))
+        };
+        Ok((self.put_together(no, found)?, own))
+    }
+
+    fn put_together(&self, no: PageNo, found: Option<(FrameId, Location)>) -> Result<StoredPage<'_>, PageError> {
+        if no.0 == 0 || no.0 > self.page_count {
+            return Err(PageError::out_of_range(no, self.page_count));
+        }
         let Some((frame, newest)) = found else { return Ok(StoredPage::Hole) };
         self.store.assemble(frame, newest, self.page_size).map_err(|error| {
             let kind = if matches!(error, StoreError::Io { .. }) { PageErrorKind::Io } else { PageErrorKind::Corrupt };

@@ -11,16 +11,17 @@ use std::time::{Duration, Instant};
 use lru::LruCache;
 use maniac_base::{BranchId, Version};
 use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxBuildHasher;
 
 use crate::append::Appender;
 use crate::error::StoreError;
+use crate::fork;
 use crate::head::Head;
 use crate::index::{Index, Location};
 use crate::lock::{LockFile, LockName};
 use crate::recover::{Place, take_next};
 use crate::segment::{self, Segment, StoreId};
 use crate::sync::Syncer;
-use crate::sys;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
@@ -43,7 +44,7 @@ pub struct Store {
     pub(crate) appender: Mutex<Appender>,
     pub(crate) syncer: Arc<Syncer>,
     /// Pages put together from differences, by where the newest of these lies.
-    pub(crate) assembled: Mutex<LruCache<Location, Arc<[u8]>>>,
+    pub(crate) assembled: Mutex<LruCache<Location, Arc<[u8]>, FxBuildHasher>>,
 }
 
 /// Pages that `assembled` holds.
@@ -109,14 +110,14 @@ impl Store {
             path,
             id,
             writable,
-            forks: sys::forks(),
+            forks: fork::forks(),
             segments,
             index: RwLock::new(index),
             cursor: Mutex::new(cursor),
             head,
             appender: Mutex::new(Appender::new(lock)),
             syncer: Arc::new(Syncer::default()),
-            assembled: Mutex::new(LruCache::new(ASSEMBLED)),
+            assembled: Mutex::new(LruCache::with_hasher(ASSEMBLED, FxBuildHasher)),
         });
         store.refresh()?;
         Ok(store)
@@ -162,6 +163,10 @@ impl Store {
 
     /// The newest version that readers may see, in any process. One atomic load.
     pub fn head(&self) -> Version {
+        if !self.writable {
+            // A head that can't be read now can be read the next time, and until then there is the one from the log.
+            let _ = self.head.look_for_writer(&self.path, self.id);
+        }
         self.head.visible()
     }
 
@@ -180,12 +185,12 @@ impl Store {
 
     /// Refuses to go on in a child of the process that opened the store.
     pub fn check_process(&self) -> Result<(), StoreError> {
-        if sys::forks() == self.forks { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
+        if fork::forks() == self.forks { Ok(()) } else { Err(StoreError::Forked { path: self.path.clone() }) }
     }
 
     /// Takes in what other processes appended, up to the head, which is returned.
     pub fn refresh(&self) -> Result<Version, StoreError> {
-        let target = self.head.visible();
+        let target = self.head();
         if self.index.read().last() >= target {
             return Ok(target);
         }

@@ -5,28 +5,9 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::RawFd;
-use std::sync::Once;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
-
-static FORKS: AtomicU64 = AtomicU64::new(0);
-
-extern "C" fn count_fork() {
-    FORKS.fetch_add(1, Ordering::Relaxed);
-}
-
-/// How often this process, or the ones that it was forked from, forked since the first call: a child's number differs
-/// from its parent's. Cheaper than asking for the process id.
-pub fn forks() -> u64 {
-    static WATCH: Once = Once::new();
-    // SAFETY: the handler only touches an atomic, which is allowed in a child of any process. When registering fails
-    // for want of memory, forks go unseen.
-    WATCH.call_once(|| unsafe {
-        libc::pthread_atfork(None, None, Some(count_fork));
-    });
-    FORKS.load(Ordering::Relaxed)
-}
 
 pub enum LockOp {
     Try,
@@ -54,6 +35,13 @@ pub fn lock_byte(fd: RawFd, byte: i64, op: LockOp) -> io::Result<bool> {
             _ => return Err(error),
         }
     }
+}
+
+/// Lets go of every byte.
+pub fn unlock_all(fd: RawFd) {
+    let all = libc::flock { l_type: libc::F_UNLCK as _, l_whence: libc::SEEK_SET as _, l_start: 0, l_len: 0, l_pid: 0 };
+    // SAFETY: as above. It cannot fail in a way that a caller could do anything about.
+    unsafe { libc::fcntl(fd, libc::F_OFD_SETLK, &all) };
 }
 
 /// Whether anybody holds the byte, this handle apart. Takes nothing, so that no one is refused because of the question.

@@ -1,7 +1,8 @@
 //! A transaction under way: the pages that it has written so far, over the snapshot that it was built on.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource};
 
 use crate::commit::LARGE;
+use crate::delta::{self, Comparison};
 use crate::error::StoreError;
 use crate::lock::{LockFile, LockName};
 use crate::snapshot::{Snapshot, StoredPage};
@@ -64,13 +66,57 @@ enum Slot {
     Spilled(u64),
 }
 
+thread_local! {
+    /// Memory of pages that nobody needs any more: that of the next transaction's, and in the processor's caches still.
+    static SPARE: RefCell<Vec<Arc<[u8]>>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Pages in `SPARE`.
+const MOST_SPARE: usize = 8;
+
+fn shared_page(bytes: &[u8]) -> Arc<[u8]> {
+    let spare = SPARE.try_with(|spare| spare.borrow_mut().pop()).ok().flatten();
+    if let Some(mut page) = spare.filter(|page| page.len() == bytes.len())
+        && let Some(memory) = Arc::get_mut(&mut page)
+    {
+        memory.copy_from_slice(bytes);
+        return page;
+    }
+    bytes.into()
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        for mut page in self.compared.drain(..).filter_map(|compared| compared.before) {
+            if Arc::get_mut(&mut page).is_some() {
+                // A thread that is ending has no use for it.
+                let _ = SPARE.try_with(|spare| {
+                    let mut spare = spare.borrow_mut();
+                    if spare.len() < MOST_SPARE {
+                        spare.push(page);
+                    }
+                });
+            }
+        }
+    }
+}
+
+/// A page before and after, unless the transaction is large.
+struct Compared {
+    page: PageNo,
+    /// What the base has of it, if that would have to be put together each time it is asked.
+    before: Option<Arc<[u8]>>,
+    /// What leads from there to what was written, if it is best stored so.
+    difference: Option<Vec<u8>>,
+}
+
 pub struct Transaction {
     base: Snapshot,
     page_size: u32,
     page_count: u32,
-    pages: HashMap<PageNo, Slot>,
-    /// What the base has of pages that it would have to put together each time it is asked.
-    before: HashMap<PageNo, Arc<[u8]>>,
+    pages: BTreeMap<PageNo, Slot>,
+    /// Of the pages that were there before, in order: what `changed` found out.
+    compared: Vec<Compared>,
     in_memory: usize,
     spill: Option<File>,
     spilled: u64,
@@ -84,8 +130,8 @@ impl Transaction {
             base,
             page_size,
             page_count,
-            pages: HashMap::new(),
-            before: HashMap::new(),
+            pages: BTreeMap::new(),
+            compared: Vec::new(),
             in_memory: 0,
             spill: None,
             spilled: 0,
@@ -110,6 +156,8 @@ impl Transaction {
             return Err(StoreError::PageSize { store: self.page_size, asked: bytes.len() as u32 });
         }
         self.page_count = self.page_count.max(no.0);
+        // What was found out no longer holds.
+        self.compared.clear();
         match self.pages.get_mut(&no) {
             Some(Slot::Memory(page)) => match Arc::get_mut(page) {
                 Some(page) => page.copy_from_slice(bytes),
@@ -123,7 +171,7 @@ impl Transaction {
             }
             None if self.in_memory < MEMORY_LIMIT => {
                 self.in_memory += bytes.len();
-                self.pages.insert(no, Slot::Memory(bytes.into()));
+                self.pages.insert(no, Slot::Memory(shared_page(bytes)));
             }
             None => {
                 let n = self.spilled;
@@ -158,33 +206,51 @@ impl Transaction {
 
     /// The pages whose bytes differ from the base, in order. Pages that came back to what they were are forgotten: a
     /// rollback after a cache spill writes them back one by one.
+    ///
+    /// The branch's write lock is held, so what the branch stored last of a page stays that, and a page may be stored as
+    /// the difference to it.
     pub fn changed(&mut self) -> Result<Vec<PageNo>, StoreError> {
         let mut changed = Vec::with_capacity(self.pages.len());
-        let mut same = Vec::new();
+        let (mut same, mut compared) = (Vec::new(), Vec::new());
+        // A large transaction passes through as it is: its differences would have to be held in memory.
+        let few = self.pages.len() <= LARGE;
         for no in self.pages.keys().copied() {
             if no.0 > self.base.page_count() {
                 changed.push(no);
                 continue;
             }
-            let before = self.base.stored_page(no).map_err(|error| self.broken(&error))?;
+            let (before, own) = self.base.stored_before(no).map_err(|error| self.broken(&error))?;
             let now = self.page(no).map_err(|error| self.broken(&error))?;
-            let is_same = match &before {
-                StoredPage::Mapped(page) => **page == *now,
-                StoredPage::Assembled(page) => **page == *now,
-                StoredPage::Hole => now.iter().all(|byte| *byte == 0),
+            let limit = if few && own { now.len() / 4 } else { 0 };
+            let comparison = match &before {
+                StoredPage::Mapped(page) => delta::compare(page, &now, limit),
+                StoredPage::Assembled(page) => delta::compare(page, &now, limit),
+                StoredPage::Hole if now.iter().all(|byte| *byte == 0) => Comparison::Same,
+                StoredPage::Hole => Comparison::Far,
             };
-            if is_same {
-                same.push(no);
-            } else {
-                changed.push(no);
+            match comparison {
+                Comparison::Same => same.push(no),
+                _ => changed.push(no),
             }
-            if let (StoredPage::Assembled(page), true) = (before, self.pages.len() <= LARGE) {
-                self.before.insert(no, page);
+            if few {
+                let before = if let StoredPage::Assembled(page) = before { Some(page) } else { None };
+                let difference = if let Comparison::Difference(bytes) = comparison { Some(bytes) } else { None };
+                compared.push(Compared { page: no, before, difference });
             }
         }
+        self.compared = compared;
         same.iter().for_each(|no| drop(self.pages.remove(no)));
-        changed.sort_unstable();
         Ok(changed)
+    }
+
+    /// What the page is best stored as, if not as a whole; `changed` has been asked before.
+    pub(crate) fn difference(&self, no: PageNo) -> Option<&[u8]> {
+        self.compared(no)?.difference.as_deref()
+    }
+
+    fn compared(&self, no: PageNo) -> Option<&Compared> {
+        let n = self.compared.binary_search_by_key(&no, |compared| compared.page).ok()?;
+        Some(&self.compared[n])
     }
 
     /// Whether the transaction would leave everything as it is; `changed` has been asked before.
@@ -237,6 +303,14 @@ impl PageSource for Transaction {
             None => self.base.page(no),
         }
     }
+
+    fn read(&self, no: PageNo, from: usize, out: &mut [u8]) -> Result<(), PageError> {
+        if self.pages.contains_key(&no) || no.0 > self.base.page_count() {
+            out.copy_from_slice(&self.page(no)?[from..from + out.len()]);
+            return Ok(());
+        }
+        self.base.read(no, from, out)
+    }
 }
 
 /// See `Transaction::before`.
@@ -252,7 +326,7 @@ impl PageSource for Before<'_> {
     }
 
     fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError> {
-        match self.0.before.get(&no) {
+        match self.0.compared(no).and_then(|compared| compared.before.as_ref()) {
             Some(page) => Ok(Cow::Borrowed(page)),
             None => self.0.base.page(no),
         }

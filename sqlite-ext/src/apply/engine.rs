@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use maniac_changeset::{Change, Item, Op, Reader, Record, TableHeader};
 use maniac_history::row;
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::conflict::{Conflict, Kind, Policy, Resolution};
 use super::table::{Statements, TargetTable};
@@ -54,7 +54,8 @@ impl<'c> Engine<'c> {
                 }
                 Item::Change(change) => {
                     let Some((table, header)) = at.clone() else { continue };
-                    self.step(Step { table, header, change }).map_err(VfsError::sql)?;
+                    let refused = |error| VfsError::new(ffi::SQLITE_ERROR, format!("table {}: {error}", table.name));
+                    self.step(Step { table: table.clone(), header, change }).map_err(refused)?;
                 }
             }
         }

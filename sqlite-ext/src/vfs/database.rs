@@ -6,15 +6,15 @@
 //!   xUnlock          lets go of both
 //! ```
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
 use maniac_store::{Commit, Durability, OpenOptions, Snapshot, Store, Transaction, WriteLock};
 use rusqlite::ffi;
 
-use super::group::{self, Member};
+use super::group::Member;
 use super::page_one;
+use super::peers::{Journalled, Peers};
 use super::uri::Request;
 use crate::apply::Conflict;
 use crate::capture::Capture;
@@ -36,8 +36,8 @@ pub struct Database {
     recent: Option<(Version, Snapshot)>,
     write_lock: Option<WriteLock>,
     transaction: Option<Transaction>,
-    /// This database's part of a commit of several.
-    waiting: Option<group::Shared>,
+    /// The databases that this one commits with.
+    peers: Peers,
     /// Page 1 was stored differently from how SQLite wrote it, and may have it cached.
     reread: bool,
     /// A transaction was committed under the lock that is still held: SQLite's exclusive locking mode.
@@ -68,7 +68,7 @@ impl Database {
             recent: None,
             write_lock: None,
             transaction: None,
-            waiting: None,
+            peers: Peers::default(),
             reread: false,
             committed: false,
             conflicts: Vec::new(),
@@ -94,6 +94,11 @@ impl Database {
 
     pub fn branch(&self) -> BranchId {
         self.branch
+    }
+
+    /// Told by the journal of this database.
+    pub fn journalled(&self) -> Journalled {
+        self.peers.journalled.clone()
     }
 
     /// A URI that opens what this connection sees.
@@ -134,7 +139,8 @@ impl Database {
         Ok(snapshot)
     }
 
-    pub fn lock(&mut self, level: i32) -> VfsResult<()> {
+    /// `connection` tells which databases are written to together.
+    pub fn lock(&mut self, level: i32, connection: Option<usize>) -> VfsResult<()> {
         self.store.check_process()?;
         if level >= ffi::SQLITE_LOCK_SHARED && self.snapshot.is_none() {
             if self.fixed.is_none() {
@@ -146,6 +152,9 @@ impl Database {
             self.reserve()?;
         }
         self.level = self.level.max(level);
+        if let (ffi::SQLITE_LOCK_EXCLUSIVE, Some(connection)) = (level, connection) {
+            self.peers.announce(connection);
+        }
         Ok(())
     }
 
@@ -174,6 +183,9 @@ impl Database {
             if let Some(lock) = &mut self.write_lock {
                 lock.release();
             }
+        }
+        if level < ffi::SQLITE_LOCK_EXCLUSIVE {
+            self.peers.withdraw();
         }
         if level == ffi::SQLITE_LOCK_NONE {
             self.snapshot = None;
@@ -221,8 +233,7 @@ impl Database {
             }
             let start = (at % size as u64) as usize;
             let n = (out.len() - done).min(size - start);
-            let bytes: Cow<'_, [u8]> = pages.page(PageNo(page as u32))?;
-            out[done..done + n].copy_from_slice(&bytes[start..start + n]);
+            pages.read(PageNo(page as u32), start, &mut out[done..done + n])?;
             done += n;
         }
         Ok(true)
@@ -271,15 +282,15 @@ impl Database {
         }
     }
 
-    /// SQLite has written all pages of a transaction: make it a version, or, with the name of a super-journal, get ready
-    /// to become one together with others.
+    /// SQLite has written all pages of a transaction: make it a version, or get ready to become one together with
+    /// others.
     ///
     /// SQLite calls this in a rollback too, after it has put the old pages back. It does not put all of them back: pages
     /// that were free before may hold anything. What tells a rollback is page 1, which every commit changes.
     pub fn commit(&mut self, super_journal: Option<&[u8]>) -> VfsResult<()> {
         let Some(mut transaction) = self.transaction.take() else { return Ok(()) };
         let ready = (|| {
-            if self.committed {
+            if self.committed && !transaction.changed()?.is_empty() {
                 page_one::count_change(&mut transaction)?;
             }
             page_one::fit_to_header(&mut transaction)?;
@@ -305,17 +316,10 @@ impl Database {
         };
         let lock = self.write_lock.take().expect("a transaction holds the write lock");
         let member = Member { transaction, lock, changed, captured, durability: self.durability, version: None };
-        let member = match super_journal {
-            None => member,
-            Some(name) => match group::join(name, member) {
-                Ok(shared) => {
-                    self.waiting = Some(shared);
-                    return Ok(());
-                }
-                Err(member) => *member,
-            },
-        };
-        self.append(member)
+        match self.peers.join(super_journal, member)? {
+            Some(member) => self.append(member),
+            None => Ok(()),
+        }
     }
 
     fn append(&mut self, mut member: Member) -> VfsResult<()> {
@@ -334,9 +338,9 @@ impl Database {
         }
     }
 
-    /// The super-journal is gone, and with it what this database waited for.
+    /// Every database of the transaction is synced, and the super-journal is gone, if there was one.
     pub fn commit_is_over(&mut self) -> VfsResult<()> {
-        match self.waiting.take().and_then(|shared| shared.lock().take()) {
+        match self.peers.end()? {
             Some(member) => self.finish(member),
             None => Ok(()),
         }
@@ -356,7 +360,7 @@ impl Database {
 
     /// Leaves a commit of several that has not come about.
     fn take_back(&mut self) {
-        if let Some(member) = self.waiting.take().and_then(|shared| shared.lock().take()) {
+        if let Some(member) = self.peers.take() {
             self.write_lock = Some(member.lock);
         }
     }

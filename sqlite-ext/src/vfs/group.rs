@@ -2,7 +2,7 @@
 //!
 //! SQLite makes a super-journal, syncs each database with its name, and then deletes it: that is the commit. So each
 //! store's databases wait under that name, and the deletion appends them together. A plain file in the same transaction
-//! has its own journal; when the machine stops between its commit and ours, one of them is there without the other.
+//! has its own journal; when the machine stops between its commit and ours, one of them is there without the other. Commits of several that SQLite makes without a super-journal of ours are in `peers`.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
@@ -51,7 +51,12 @@ pub fn join(super_journal: &[u8], member: Member) -> Result<Shared, Box<Member>>
 
 /// SQLite deletes a super-journal: all its members become versions, or none.
 pub fn commit(super_journal: &[u8]) -> VfsResult<()> {
-    let Some(members) = GROUPS.lock().remove(super_journal) else { return Ok(()) };
+    let members = GROUPS.lock().remove(super_journal);
+    members.map_or(Ok(()), |members| commit_all(&members))
+}
+
+/// Those of each store become versions together.
+pub fn commit_all(members: &[Shared]) -> VfsResult<()> {
     let mut members: Vec<_> = members.iter().map(|member| member.lock()).collect();
     // One whose database has rolled back took its member away.
     let mut left: Vec<&mut Member> = members.iter_mut().filter_map(|member| member.as_mut()).collect();

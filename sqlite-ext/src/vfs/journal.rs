@@ -4,13 +4,24 @@
 //! Its start lies in memory. What goes beyond, of transactions that change much of a large database, goes to a file
 //! without a name in the store's directory.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
+use super::peers::Journalled;
+
+thread_local! {
+    /// The first block of the journal before: each transaction has a journal of its own, and most need one block.
+    static SPARE: Cell<Option<Vec<u8>>> = const { Cell::new(None) };
+}
 
 pub struct Journal {
     directory: PathBuf,
+    /// Says whether the journal is in use: begins with other than zeroes.
+    in_use: Journalled,
     /// Each is as long as it was written to; all but the last are full.
     blocks: Vec<Vec<u8>>,
     /// What lies behind `MEMORY`, at the same offsets.
@@ -25,8 +36,8 @@ impl Journal {
     const MEMORY: usize = 16 << 20;
 
     /// An empty journal that may make a file in a directory.
-    pub fn new(directory: PathBuf) -> Journal {
-        Journal { directory, blocks: Vec::new(), file: None, length: 0 }
+    pub fn new(directory: PathBuf, in_use: Journalled) -> Journal {
+        Journal { directory, in_use, blocks: Vec::new(), file: None, length: 0 }
     }
 
     pub fn len(&self) -> usize {
@@ -56,8 +67,10 @@ impl Journal {
         while done < near.len() {
             let (block, at) = ((offset + done) / Self::BLOCK, (offset + done) % Self::BLOCK);
             let n = (near.len() - done).min(Self::BLOCK - at);
-            self.reach(block, at + n);
-            self.blocks[block][at..at + n].copy_from_slice(&near[done..done + n]);
+            let (bytes, block) = (&near[done..done + n], self.reach(block, at));
+            let overwritten = n.min(block.len() - at);
+            block[at..at + overwritten].copy_from_slice(&bytes[..overwritten]);
+            block.extend_from_slice(&bytes[overwritten..]);
             done += n;
         }
         if !far.is_empty() {
@@ -68,25 +81,35 @@ impl Journal {
             file.write_all_at(far, (offset + done) as u64)?;
         }
         self.length = self.length.max(offset + bytes.len());
+        if offset == 0 && !bytes.is_empty() {
+            self.in_use.store(bytes[0] != 0, Ordering::Relaxed);
+        }
         Ok(())
     }
 
-    /// Makes sure that a block has so many bytes, and that the ones in front of it are full.
-    fn reach(&mut self, block: usize, length: usize) {
+    /// A block that has at least so many bytes, with full ones in front of it.
+    fn reach(&mut self, block: usize, length: usize) -> &mut Vec<u8> {
         while self.blocks.len() <= block {
-            if let Some(last) = self.blocks.last_mut() {
-                last.resize(Self::BLOCK, 0);
+            match self.blocks.last_mut() {
+                Some(last) => {
+                    last.resize(Self::BLOCK, 0);
+                    self.blocks.push(Vec::with_capacity(Self::BLOCK));
+                }
+                None => self.blocks.push(SPARE.take().unwrap_or_else(|| Vec::with_capacity(Self::BLOCK))),
             }
-            self.blocks.push(Vec::with_capacity(Self::BLOCK));
         }
         let block = &mut self.blocks[block];
         if block.len() < length {
             block.resize(length, 0);
         }
+        block
     }
 
     pub fn truncate(&mut self, length: usize) {
         self.length = self.length.min(length);
+        if length == 0 {
+            self.in_use.store(false, Ordering::Relaxed);
+        }
         if self.length > Self::MEMORY {
             return;
         }
@@ -98,13 +121,24 @@ impl Journal {
     }
 }
 
+impl Drop for Journal {
+    fn drop(&mut self) {
+        self.in_use.store(false, Ordering::Relaxed);
+        if let Some(mut block) = self.blocks.drain(..).next() {
+            block.clear();
+            // A thread that is ending has no use for it.
+            let _ = SPARE.try_with(|spare| spare.set(Some(block)));
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn gives_back_what_was_written_across_blocks() {
-        let mut journal = Journal::new(PathBuf::from("/nowhere"));
+        let mut journal = Journal::new(PathBuf::from("/nowhere"), Journalled::default());
         let bytes: Vec<u8> = (0..200_000_u32).map(|n| (n % 251) as u8).collect();
         journal.write(&bytes, 12).unwrap();
         journal.write(b"head", 0).unwrap();
@@ -120,7 +154,7 @@ mod tests {
     #[test]
     fn goes_on_in_a_file() {
         let directory = tempfile::tempdir().unwrap();
-        let mut journal = Journal::new(directory.path().into());
+        let mut journal = Journal::new(directory.path().into(), Journalled::default());
         let piece: Vec<u8> = (0..100_000_u32).map(|n| (n % 251) as u8).collect();
         let pieces = Journal::MEMORY / piece.len() + 20;
         (0..pieces).for_each(|n| journal.write(&piece, n * piece.len()).unwrap());
@@ -132,7 +166,7 @@ mod tests {
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the file has no name");
         journal.truncate(10);
         assert_eq!(journal.read(&mut out, 0).unwrap(), 10);
-        let nowhere = Journal::new(directory.path().join("missing"));
+        let nowhere = Journal::new(directory.path().join("missing"), Journalled::default());
         assert!({ nowhere }.write(&piece, Journal::MEMORY).is_err());
     }
 }

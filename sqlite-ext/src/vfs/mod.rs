@@ -10,6 +10,7 @@ mod database;
 mod group;
 mod journal;
 mod page_one;
+mod peers;
 mod uri;
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
@@ -51,6 +52,8 @@ enum OpenFile {
 struct FileHandle {
     base: ffi::sqlite3_file,
     file: *mut OpenFile,
+    /// Where SQLite keeps the connection that uses the file; null for a journal.
+    connection: *mut *mut ffi::sqlite3,
 }
 
 /// Registers the VFS, once per process.
@@ -137,6 +140,13 @@ unsafe extern "C" fn open(
         if flags & ffi::SQLITE_OPEN_SUPER_JOURNAL != 0 && !name.is_null() {
             group::open(CStr::from_ptr(name).to_bytes());
         }
+        if flags & ffi::SQLITE_OPEN_WAL != 0 {
+            // In exclusive locking mode SQLite needs no shared memory for a WAL file. Commits would be in there, and nowhere
+            // else.
+            let reason =
+                "a store is a write-ahead log, and has no other; with PRAGMA locking_mode = normal it works again";
+            return report(VfsError::new(ffi::SQLITE_CANTOPEN, reason));
+        }
         if name.is_null() || flags & NAMED == 0 {
             return match (*platform()).xOpen {
                 Some(open) => open(platform(), name, file, flags, out_flags),
@@ -157,7 +167,10 @@ unsafe extern "C" fn open(
                 // `NAME-journal` belongs to the store NAME.
                 let name = CStr::from_ptr(name).to_bytes();
                 let store = name.strip_suffix(b"-journal").unwrap_or(name);
-                OpenFile::Journal(Journal::new(PathBuf::from(OsStr::from_bytes(store))))
+                let journalled = database_of(ffi::sqlite3_database_file_object(name.as_ptr().cast()))
+                    .map(|database| database.journalled())
+                    .unwrap_or_default();
+                OpenFile::Journal(Journal::new(PathBuf::from(OsStr::from_bytes(store)), journalled))
             };
             if !out_flags.is_null() {
                 let read_only = matches!(&opened, OpenFile::Database(database) if database.is_read_only());
@@ -165,6 +178,7 @@ unsafe extern "C" fn open(
                 *out_flags = flags & !(ffi::SQLITE_OPEN_READONLY | ffi::SQLITE_OPEN_READWRITE) | mode;
             }
             (*file.cast::<FileHandle>()).file = Box::into_raw(Box::new(opened));
+            (*file.cast::<FileHandle>()).connection = std::ptr::null_mut();
             Ok(ffi::SQLITE_OK)
         });
         if code == ffi::SQLITE_OK {
@@ -274,11 +288,13 @@ unsafe extern "C" fn file_size(file: *mut ffi::sqlite3_file, size: *mut i64) -> 
 }
 
 unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
-    // SAFETY: SQLite's handle.
+    // SAFETY: SQLite's handle; the place of the connection is valid as long as the file is open.
     unsafe {
+        let connection = (*file.cast::<FileHandle>()).connection;
+        let connection = (!connection.is_null()).then(|| (*connection).addr());
         on_file(file, |file| {
             if let OpenFile::Database(database) = file {
-                database.lock(level)?;
+                database.lock(level, connection)?;
             }
             Ok(ffi::SQLITE_OK)
         })
@@ -307,6 +323,10 @@ unsafe extern "C" fn check_reserved_lock(_: *mut ffi::sqlite3_file, out: *mut c_
 unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argument: *mut c_void) -> c_int {
     // SAFETY: SQLite's handle; each operation's argument has the type that SQLite documents for it.
     unsafe {
+        if op == ffi::SQLITE_FCNTL_PDB {
+            (*file.cast::<FileHandle>()).connection = argument.cast();
+            return ffi::SQLITE_OK;
+        }
         on_file(file, |file| match (file, op) {
             (OpenFile::Database(database), ffi::SQLITE_FCNTL_SYNC) => {
                 let super_journal = argument.cast::<c_char>().cast_const();

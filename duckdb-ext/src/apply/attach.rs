@@ -1,0 +1,228 @@
+//! How an applier takes its mirror up: made by a first copy, or resumed at the version that it shows.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use maniac_base::Version;
+
+use super::copy::Copied;
+use super::keys::Keys;
+use super::ledger::{self, Ledger};
+use super::rejects::Rejects;
+use super::state::{self, Owner, State, Terms};
+use super::{Applier, Target, Upkeep, UpkeepChange};
+use crate::error::{Error, Result};
+use crate::host::Session;
+use crate::instance::Lease;
+use crate::schema::{MirrorTable, OnMismatch, Selection, names_of};
+use crate::source::Source;
+
+/// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
+/// costs no more, and queries read fewer files.
+const INLINED_ROWS: usize = 200;
+
+/// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
+const COMPACTING_LIMIT: i64 = 10 * 60;
+
+/// Is told of each table that is copied, with the counter of its rows.
+type Progress<'a> = &'a dyn Fn(&str, Arc<AtomicU64>);
+
+/// A table of a mirror that was just attached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attached {
+    pub table: String,
+    pub copied: Copied,
+}
+
+/// What the caller wants of the mirror. What is not given stays as it is stored with it.
+pub struct Choices {
+    pub selection: Selection,
+    pub on_mismatch: Option<OnMismatch>,
+    pub upkeep: UpkeepChange,
+}
+
+impl Applier {
+    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction.
+    pub fn attach(
+        session: Lease,
+        source: Arc<dyn Source>,
+        target: Target,
+        owner: Owner,
+        choices: Choices,
+        progress: Progress,
+    ) -> Result<(Applier, Vec<Attached>)> {
+        if target.lake {
+            // For the mirror's own session; what is set for the lake, the schema or a table goes before it.
+            session.run(&format!("SET SESSION ducklake_default_data_inlining_row_limit = {INLINED_ROWS}"))?;
+        }
+        let (schema_exists, state) = state::read(&session, &target)?;
+        let on_mismatch = choices.on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
+        let upkeep = choices.upkeep;
+        let mut applier = Applier {
+            session,
+            source,
+            target,
+            owner,
+            selection: choices.selection,
+            on_mismatch,
+            rejects: Rejects::default(),
+            keys: Keys::default(),
+            tables: Vec::new(),
+            version: Version(0),
+            unsure: false,
+            ledger: Ledger::default(),
+            upkeep: upkeep.of(Upkeep::default()),
+            changed: true,
+        };
+        let attached = match state {
+            Some(state) => applier.resume(&state, upkeep, progress)?,
+            None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
+        };
+        applier.learn_keys()?;
+        Ok((applier, attached))
+    }
+
+    fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
+        let at = self.source.head()?;
+        let tables = self.fresh_tables(at)?;
+        if schema_exists {
+            refuse_clashes(&self.session, &self.target, &tables)?;
+        } else {
+            self.session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()))?;
+        }
+        state::create(&self.session, &self.target, &self.source.identity(), at, &self.owner, &self.terms())?;
+        Rejects::create(&self.session, &self.target)?;
+        self.copy_all(tables, at, progress)
+    }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms { selection: &self.selection, on_mismatch: self.on_mismatch, upkeep: self.upkeep }
+    }
+
+    /// Copies all tables again into a mirror of which nobody can tell any more what it shows.
+    fn copy_again(&mut self, progress: Progress) -> Result<Vec<Attached>> {
+        let at = self.source.head()?;
+        for table in std::mem::take(&mut self.tables) {
+            self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&table.name)))?;
+        }
+        state::settle(&self.session, &self.target, &self.owner, at, false)?;
+        let tables = self.fresh_tables(at)?;
+        self.copy_all(tables, at, progress)
+    }
+
+    fn fresh_tables(&self, at: Version) -> Result<Vec<MirrorTable>> {
+        let mut names = names_of(&[]);
+        Ok(self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect())
+    }
+
+    /// Makes and fills the tables, which become the mirror's.
+    fn copy_all(&mut self, tables: Vec<MirrorTable>, at: Version, progress: Progress) -> Result<Vec<Attached>> {
+        let mut attached = Vec::new();
+        self.tables = tables;
+        for place in 0..self.tables.len() {
+            let name = self.tables[place].name.clone();
+            let copied = self.copy_at(place, at, &|rows| progress(&name, rows))?;
+            attached.push(Attached { table: name, copied });
+        }
+        attached.sort_by(|a, b| a.table.cmp(&b.table));
+        state::write_tables(&self.session, &self.target, &self.tables)?;
+        self.mark(&format!("copied at version {at}"), Some(at))?;
+        self.version = at;
+        Ok(attached)
+    }
+
+    fn resume(&mut self, state: &State, upkeep: UpkeepChange, progress: Progress) -> Result<Vec<Attached>> {
+        let identity = self.source.identity();
+        let shown = self.target.shown();
+        if state.store != identity.store || state.branch_id != identity.branch_id {
+            return Err(Error::input(format!(
+                "{shown} mirrors branch {} of {}, not branch {} of {}: choose another schema with schema := '...', or \
+                 drop that one",
+                state.branch, state.location, identity.branch, identity.location
+            )));
+        }
+        self.version = ledger::version(&self.session, &self.target, &identity, state)?.unwrap_or(state.version);
+        let head = self.source.head()?;
+        if self.version > head {
+            return Err(Error::input(format!(
+                "{shown} shows version {} and {} is at {head}: the store is older than its mirror. Drop the schema \
+                 {shown} to copy it anew",
+                self.version, identity.location
+            )));
+        }
+        if !self.selection.is_all() && self.selection != state.selection {
+            return Err(Error::input(format!(
+                "{shown} was made with other tables ({}): leave tables and exclude out to go on with those, choose another \
+                 schema with schema := '...', or drop that one",
+                state.selection.to_text()
+            )));
+        }
+        self.selection = state.selection.clone();
+        self.upkeep = upkeep.of(state.upkeep);
+        let rival = Owner::parse(&state.owner).filter(|other| *other != self.owner);
+        if let (Some(other), Some(seconds @ ..COMPACTING_LIMIT)) = (&rival, state.compacting)
+            && crate::mirror::may_live(other)
+        {
+            return Err(Error::input(format!(
+                "{shown} is being compacted by process {} of another machine since {seconds} s, and can't be taken over \
+                 meanwhile: try again, or detach it there",
+                other.process
+            )));
+        }
+        if let Some(other) = rival.filter(crate::mirror::is_alive) {
+            return Err(Error::input(format!(
+                "{shown} is being applied by process {} on this machine: call maniac_detach there, or end it, first",
+                other.process
+            )));
+        }
+        self.tables = state::read_tables(&self.session, &self.target)?;
+        self.transaction(|applier| {
+            state::claim(&applier.session, &applier.target, &applier.owner, state, &applier.terms())?;
+            if applier.target.lake {
+                ledger::bar(&applier.session, &applier.target, &applier.tables)?;
+            }
+            applier.mark("attached", None)
+        })?;
+        self.rejects = Rejects::open(&self.session, &self.target)?;
+        // Only now can nobody else move it any more.
+        self.unsure = true;
+        match self.make_sure() {
+            Err(Error::Expired(_)) => {
+                self.unsure = false;
+                return self.transaction(|applier| applier.copy_again(progress));
+            }
+            sure => sure?,
+        }
+        let mut attached = Vec::new();
+        for table in &self.tables {
+            let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
+            let rows = self.session.value(&sql)?.and_then(|count| count.parse().ok()).unwrap_or(0);
+            attached.push(Attached { table: table.name.clone(), copied: Copied { rows, ..Copied::default() } });
+        }
+        attached.sort_by(|a, b| a.table.cmp(&b.table));
+        Ok(attached)
+    }
+}
+
+/// A schema that is there already must not have what the mirror would make.
+fn refuse_clashes(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
+    let place = |from: &str, name: &str| {
+        format!(
+            "SELECT {name} FROM {from}() WHERE lower(database_name) = lower({}) AND lower(schema_name) = lower({})",
+            crate::schema::quote_text(&target.catalog),
+            crate::schema::quote_text(&target.schema)
+        )
+    };
+    let sql = format!("{} UNION ALL {}", place("duckdb_tables", "table_name"), place("duckdb_views", "view_name"));
+    let taken: HashSet<String> =
+        session.query(&sql)?.into_iter().flatten().flatten().map(|name| name.to_lowercase()).collect();
+    match tables.iter().find(|table| taken.contains(&table.name.to_lowercase())) {
+        None => Ok(()),
+        Some(table) => Err(Error::input(format!(
+            "{} has a table {} that is not a mirror's: choose another schema with schema := '...'",
+            target.shown(),
+            table.name
+        ))),
+    }
+}

@@ -1,0 +1,300 @@
+//! What keeps a mirror in a lake small and fast: done by the applier, between two batches, step after step.
+//!
+//! ```text
+//!   flush     inlined rows and deletions become files
+//!   rewrite   files with many deleted rows become files without them
+//!   merge     many small files become one
+//!   expire    the mirror's own snapshots that are older than asked for go
+//!   clean     files that no snapshot has needed for a while are deleted
+//! ```
+//!
+//! A rewrite while rows of the table are inlined makes the table's past wrong (see docs/design/022), so that a flush
+//! goes before it and nothing comes between them: the mirror's row says that the applier is compacting, and nobody takes
+//! the mirror over meanwhile.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use super::{Applier, ledger, state};
+use crate::error::{Error, Result};
+use crate::schema::{COLUMNS_TABLE, STATE_TABLE, quote, quote_text};
+
+/// When and how far it is done; stored with the mirror.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Upkeep {
+    /// How often; zero for only when called.
+    pub every: Duration,
+    /// How long the mirror's snapshots are kept.
+    pub keep: Duration,
+}
+
+impl Default for Upkeep {
+    fn default() -> Upkeep {
+        Upkeep { every: Duration::from_secs(60), keep: Duration::from_secs(24 * 60 * 60) }
+    }
+}
+
+/// What `maniac_attach` says of it; what it does not say stays as it was stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct UpkeepChange {
+    pub every: Option<Duration>,
+    pub keep: Option<Duration>,
+}
+
+impl UpkeepChange {
+    pub fn is_none(self) -> bool {
+        self == UpkeepChange::default()
+    }
+
+    pub fn of(self, stored: Upkeep) -> Upkeep {
+        Upkeep { every: self.every.unwrap_or(stored.every), keep: self.keep.unwrap_or(stored.keep) }
+    }
+}
+
+/// How long a file that no snapshot needs is left for queries that began before.
+const GRACE: Duration = Duration::from_secs(10 * 60);
+/// Deleted rows that make a file worth a rewrite.
+const DELETED_SHARE: f64 = 0.25;
+/// Files with deletions, and files without, that make a table worth the work.
+const MANY_FILES: u64 = 8;
+/// Up to here a table with many deletions is rewritten as a whole.
+const SMALL_TABLE: u64 = 64 << 20;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpkeepStep {
+    Flush,
+    Rewrite,
+    Merge,
+    Expire,
+    Clean,
+}
+
+impl UpkeepStep {
+    pub const ALL: [UpkeepStep; 5] =
+        [UpkeepStep::Flush, UpkeepStep::Rewrite, UpkeepStep::Merge, UpkeepStep::Expire, UpkeepStep::Clean];
+
+    /// Whether it puts rows into other files, during which nobody may take the mirror over.
+    fn compacts(self) -> bool {
+        matches!(self, UpkeepStep::Flush | UpkeepStep::Rewrite | UpkeepStep::Merge)
+    }
+}
+
+impl fmt::Display for UpkeepStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&format!("{self:?}").to_lowercase())
+    }
+}
+
+impl FromStr for UpkeepStep {
+    type Err = ();
+
+    fn from_str(text: &str) -> std::result::Result<UpkeepStep, ()> {
+        UpkeepStep::ALL.into_iter().find(|step| step.to_string() == text).ok_or(())
+    }
+}
+
+/// What the schedule asks for, or somebody.
+#[derive(Clone, Debug)]
+pub struct Order {
+    pub steps: Vec<UpkeepStep>,
+    pub dry_run: bool,
+    /// For `expire` and `clean`, in place of what is stored and of the grace.
+    pub older_than: Option<Duration>,
+}
+
+/// What a step did, or would do: so many rows, files or snapshots of a table or of the lake.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    pub step: UpkeepStep,
+    pub name: String,
+    pub count: u64,
+    pub unit: &'static str,
+}
+
+impl Applier {
+    /// What the schedule has to do now: everything after batches, else only what time brings about.
+    pub fn due(&self) -> Order {
+        let steps = match self.changed {
+            true => UpkeepStep::ALL.to_vec(),
+            false => vec![UpkeepStep::Expire, UpkeepStep::Clean],
+        };
+        Order { steps, dry_run: false, older_than: None }
+    }
+
+    /// Does the steps of the order. Errors name the step; what was done before it stays done.
+    pub fn maintain(&mut self, order: &Order) -> Result<Vec<Done>> {
+        self.make_sure()?;
+        let compacts = !order.dry_run && order.steps.iter().any(|step| step.compacts());
+        let expires = !order.dry_run && order.steps.contains(&UpkeepStep::Expire);
+        // Expired snapshots must not be needed to know the version.
+        if compacts || expires && !self.ledger.is_settled() {
+            self.settle(compacts)?;
+        }
+        let mut done = Vec::new();
+        let outcome = order.steps.iter().try_for_each(|step| {
+            let outcome = self.step(*step, order, &mut done);
+            outcome
+                .map_err(|error| Error::input(format!("maintenance of {}, step {step}: {error}", self.target.shown())))
+        });
+        if compacts {
+            self.settle(false)?;
+        }
+        outcome?;
+        if order.steps == UpkeepStep::ALL && !order.dry_run {
+            self.changed = false;
+        }
+        Ok(done)
+    }
+
+    fn step(&mut self, step: UpkeepStep, order: &Order, done: &mut Vec<Done>) -> Result<()> {
+        let lake = quote_text(&self.target.catalog);
+        let schema = quote_text(&self.target.schema);
+        match step {
+            UpkeepStep::Flush => {
+                let sql = format!(
+                    "SELECT table_name::VARCHAR, rows_flushed::VARCHAR \
+                     FROM ducklake_flush_inlined_data({lake}, schema_name => {schema})"
+                );
+                self.compact(step, &sql, "rows", order.dry_run, done)?;
+            }
+            UpkeepStep::Rewrite => {
+                if !order.dry_run && !order.steps.contains(&UpkeepStep::Flush) {
+                    self.step(UpkeepStep::Flush, order, done)?;
+                }
+                for (table, files) in self.files()? {
+                    let whole = files.deletions >= MANY_FILES && files.bytes <= SMALL_TABLE;
+                    if files.deletions > 0 {
+                        let share = if whole { 0.0 } else { DELETED_SHARE };
+                        let sql = format!(
+                            "SELECT table_name::VARCHAR, files_processed::VARCHAR FROM \
+                             ducklake_rewrite_data_files({lake}, {}, schema => {schema}, delete_threshold => {share})",
+                            quote_text(&table)
+                        );
+                        self.compact(step, &sql, "files", order.dry_run, done)?;
+                    }
+                }
+            }
+            UpkeepStep::Merge => {
+                for (table, files) in self.files()? {
+                    if files.all - files.deletions.min(files.all) >= MANY_FILES {
+                        let sql = format!(
+                            "SELECT table_name::VARCHAR, files_processed::VARCHAR \
+                             FROM ducklake_merge_adjacent_files({lake}, {}, schema => {schema})",
+                            quote_text(&table)
+                        );
+                        self.compact(step, &sql, "files", order.dry_run, done)?;
+                    }
+                }
+            }
+            UpkeepStep::Expire => {
+                let old = self.old_snapshots(order.older_than.unwrap_or(self.upkeep.keep))?;
+                if !old.is_empty() {
+                    self.session.query(&format!(
+                        "SELECT snapshot_id::VARCHAR \
+                         FROM ducklake_expire_snapshots({lake}, versions => [{}], dry_run => {})",
+                        old.join(", "),
+                        order.dry_run
+                    ))?;
+                    let name = self.target.catalog.clone();
+                    done.push(Done { step, name, count: old.len() as u64, unit: "snapshots" });
+                }
+            }
+            UpkeepStep::Clean => {
+                let age = order.older_than.unwrap_or(GRACE);
+                let paths = self.session.query(&format!(
+                    "SELECT path::VARCHAR FROM ducklake_cleanup_old_files({lake}, \
+                     older_than => now() - to_seconds({}), dry_run => {})",
+                    age.as_secs(),
+                    order.dry_run
+                ))?;
+                if !paths.is_empty() {
+                    let name = self.target.catalog.clone();
+                    done.push(Done { step, name, count: paths.len() as u64, unit: "files" });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a compaction of DuckLake's, which is a transaction without other changes. A dry run is rolled back, and
+    /// DuckLake takes back the files that it wrote.
+    fn compact(
+        &mut self,
+        step: UpkeepStep,
+        sql: &str,
+        unit: &'static str,
+        dry_run: bool,
+        done: &mut Vec<Done>,
+    ) -> Result<()> {
+        self.session.run("BEGIN")?;
+        let outcome = (|| {
+            let rows = self.session.query(sql)?;
+            if !rows.is_empty() && !dry_run {
+                self.mark(&format!("{step}, at version {}", self.version), Some(self.version))?;
+            }
+            Ok(rows)
+        })();
+        let end = if outcome.is_ok() && !dry_run { "COMMIT" } else { "ROLLBACK" };
+        let ended = self.session.run(end);
+        for row in outcome? {
+            let mut row = row.into_iter().map(Option::unwrap_or_default);
+            let (name, count) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
+            done.push(Done { step, name, count: count.parse().unwrap_or(0), unit });
+        }
+        ended.map(|_| ())
+    }
+
+    /// The tables of the mirror, its own two among them, with what they are stored in.
+    fn files(&self) -> Result<Vec<(String, Files)>> {
+        let own = [STATE_TABLE.to_string(), COLUMNS_TABLE.to_string()];
+        let tables = self.tables.iter().map(|table| table.name.clone()).chain(own);
+        tables.map(|table| self.files_of(&table).map(|files| (table, files))).collect()
+    }
+
+    fn files_of(&self, table: &str) -> Result<Files> {
+        let rows = self.session.query(&format!(
+            "SELECT count(*)::VARCHAR, count(delete_file)::VARCHAR, ifnull(sum(data_file_size_bytes), 0)::VARCHAR \
+             FROM ducklake_list_files({}, {}, schema => {})",
+            quote_text(&self.target.catalog),
+            quote_text(table),
+            quote_text(&self.target.schema)
+        ))?;
+        let row = rows.into_iter().next().unwrap_or_default();
+        let mut numbers = row.into_iter().map(|number| number.and_then(|number| number.parse().ok()).unwrap_or(0));
+        let mut next = || numbers.next().unwrap_or(0);
+        Ok(Files { all: next(), deletions: next(), bytes: next() })
+    }
+
+    /// Snapshots that this mirror made, older than that, without the lake's newest.
+    fn old_snapshots(&self, age: Duration) -> Result<Vec<String>> {
+        let lake = quote(&self.target.catalog);
+        let own = ledger::marked_by(&self.target, &self.source.identity(), "TRY_CAST(commit_extra_info AS JSON)");
+        let rows = self.session.query(&format!(
+            "SELECT snapshot_id::VARCHAR FROM {lake}.snapshots() WHERE snapshot_time <= now() - to_seconds({}) \
+             AND snapshot_id < (SELECT id FROM {lake}.current_snapshot()) AND {own}",
+            age.as_secs()
+        ))?;
+        Ok(rows.into_iter().flatten().flatten().collect())
+    }
+
+    /// Writes into a lake's state row what so far its snapshots alone tell, and whether the applier is compacting.
+    pub fn settle(&mut self, compacting: bool) -> Result<()> {
+        self.make_sure()?;
+        self.transaction(|applier| {
+            applier.ledger.begin(&applier.session, &applier.target, &applier.owner)?;
+            state::settle(&applier.session, &applier.target, &applier.owner, applier.version, compacting)?;
+            applier.mark(&format!("settled at version {}", applier.version), Some(applier.version))
+        })?;
+        self.ledger.settled();
+        Ok(())
+    }
+}
+
+/// What a table is stored in.
+struct Files {
+    all: u64,
+    /// Those of them with deleted rows.
+    deletions: u64,
+    bytes: u64,
+}
