@@ -20,11 +20,12 @@ pub static SCAN: ScanFunction = ScanFunction {
     bind: scan,
 };
 
-fn scan(_: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
+fn scan(instance: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
     let location = args.text_at(0, "the store to read")?;
     let name = args.text_at(1, "the table to read")?;
     let branch = args.text("branch").unwrap_or_else(|| "main".to_string());
     let source = source::open(&location, &branch)?;
+    instance.keep_open(&source);
     let at = args.text("at").map(|moment| source.resolve(&moment)).transpose()?;
     let version = at.map_or_else(|| source.head(), Ok)?;
     let tables = source.tables(version)?;
