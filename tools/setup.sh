@@ -39,4 +39,11 @@ for version in 1.4.4 1.5.5 2.0.0; do
     [ -d "$venv/hosts/$version/duckdb" ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
         --target "$venv/hosts/$version" "duckdb==$version"
 done
+# Database layers, apart from everything else; again when their list is newer.
+[ "$venv/hosts/orms/.done" -nt tools/requirements-orms.txt ] || {
+    rm -rf "$venv/hosts/orms"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$venv/hosts/orms" \
+        -r tools/requirements-orms.txt
+    touch "$venv/hosts/orms/.done"
+}
 "$venv/bin/python" tools/link_tools.py "$venv/tools"
