@@ -20,9 +20,13 @@ pub enum Error {
     /// The snapshots are gone that told which version a mirror in a lake shows.
     #[error("{0}")]
     Expired(String),
-    /// A value that its column cannot hold. The applier answers it by widening the column.
-    #[error("column {column} of table {table} cannot hold the value {value}")]
-    Misfit { table: String, column: String, value: String },
+    /// A value that its column cannot hold, in a mirror that stops there.
+    #[error(
+        "column {column} of table {table} cannot hold the value {value} of the row {key}: it is no {wanted}. Repair the \
+         row in the source and try again (with CALL maniac_resume where the mirror is attached), or attach with \
+         on_mismatch := 'widen' or 'null'"
+    )]
+    Misfit { table: String, column: String, key: String, value: String, wanted: String },
 }
 
 impl Error {

@@ -8,13 +8,14 @@ use std::ops::Deref;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::error::{Error, Result};
 use crate::host::{Busy, Session, busy};
 use crate::mirror::Mirror;
+use crate::source::Source;
 
 /// Mirrors that one instance can have: connections cannot be opened later (see `host::entry`), so they are opened ahead.
 pub const MIRROR_LIMIT: usize = 32;
@@ -29,6 +30,9 @@ const REAPER_LOOKS: u32 = 2;
 /// of their own, which would pass for the user's.
 const REAPER_QUIET_EVERY: u32 = 25;
 
+/// How long a store that a query has read stays open for the next one.
+const KEEP_OPEN: Duration = Duration::from_secs(5);
+
 pub struct Instance {
     /// Idle connections; `None` after the instance was let go.
     idle: Mutex<Option<Vec<Session>>>,
@@ -37,6 +41,8 @@ pub struct Instance {
     quiet: RwLock<()>,
     /// Transactions of mirrors that are open now.
     open: AtomicU32,
+    /// The store that a query has read last, and when.
+    last_read: Mutex<Option<(Instant, Arc<dyn Source>)>>,
 }
 
 /// A connection on loan; it goes back when dropped.
@@ -62,6 +68,7 @@ impl Instance {
             mirrors: Mutex::default(),
             quiet: RwLock::new(()),
             open: AtomicU32::new(0),
+            last_read: Mutex::default(),
         });
         let weak = Arc::downgrade(&instance);
         thread::Builder::new()
@@ -139,8 +146,21 @@ impl Instance {
         }
     }
 
+    /// Keeps the store of a query open for some seconds: opening it again would read all that its log tells of pages.
+    pub fn keep_open(&self, source: &Arc<dyn Source>) {
+        *self.last_read.lock() = Some((Instant::now(), source.clone()));
+    }
+
+    /// Lets go of the store that was kept open, if nobody has read it for so long.
+    pub fn close_idle(&self, for_so_long: Duration) {
+        let idle = self.last_read.lock().take_if(|(last, _)| last.elapsed() >= for_so_long);
+        // Files are closed after the lock is free.
+        drop(idle);
+    }
+
     /// Ends all mirrors and closes all connections but the caller's.
     fn let_go(&self) {
+        self.close_idle(Duration::ZERO);
         // The idle connections go first, so that nothing new starts; those on loan close when their mirror ends.
         let idle = self.idle.lock().take();
         for mirror in self.mirrors() {
@@ -188,6 +208,7 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
         thread::sleep(REAPER_PERIOD);
         let Some(instance) = instance.upgrade() else { return };
         looks = looks.wrapping_add(1);
+        instance.close_idle(KEEP_OPEN);
         let quiet = match instance.open.load(Ordering::Acquire) > 0 && looks.is_multiple_of(REAPER_QUIET_EVERY) {
             true => Some(instance.quiet.write()),
             false => None,

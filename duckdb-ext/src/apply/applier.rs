@@ -2,19 +2,22 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
 use super::Target;
-use super::copy::copy_table;
+use super::copy::{Copied, copy_table};
+use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::net::{Net, NetTable, net};
+use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
 use super::state::{self, Moved, Owner};
 use super::upkeep::Upkeep;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
-use crate::schema::{ColumnType, MirrorTable, Selection, Step, plan};
+use crate::schema::{ColumnType, MirrorTable, OnMismatch, Selection, Step, plan};
 use crate::source::{Commit, Source, SourceTable, Value};
 
 /// What applying a batch did, for the status.
@@ -24,8 +27,18 @@ pub struct Applied {
     pub rows: u64,
     /// Columns widened to hold a value that did not fit.
     pub widened: u64,
+    /// Values put aside that did not fit.
+    pub rejected: u64,
     /// Tables copied anew because the mirror did not have the rows that it should.
     pub repaired: u64,
+}
+
+impl Applied {
+    fn add(&mut self, copied: Copied) {
+        self.rows += copied.rows;
+        self.widened += copied.widened;
+        self.rejected += copied.rejected;
+    }
 }
 
 /// Applies one source to one target. Owned by one thread.
@@ -36,6 +49,9 @@ pub struct Applier {
     pub(super) owner: Owner,
     /// Which of the source's tables the mirror has.
     pub(super) selection: Selection,
+    pub(super) on_mismatch: OnMismatch,
+    pub(super) rejects: Rejects,
+    pub(super) keys: Keys,
     pub(super) tables: Vec<MirrorTable>,
     pub(super) version: Version,
     /// A transaction failed, and what it was to do may have been done nevertheless.
@@ -66,10 +82,13 @@ impl Applier {
         loop {
             let outcome = self.transaction(|applier| applier.write(commits, &refused));
             match outcome {
-                Ok(applied) => {
+                Ok((applied, tables_changed)) => {
                     self.version = to;
                     self.ledger.committed(applied.rows > 0);
                     self.changed = true;
+                    if tables_changed {
+                        self.learn_keys()?;
+                    }
                     return Ok(applied);
                 }
                 Err(error) => {
@@ -77,6 +96,7 @@ impl Applier {
                     // The connection may have failed after the commit was done.
                     self.unsure = true;
                     self.make_sure()?;
+                    self.learn_keys()?;
                     if self.version == to {
                         return Ok(Applied::default());
                     }
@@ -117,6 +137,12 @@ impl Applier {
         Ok(())
     }
 
+    /// How many of the commits come before the first that has a value which its column cannot hold.
+    pub fn fitting(&self, commits: &[Commit]) -> usize {
+        let misfit = |commit: &Commit| commit.tables.iter().any(|changes| rejects::has_misfit(&self.tables, changes));
+        commits.iter().position(misfit).unwrap_or(commits.len())
+    }
+
     /// Whether `settle` has something to write.
     pub fn is_open(&self) -> bool {
         self.ledger.is_open()
@@ -141,8 +167,11 @@ impl Applier {
         outcome
     }
 
-    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<Applied> {
-        let (Some(first), Some(last)) = (commits.first(), commits.last()) else { return Ok(Applied::default()) };
+    /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
+    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<(Applied, bool)> {
+        let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
+            return Ok((Applied::default(), false));
+        };
         debug_assert!(commits.len() == 1 || commits.iter().all(|commit| commit.schema.is_none()));
         let at = last.version;
         let mut copied = HashSet::new();
@@ -151,13 +180,19 @@ impl Applier {
             self.ledger.begin(&self.session, &self.target, &self.owner)?;
         }
         if let Some(change) = &first.schema {
-            let plan = plan(&self.tables, &self.selected(at)?, change, refused);
+            // Rejects name tables and columns, and are right again after a copy.
+            let named = self.tables.iter().filter(|table| self.rejects.may_have(&table.name));
+            let copies = named.map(|table| table.source.clone()).chain(refused.iter().cloned()).collect();
+            let plan = plan(&self.tables, &self.selected(at)?, change, &copies);
             self.tables = plan.tables;
             for step in &plan.steps {
+                if let Step::Drop { table } = step {
+                    self.rejects.forget(&self.session, &self.target, table)?;
+                }
                 match (step, self.target.statement(step)?) {
                     (_, Some(statement)) => drop(self.session.run(&statement)?),
                     (Step::Copy { table }, None) => {
-                        applied.rows += self.copy(&table.source, at)?;
+                        applied.add(self.copy(&table.source, at)?);
                         copied.insert(table.source.clone());
                     }
                     (_, None) => {}
@@ -184,8 +219,18 @@ impl Applier {
                 // Rows without a key are found by nothing: the table is copied.
                 true => Outcome::Diverged,
                 false => {
-                    self.complete(&self.tables[place], &mut changes, at)?;
-                    rows::apply(&self.session, &self.target, &self.tables[place], &changes)?
+                    let table = &self.tables[place];
+                    self.complete(table, &mut changes, at)?;
+                    let (session, target) = (&self.session, &self.target);
+                    match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
+                        Settled::Widen(columns) => Outcome::Misfits(columns),
+                        Settled::Aside(_) if !self.keys.prepare(session, target, table, &changes)? => Outcome::Diverged,
+                        Settled::Aside(rejected) => {
+                            let outcome = rows::apply(session, target, table, &changes)?;
+                            applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };
+                            outcome
+                        }
+                    }
                 }
             };
             match outcome {
@@ -202,7 +247,7 @@ impl Applier {
                         _ if unkeyed.contains(name.as_str()) => {}
                         _ => applied.repaired += 1,
                     }
-                    applied.rows += self.copy(&name, at)?;
+                    applied.add(self.copy(&name, at)?);
                     copied.insert(name);
                 }
             }
@@ -219,7 +264,7 @@ impl Applier {
         let (from, to) = (first.version, at);
         let what = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
         self.mark(&what, Some(at))?;
-        Ok(applied)
+        Ok((applied, tables_changed))
     }
 
     /// The source's tables that the mirror has.
@@ -257,11 +302,25 @@ impl Applier {
     }
 
     /// Makes and fills the table of a source table, which is not in the target now.
-    pub(super) fn copy(&mut self, source_name: &str, at: Version) -> Result<u64> {
+    pub(super) fn copy(&mut self, source_name: &str, at: Version) -> Result<Copied> {
         let Some(place) = self.tables.iter().position(|table| table.source.eq_ignore_ascii_case(source_name)) else {
             return Err(Error::source(format!("table {source_name} is not there at version {at}")));
         };
-        copy_table(&self.session, &self.target, &*self.source, at, &mut self.tables[place], &|_| {})
+        self.copy_at(place, at, &|_| {})
+    }
+
+    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
+        let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
+        self.rejects.forget(session, target, &table.name)?;
+        let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, progress)?;
+        if copied.rejected > 0 {
+            self.rejects.note(&table.name);
+        }
+        Ok(copied)
+    }
+
+    pub(super) fn learn_keys(&mut self) -> Result<()> {
+        self.keys.refresh(&self.session, &self.target, &self.tables)
     }
 
     /// Says in the lake's own history what this transaction does, and which version the mirror then shows, if that is known.

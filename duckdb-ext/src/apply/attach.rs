@@ -6,14 +6,16 @@ use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
-use super::copy::copy_table;
+use super::copy::Copied;
+use super::keys::Keys;
 use super::ledger::{self, Ledger};
-use super::state::{self, Owner, State};
+use super::rejects::Rejects;
+use super::state::{self, Owner, State, Terms};
 use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{MirrorTable, Selection, names_of};
+use crate::schema::{MirrorTable, OnMismatch, Selection, names_of};
 use crate::source::Source;
 
 /// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
@@ -30,7 +32,14 @@ type Progress<'a> = &'a dyn Fn(&str, Arc<AtomicU64>);
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attached {
     pub table: String,
-    pub rows: u64,
+    pub copied: Copied,
+}
+
+/// What the caller wants of the mirror. What is not given stays as it is stored with it.
+pub struct Choices {
+    pub selection: Selection,
+    pub on_mismatch: Option<OnMismatch>,
+    pub upkeep: UpkeepChange,
 }
 
 impl Applier {
@@ -40,8 +49,7 @@ impl Applier {
         source: Arc<dyn Source>,
         target: Target,
         owner: Owner,
-        selection: Selection,
-        upkeep: UpkeepChange,
+        choices: Choices,
         progress: Progress,
     ) -> Result<(Applier, Vec<Attached>)> {
         if target.lake {
@@ -49,12 +57,17 @@ impl Applier {
             session.run(&format!("SET SESSION ducklake_default_data_inlining_row_limit = {INLINED_ROWS}"))?;
         }
         let (schema_exists, state) = state::read(&session, &target)?;
+        let on_mismatch = choices.on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
+        let upkeep = choices.upkeep;
         let mut applier = Applier {
             session,
             source,
             target,
             owner,
-            selection,
+            selection: choices.selection,
+            on_mismatch,
+            rejects: Rejects::default(),
+            keys: Keys::default(),
             tables: Vec::new(),
             version: Version(0),
             unsure: false,
@@ -66,6 +79,7 @@ impl Applier {
             Some(state) => applier.resume(&state, upkeep, progress)?,
             None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
         };
+        applier.learn_keys()?;
         Ok((applier, attached))
     }
 
@@ -77,16 +91,13 @@ impl Applier {
         } else {
             self.session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()))?;
         }
-        state::create(
-            &self.session,
-            &self.target,
-            &self.source.identity(),
-            at,
-            &self.owner,
-            &self.selection,
-            self.upkeep,
-        )?;
+        state::create(&self.session, &self.target, &self.source.identity(), at, &self.owner, &self.terms())?;
+        Rejects::create(&self.session, &self.target)?;
         self.copy_all(tables, at, progress)
+    }
+
+    fn terms(&self) -> Terms<'_> {
+        Terms { selection: &self.selection, on_mismatch: self.on_mismatch, upkeep: self.upkeep }
     }
 
     /// Copies all tables again into a mirror of which nobody can tell any more what it shows.
@@ -108,12 +119,11 @@ impl Applier {
     /// Makes and fills the tables, which become the mirror's.
     fn copy_all(&mut self, tables: Vec<MirrorTable>, at: Version, progress: Progress) -> Result<Vec<Attached>> {
         let mut attached = Vec::new();
-        for mut table in tables {
-            let name = table.name.clone();
-            let told = |rows| progress(&name, rows);
-            let rows = copy_table(&self.session, &self.target, &*self.source, at, &mut table, &told)?;
-            attached.push(Attached { table: name, rows });
-            self.tables.push(table);
+        self.tables = tables;
+        for place in 0..self.tables.len() {
+            let name = self.tables[place].name.clone();
+            let copied = self.copy_at(place, at, &|rows| progress(&name, rows))?;
+            attached.push(Attached { table: name, copied });
         }
         attached.sort_by(|a, b| a.table.cmp(&b.table));
         state::write_tables(&self.session, &self.target, &self.tables)?;
@@ -168,12 +178,13 @@ impl Applier {
         }
         self.tables = state::read_tables(&self.session, &self.target)?;
         self.transaction(|applier| {
-            state::claim(&applier.session, &applier.target, &applier.owner, state, applier.upkeep)?;
+            state::claim(&applier.session, &applier.target, &applier.owner, state, &applier.terms())?;
             if applier.target.lake {
                 ledger::bar(&applier.session, &applier.target, &applier.tables)?;
             }
             applier.mark("attached", None)
         })?;
+        self.rejects = Rejects::open(&self.session, &self.target)?;
         // Only now can nobody else move it any more.
         self.unsure = true;
         match self.make_sure() {
@@ -187,7 +198,7 @@ impl Applier {
         for table in &self.tables {
             let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
             let rows = self.session.value(&sql)?.and_then(|count| count.parse().ok()).unwrap_or(0);
-            attached.push(Attached { table: table.name.clone(), rows });
+            attached.push(Attached { table: table.name.clone(), copied: Copied { rows, ..Copied::default() } });
         }
         attached.sort_by(|a, b| a.table.cmp(&b.table));
         Ok(attached)

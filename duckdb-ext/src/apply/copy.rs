@@ -2,36 +2,90 @@
 //!
 //! The rows are read and converted by DuckDB's own threads: `INSERT INTO the table FROM _maniac_copy(job)`.
 
-use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use maniac_base::Version;
 use parking_lot::Mutex;
 
-use super::Target;
-use crate::error::Result;
+use super::{Target, keys, rejects};
+use crate::error::{Error, Result};
 use crate::host::Session;
-use crate::schema::{ColumnType, MirrorTable};
-use crate::source::{Source, TableScan};
+use crate::schema::{ColumnType, MirrorTable, OnMismatch, show};
+use crate::source::{BorrowedValue, Source, TableScan};
 
 /// A copy under way, as `_maniac_copy` sees it.
 pub struct CopyJob {
     pub scan: Arc<dyn TableScan>,
-    pub columns: Vec<(String, ColumnType)>,
+    pub table: MirrorTable,
+    pub output: CopyOutput,
+    on_mismatch: OnMismatch,
     rows: Arc<AtomicU64>,
-    misfits: Mutex<BTreeSet<usize>>,
+    /// Per column, whether it has met a value that it cannot hold.
+    misfits: Vec<AtomicBool>,
+    /// Why the copy was given up.
+    refusal: Mutex<Option<Error>>,
+}
+
+/// What a copy gives.
+pub enum CopyOutput {
+    /// The table's rows, with NULL for what does not fit.
+    Rows,
+    /// What does not fit in some columns, by their places.
+    Misfits(Vec<usize>),
 }
 
 impl CopyJob {
-    /// Notes that a column cannot hold a value of its own. The table is made again then; the rows so far are of no use.
-    pub fn misfit(&self, column: usize) {
-        self.misfits.lock().insert(column);
+    fn new(
+        scan: Arc<dyn TableScan>,
+        table: &MirrorTable,
+        output: CopyOutput,
+        on_mismatch: OnMismatch,
+        rows: Arc<AtomicU64>,
+    ) -> CopyJob {
+        let misfits = table.columns.iter().map(|_| AtomicBool::new(false)).collect();
+        CopyJob { scan, table: table.clone(), output, on_mismatch, rows, misfits, refusal: Mutex::default() }
+    }
+
+    /// Notes that a column cannot hold a value of its own, or gives the copy up because of it.
+    pub fn misfit<'v, K: Iterator<Item = BorrowedValue<'v>>>(
+        &self,
+        column: usize,
+        value: &BorrowedValue<'_>,
+        key: impl FnOnce() -> K,
+    ) -> Result<()> {
+        if self.on_mismatch != OnMismatch::Error {
+            self.misfits[column].store(true, Ordering::Relaxed);
+            return Ok(());
+        }
+        let refuse = || misfit_error(&self.table, column, value, key());
+        // DuckDB keeps only an error's text, of one thread.
+        let error = refuse();
+        let text = error.to_string();
+        self.refusal.lock().get_or_insert(error);
+        Err(Error::Source(text))
     }
 
     pub fn count(&self, rows: u64) {
         self.rows.fetch_add(rows, Ordering::Relaxed);
+    }
+}
+
+/// The error of a mirror that does not take misfits.
+pub fn misfit_error<'v>(
+    table: &MirrorTable,
+    column: usize,
+    value: &BorrowedValue<'_>,
+    key: impl IntoIterator<Item = BorrowedValue<'v>>,
+) -> Error {
+    let shape = &table.columns[column];
+    Error::Misfit {
+        table: table.source.clone(),
+        column: shape.source.clone(),
+        key: table.key_text(key),
+        value: show(value),
+        wanted: shape.column_type.to_string(),
     }
 }
 
@@ -63,35 +117,61 @@ pub fn copy_job(number: i64) -> Option<Arc<CopyJob>> {
     JOBS.lock().as_ref()?.get(&number).cloned()
 }
 
-/// Makes the table and fills it, inside the session's transaction. Columns that cannot hold a value of theirs are
-/// widened in `table`. `progress` is given the counter of rows at the start. Returns the number of rows.
+/// What a copy did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Copied {
+    pub rows: u64,
+    /// Columns that were widened for it.
+    pub widened: u64,
+    /// Values that were put aside.
+    pub rejected: u64,
+}
+
+/// Makes the table and fills it, inside the session's transaction; the rejects must have nothing of it. Columns that are
+/// widened are so in `table`. `progress` is given the counter of rows at the start.
 pub fn copy_table(
     session: &Session,
     target: &Target,
     source: &dyn Source,
     at: Version,
     table: &mut MirrorTable,
+    on_mismatch: OnMismatch,
     progress: &dyn Fn(Arc<AtomicU64>),
-) -> Result<u64> {
+) -> Result<Copied> {
+    let mut copied = Copied::default();
     loop {
         session.run(&target.create_table(table))?;
         let rows = Arc::new(AtomicU64::new(0));
         progress(rows.clone());
-        let columns = table.columns.iter().map(|column| (column.name.clone(), column.column_type)).collect();
         let scan = source.scan(at, &table.source)?;
-        let job = Arc::new(CopyJob { scan, columns, rows: rows.clone(), misfits: Mutex::default() });
+        let job = Arc::new(CopyJob::new(scan, table, CopyOutput::Rows, on_mismatch, rows.clone()));
         let listed = Listed::new(&job);
         // The pages are read in any order, by all of DuckDB's threads, only if rows need not stay in order.
         session.run("SET SESSION preserve_insertion_order = false")?;
-        session.run(&format!("INSERT INTO {} FROM _maniac_copy({})", target.table(&table.name), listed.0))?;
-        let misfits = std::mem::take(&mut *job.misfits.lock());
-        if misfits.is_empty() {
-            if let Some(statement) = target.add_key(table) {
+        let filled = session.run(&format!("INSERT INTO {} FROM _maniac_copy({})", target.table(&table.name), listed.0));
+        if let Some(refusal) = job.refusal.lock().take() {
+            return Err(refusal);
+        }
+        filled?;
+        let misfits = job.misfits.iter().enumerate().filter(|(_, met)| met.load(Ordering::Relaxed));
+        let (rejected, widened): (Vec<usize>, Vec<usize>) =
+            misfits.map(|(place, _)| place).partition(|place| on_mismatch.rejects(table.in_key(*place)));
+        if widened.is_empty() {
+            copied.rows = rows.load(Ordering::Relaxed);
+            if let Some(statement) = target.add_key(table).filter(|_| keys::with_the_copy(copied.rows)) {
                 session.run(&statement)?;
             }
-            return Ok(rows.load(Ordering::Relaxed));
+            if !rejected.is_empty() {
+                let scan = source.scan(at, &table.source)?;
+                let output = CopyOutput::Misfits(rejected);
+                let listed = Listed::new(&Arc::new(CopyJob::new(scan, table, output, on_mismatch, Arc::default())));
+                let from = format!("_maniac_copy({})", listed.0);
+                copied.rejected = session.run(&rejects::fill(target, table, at, &from))?;
+            }
+            return Ok(copied);
         }
-        for column in misfits {
+        copied.widened += widened.len() as u64;
+        for column in widened {
             table.columns[column].column_type = ColumnType::Varchar;
         }
         // Each round widens at least one column for good, so that the rounds end.

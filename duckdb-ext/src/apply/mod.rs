@@ -4,20 +4,24 @@
 //!   commits ── net (one change per key) ──┐
 //!   schema change ── plan (statements) ───┼── applier: one DuckDB transaction with the version
 //!   misfit, diverged ── copy (a table) ───┘
+//!   misfit ── rejects, or the error that stops the mirror
 //! ```
 
 mod applier;
 mod attach;
 mod copy;
+mod keys;
 mod ledger;
 mod net;
+mod rejects;
 mod rows;
 mod state;
 mod target;
 mod upkeep;
 
 pub use applier::{Applied, Applier};
-pub use copy::{CopyJob, copy_job};
+pub use attach::Choices;
+pub use copy::{CopyJob, CopyOutput, copy_job};
 pub use ledger::marked_by;
 pub use state::Owner;
 pub use target::Target;

@@ -20,18 +20,14 @@ const PATCHED: &str = "_maniac_patched";
 #[derive(Debug, PartialEq)]
 pub enum Outcome {
     Applied,
-    /// These columns cannot hold a value of theirs. Nothing was written.
+    /// These columns are to be widened. Nothing was written.
     Misfits(Vec<usize>),
     /// The mirror does not have the rows that it should: somebody changed it, or two keys of the source are one here.
     Diverged,
 }
 
-/// Applies a table's changes inside the session's transaction.
+/// Applies a table's changes, all of which fit, inside the session's transaction.
 pub fn apply(session: &Session, target: &Target, table: &MirrorTable, changes: &NetTable) -> Result<Outcome> {
-    let misfits = misfits(table, changes);
-    if !misfits.is_empty() {
-        return Ok(Outcome::Misfits(misfits));
-    }
     let gone: Vec<&[Value]> = changes
         .changes
         .iter()
@@ -63,26 +59,6 @@ pub fn apply(session: &Session, target: &Target, table: &MirrorTable, changes: &
     Ok(Outcome::Applied)
 }
 
-/// Columns that have a value which they cannot hold.
-fn misfits(table: &MirrorTable, changes: &NetTable) -> Vec<usize> {
-    let mut found = vec![false; table.columns.len()];
-    let mut check = |place: usize, value: &Value| {
-        if let (Some(column), Some(found)) = (table.columns.get(place), found.get_mut(place)) {
-            *found = *found || fit(value, column.column_type).is_none();
-        }
-    };
-    for (_, net) in &changes.changes {
-        match net {
-            Net::Insert(row) | Net::Replace(row) => row.iter().enumerate().for_each(|(at, value)| check(at, value)),
-            Net::Patch(values) => {
-                values.iter().enumerate().for_each(|(at, value)| value.iter().for_each(|value| check(at, value)));
-            }
-            Net::Delete => {}
-        }
-    }
-    found.iter().enumerate().filter(|(_, found)| **found).map(|(place, _)| place).collect()
-}
-
 fn insert<'a>(
     session: &Session,
     target: &Target,
@@ -109,6 +85,26 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     if let Some(list) = listed(table, keys) {
         return session.run(&format!("DELETE FROM {name} WHERE {} IN ({list})", quote(key_name(table, 0))));
     }
+    write_keys(session, table, keys)?;
+    session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {}", temporary(KEYS), same_key(table, "k")))
+}
+
+/// How many of the keys the mirror's table has.
+pub fn count(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
+    let name = target.table(&table.name);
+    let rows = match listed(table, keys) {
+        Some(list) => format!("{name} WHERE {} IN ({list})", quote(key_name(table, 0))),
+        None => {
+            write_keys(session, table, keys)?;
+            format!("{name} AS t JOIN {} AS k ON {}", temporary(KEYS), same_key(table, "k"))
+        }
+    };
+    let count = session.value(&format!("SELECT count(*)::VARCHAR FROM {rows}"))?;
+    Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
+}
+
+/// Puts keys into the temporary table `KEYS`.
+fn write_keys(session: &Session, table: &MirrorTable, keys: &[&[Value]]) -> Result<()> {
     let columns: Vec<String> = table
         .key
         .iter()
@@ -121,8 +117,7 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
         let cells = fitted(table, key.iter().map(Some), &types)?;
         writer.push(cells.iter().map(Fitted::cell))?;
     }
-    writer.finish()?;
-    session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {}", temporary(KEYS), same_key(table, "k")))
+    writer.finish()
 }
 
 /// Puts the whole new rows of partly changed ones into the table `PATCHED`: what changed from the changes, the rest from
@@ -192,10 +187,8 @@ fn fitted<'a>(
         .zip(types)
         .map(|(value, column)| match value {
             None => Ok(Fitted::Cell(Cell::Null)),
-            Some(value) => fit(value, *column).ok_or_else(|| Error::Misfit {
-                table: table.source.clone(),
-                column: format!("of type {column}"),
-                value: crate::schema::show(value),
+            Some(value) => fit(value, *column).ok_or_else(|| {
+                Error::source(format!("table {}: {} is no {column}", table.source, crate::schema::show(value)))
             }),
         })
         .collect()

@@ -12,7 +12,7 @@ use maniac_base::Version;
 use super::{Target, Upkeep};
 use crate::error::{Error, Result};
 use crate::host::Session;
-use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Selection, quote_text};
+use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, OnMismatch, STATE_TABLE, Selection, quote_text};
 use crate::source::Identity;
 
 /// Who applies: host, process and a number of its own, so that a dead applier can be told from a living one.
@@ -55,6 +55,14 @@ pub struct State {
     /// Empty when the last applier left in order.
     pub owner: String,
     pub selection: Selection,
+    pub on_mismatch: OnMismatch,
+}
+
+/// What was chosen for a mirror.
+pub struct Terms<'a> {
+    pub selection: &'a Selection,
+    pub on_mismatch: OnMismatch,
+    pub upkeep: Upkeep,
 }
 
 /// Where a batch brings a mirror.
@@ -95,7 +103,7 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
     let rows = session.query(&format!(
         "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, open_since::VARCHAR, \
          (epoch(now())::BIGINT - compacting)::VARCHAR, maintain_every_s::VARCHAR, keep_snapshots_s::VARCHAR, \
-         owner, selection FROM {}",
+         owner, selection, on_mismatch FROM {}",
         target.table(STATE_TABLE)
     ))?;
     let damaged = || {
@@ -118,6 +126,7 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         keep,
         owner,
         Some(selection),
+        Some(on_mismatch),
     ] = row.as_slice()
     else {
         return Err(damaged());
@@ -134,6 +143,7 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         upkeep: Upkeep { every: seconds(every).ok_or_else(damaged)?, keep: seconds(keep).ok_or_else(damaged)? },
         owner: owner.clone().unwrap_or_default(),
         selection: Selection::from_text(selection).ok_or_else(damaged)?,
+        on_mismatch: on_mismatch.parse().map_err(|()| damaged())?,
     };
     Ok((true, Some(state)))
 }
@@ -145,12 +155,12 @@ pub fn create(
     of: &Identity,
     version: Version,
     owner: &Owner,
-    selection: &Selection,
-    upkeep: Upkeep,
+    terms: &Terms<'_>,
 ) -> Result<()> {
     session.run(&format!(
         "CREATE TABLE {} (source VARCHAR, store VARCHAR, branch VARCHAR, branch_id BIGINT, version BIGINT, \
-         open_since BIGINT, compacting BIGINT, maintain_every_s BIGINT, keep_snapshots_s BIGINT, committed TIMESTAMP, owner VARCHAR, selection VARCHAR)",
+         open_since BIGINT, compacting BIGINT, maintain_every_s BIGINT, keep_snapshots_s BIGINT, \
+         committed TIMESTAMP, owner VARCHAR, selection VARCHAR, on_mismatch VARCHAR)",
         target.table(STATE_TABLE)
     ))?;
     session.run(&format!(
@@ -159,16 +169,17 @@ pub fn create(
         target.table(COLUMNS_TABLE)
     ))?;
     session.run(&format!(
-        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, NULL, {}, {}, NULL, {}, {})",
+        "INSERT INTO {} VALUES ({}, {}, {}, {}, {version}, NULL, NULL, {}, {}, NULL, {}, {}, '{}')",
         target.table(STATE_TABLE),
         quote_text(&of.location),
         quote_text(&of.store),
         quote_text(&of.branch),
         of.branch_id,
-        upkeep.every.as_secs(),
-        upkeep.keep.as_secs(),
+        terms.upkeep.every.as_secs(),
+        terms.upkeep.keep.as_secs(),
         quote_text(&owner.token()),
-        quote_text(&selection.to_text()),
+        quote_text(&terms.selection.to_text()),
+        terms.on_mismatch,
     ))?;
     Ok(())
 }
@@ -223,14 +234,15 @@ pub fn overtaken(target: &Target) -> Error {
 }
 
 /// Makes `owner` the applier, in place of the one that was read; fails if that is not how it is any more.
-pub fn claim(session: &Session, target: &Target, owner: &Owner, read: &State, upkeep: Upkeep) -> Result<()> {
+pub fn claim(session: &Session, target: &Target, owner: &Owner, read: &State, terms: &Terms<'_>) -> Result<()> {
     let moved = session.run(&format!(
-        "UPDATE {} SET owner = {}, compacting = NULL, maintain_every_s = {}, keep_snapshots_s = {} \
-         WHERE owner = {} AND (compacting IS NULL) = {}",
+        "UPDATE {} SET owner = {}, compacting = NULL, maintain_every_s = {}, keep_snapshots_s = {}, \
+         on_mismatch = '{}' WHERE owner = {} AND (compacting IS NULL) = {}",
         target.table(STATE_TABLE),
         quote_text(&owner.token()),
-        upkeep.every.as_secs(),
-        upkeep.keep.as_secs(),
+        terms.upkeep.every.as_secs(),
+        terms.upkeep.keep.as_secs(),
+        terms.on_mismatch,
         quote_text(&read.owner),
         read.compacting.is_none()
     ))?;

@@ -105,10 +105,9 @@ impl Target {
             }
             Step::DropColumn { table, column } => format!("{} DROP COLUMN {}", alter(table), quote(column)),
             Step::AddColumn { table, column, default } => {
-                let value = literal(default, column.column_type).ok_or_else(|| Error::Misfit {
-                    table: table.clone(),
-                    column: column.name.clone(),
-                    value: crate::schema::show(default),
+                let value = literal(default, column.column_type).ok_or_else(|| {
+                    let (name, default) = (&column.name, crate::schema::show(default));
+                    Error::source(format!("column {name} of table {table} cannot have the default {default}"))
                 })?;
                 let value = default_for(&value, self.lake, column.column_type);
                 format!("{} ADD COLUMN {} {}{value}", alter(table), quote(&column.name), column.column_type)

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use crate::apply::{Applier, Target, UpkeepChange};
+use crate::apply::{Applier, Choices, Target, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
 use crate::mirror::{self, Mirror, Settings};
-use crate::schema::Selection;
+use crate::schema::{OnMismatch, Selection};
 use crate::source;
 
 pub static ATTACH: Function = Function {
@@ -25,6 +25,7 @@ pub static ATTACH: Function = Function {
         Parameter::Named("batch_timeout_ms", Kind::Integer),
         Parameter::Named("tables", Kind::Texts),
         Parameter::Named("exclude", Kind::Texts),
+        Parameter::Named("on_mismatch", Kind::Text),
         Parameter::Named("maintain_every_s", Kind::Integer),
         Parameter::Named("keep_snapshots_s", Kind::Integer),
     ],
@@ -40,6 +41,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let location = args.text_at(0, "the store to mirror")?;
     let settings = settings(args)?;
     let selection = Selection { tables: args.texts("tables"), exclude: args.texts("exclude") };
+    let on_mismatch = on_mismatch(args)?;
     let branch = args.text("branch").unwrap_or_else(|| DEFAULT_BRANCH.to_string());
     let source = source::open(&location, &branch)?;
     let schema = args.text("schema").unwrap_or_else(|| default_name(&location, &branch));
@@ -57,6 +59,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
             "maintain_every_s and keep_snapshots_s are for mirrors in a DuckLake: give lake := '...' too",
         ));
     }
+    let choices = Choices { selection, on_mismatch, upkeep };
     let identity = source.identity();
     let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone()));
     instance.add(&mirror)?;
@@ -65,9 +68,12 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         let progress = |table: &str, rows: Arc<AtomicU64>| {
             mirror.update(|report| report.copying = Some((table.to_string(), rows)));
         };
-        let (applier, attached) =
-            Applier::attach(session, source, target, mirror::new_owner(), selection, upkeep, &progress)?;
+        let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, &progress)?;
         let version = applier.version();
+        mirror.update(|report| {
+            report.widened = attached.iter().map(|table| table.copied.widened).sum();
+            report.rejected = attached.iter().map(|table| table.copied.rejected).sum();
+        });
         mirror::start(instance, &mirror, applier)?;
         Ok((attached, version))
     })();
@@ -76,7 +82,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let (attached, version) = attached?;
     let rows = attached.into_iter().map(move |table| {
-        Ok(vec![Field::text(table.table), Field::Integer(table.rows as i64), Field::Integer(version.0 as i64)])
+        Ok(vec![Field::text(table.table), Field::Integer(table.copied.rows as i64), Field::Integer(version.0 as i64)])
     });
     Ok(Box::new(rows))
 }
@@ -96,6 +102,12 @@ fn settings(args: &Args) -> Result<Settings> {
         }
     };
     Ok(Settings { batch_size, batch_timeout })
+}
+
+fn on_mismatch(args: &Args) -> Result<Option<OnMismatch>> {
+    let Some(text) = args.text("on_mismatch") else { return Ok(None) };
+    let unknown = |()| Error::input(format!("on_mismatch := '{text}' is not known: give 'widen', 'error' or 'null'"));
+    text.parse().map(Some).map_err(unknown)
 }
 
 /// `data/shop.maniac` -> `shop`, with `__branch` behind it for a branch other than `main`.

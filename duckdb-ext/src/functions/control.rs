@@ -24,6 +24,7 @@ pub static DETACH: Function = Function {
         let mirror = instance.mirror(&args.text_at(0, NAME)?)?;
         mirror.stop();
         instance.remove(&mirror);
+        instance.close_idle(Duration::ZERO);
         Ok(standing(&mirror))
     },
 };

@@ -2,6 +2,7 @@
 
 mod attach;
 mod control;
+mod copy;
 mod history;
 mod maintain;
 mod scan;
@@ -33,7 +34,7 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &history::LOG,
     ];
     functions.into_iter().try_for_each(|function| register(session, function, instance))?;
-    [&scan::SCAN, &scan::COPY].into_iter().try_for_each(|function| register_scan(session, function, instance))
+    [&scan::SCAN, &copy::COPY].into_iter().try_for_each(|function| register_scan(session, function, instance))
 }
 
 /// A number of seconds, if it was given.

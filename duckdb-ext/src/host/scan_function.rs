@@ -17,7 +17,7 @@ use super::table_function::{Args, Parameter, add_parameters, c_string, contain, 
 use super::vector::{Cell, ColumnVector, storage_of, with_column_type};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
-use crate::schema::ColumnType;
+use crate::schema::{ColumnType, Fitted, Store};
 
 /// A function that scans.
 pub struct ScanFunction {
@@ -52,9 +52,30 @@ pub trait Producer: Send {
 /// The columns asked for, in the order asked for.
 pub struct Columns(Vec<(usize, ColumnVector)>);
 
+/// The cell at a column's place and a row.
+pub struct Place<'c> {
+    columns: &'c mut Columns,
+    place: usize,
+    row: usize,
+}
+
+impl<'a> Store<'a> for Place<'_> {
+    type Stored = Result<()>;
+
+    #[inline(always)]
+    fn store(self, fitted: Fitted<'a>) -> Result<()> {
+        self.columns.put(self.place, self.row, &fitted.cell())
+    }
+}
+
 impl Columns {
+    #[inline(always)]
+    pub fn at(&mut self, place: usize, row: usize) -> Place<'_> {
+        Place { columns: self, place, row }
+    }
+
     /// Stores a cell in the `place`-th of the columns.
-    #[inline]
+    #[inline(always)]
     pub fn put(&mut self, place: usize, row: usize, cell: &Cell<'_>) -> Result<()> {
         // SAFETY: `produce` makes the columns from a live chunk, and `row` is below the limit it gives.
         let written =

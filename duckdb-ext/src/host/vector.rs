@@ -35,6 +35,18 @@ pub(super) enum Storage {
     Text,
 }
 
+/// Strings up to here lie in the vector itself.
+const INLINED: usize = 12;
+
+/// A short string as `duckdb_string_t` has it: zeroes behind its bytes.
+#[repr(C)]
+struct Inlined {
+    length: u32,
+    bytes: [u8; INLINED],
+}
+
+const _: () = assert!(size_of::<Inlined>() == size_of::<ffi::duckdb_string_t>());
+
 /// A vector of a chunk with its buffers looked up, valid until the chunk is reset or destroyed.
 pub(super) struct ColumnVector {
     vector: ffi::duckdb_vector,
@@ -63,7 +75,7 @@ impl ColumnVector {
     ///
     /// # Safety
     /// `row` is within the vector's capacity, and the vector is alive.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn write(&self, row: usize, cell: &Cell<'_>) -> bool {
         // SAFETY: by the caller: each arm writes an element of the size that its storage has.
         unsafe {
@@ -85,6 +97,11 @@ impl ColumnVector {
                 // DuckDB keeps a UUID with its top bit flipped, so that signed comparison sorts it as text does.
                 (Storage::Uuid, Cell::Wide(value)) => {
                     data.cast::<i128>().add(row).write_unaligned(*value ^ i128::MIN);
+                }
+                (Storage::Text, Cell::Bytes(bytes)) if bytes.len() <= INLINED => {
+                    let mut inlined = Inlined { length: bytes.len() as u32, bytes: [0; INLINED] };
+                    inlined.bytes[..bytes.len()].copy_from_slice(bytes);
+                    data.cast::<Inlined>().add(row).write(inlined);
                 }
                 (Storage::Text, Cell::Bytes(bytes)) => ffi::duckdb_vector_assign_string_element_len(
                     self.vector,

@@ -59,6 +59,7 @@ pub struct Report {
     pub rows: u64,
     pub batches: u64,
     pub widened: u64,
+    pub rejected: u64,
     pub repaired: u64,
     pub errors: u64,
     pub last_error: Option<String>,
@@ -111,6 +112,7 @@ impl Mirror {
             rows: 0,
             batches: 0,
             widened: 0,
+            rejected: 0,
             repaired: 0,
             errors: 0,
             last_error: None,
@@ -294,17 +296,28 @@ impl Mirror {
         {}
     }
 
-    /// Sleeps while paused.
+    /// Reports the pause and sleeps for as long as it is wished.
     pub fn rest_paused(&self) {
         let mut inner = self.inner.lock();
+        // Who resumed a moment ago must not be told of the pause.
+        if inner.wish == Wish::Pause && inner.report.state != State::Error {
+            inner.report.state = State::Paused;
+            self.changed.notify_all();
+        }
         while inner.wish == Wish::Pause && inner.order.is_none() {
             self.changed.wait(&mut inner);
         }
     }
 
-    /// Stops applying for a reason that does not pass by itself; `maniac_resume` tries again.
-    pub fn give_up(&self) {
-        self.inner.lock().wish = Wish::Pause;
+    /// Stops applying for a reason that does not pass by itself; `maniac_resume` tries again. Who sees the report's state
+    /// can be sure that what is wished from then on counts.
+    pub fn give_up(&self, change: impl FnOnce(&mut Report)) {
+        let mut inner = self.inner.lock();
+        if inner.wish == Wish::Run {
+            inner.wish = Wish::Pause;
+        }
+        change(&mut inner.report);
+        self.changed.notify_all();
     }
 
     fn wake(&self) {
@@ -321,6 +334,7 @@ impl Report {
         self.rows += applied.rows;
         self.batches += 1;
         self.widened += applied.widened;
+        self.rejected += applied.rejected;
         self.repaired += applied.repaired;
         self.recent.push_back((now, transactions));
         while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use maniac_base::Version;
 
-use super::status::{Mirror, State, Wish};
+use super::status::{Mirror, Report, State, Wish};
 use crate::apply::Applier;
 use crate::error::{Error, Result};
 use crate::host::busy;
@@ -73,11 +73,6 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
         match mirror.wish() {
             Wish::Run => {}
             Wish::Pause => {
-                mirror.update(|report| {
-                    if report.state != State::Error {
-                        report.state = State::Paused;
-                    }
-                });
                 mirror.rest_paused();
                 if mirror.wish() == Wish::Pause {
                     continue;
@@ -98,18 +93,20 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {
                 failures += 1;
-                let lost = matches!(error, Error::Overtaken(_) | Error::Expired(_));
-                mirror.update(|report| {
+                // What trying again does not change.
+                let lost = matches!(error, Error::Overtaken(_) | Error::Expired(_) | Error::Misfit { .. });
+                let told = |report: &mut Report| {
                     report.errors += 1;
                     report.last_error = Some(error.to_string());
                     if lost || failures >= TOLERATED_FAILURES {
                         report.state = State::Error;
                     }
-                });
+                };
                 if lost {
-                    mirror.give_up();
+                    mirror.give_up(told);
                     continue;
                 }
+                mirror.update(told);
                 let wait = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(LONGEST_RETRY);
                 mirror.rest(Instant::now() + wait);
             }
@@ -167,7 +164,7 @@ fn step(
     if at_work(instance, || applier.make_sure())?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
-    let (batch, more) = gather(mirror, applier.version(), behind)?;
+    let (mut batch, mut more) = gather(mirror, applier.version(), behind)?;
     if batch.is_empty() {
         *seen = head;
         mirror.update(|report| {
@@ -180,7 +177,16 @@ fn step(
         return Ok(ControlFlow::Continue(()));
     }
     *last_batch = Some(Instant::now());
-    let ControlFlow::Continue(applied) = at_work(instance, || applier.apply(&batch))? else {
+    let apply = || match applier.apply(&batch) {
+        // What comes before the misfit can be applied.
+        Err(Error::Misfit { .. }) if (1..batch.len()).contains(&applier.fitting(&batch)) => {
+            batch.truncate(applier.fitting(&batch));
+            more = true;
+            applier.apply(&batch)
+        }
+        applied => applied,
+    };
+    let ControlFlow::Continue(applied) = at_work(instance, apply)? else {
         return Ok(ControlFlow::Break(()));
     };
     let last = batch.last().map_or(Version(0), |commit| commit.version);

@@ -18,6 +18,7 @@ pub enum Fitted<'a> {
 }
 
 impl Fitted<'_> {
+    #[inline(always)]
     pub fn cell(&self) -> Cell<'_> {
         match self {
             Fitted::Cell(cell) => cell.clone(),
@@ -32,12 +33,56 @@ const EXACT_IN_DOUBLE: u64 = 1 << 53;
 /// `value` for a column of `column`'s type; `None` if it does not fit. Everything fits VARCHAR: numbers as SQLite prints
 /// them, blobs and invalid text in DuckDB's notation for blobs (`\xHH`), from which `::BLOB` gives the bytes back.
 pub fn fit<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> {
+    fit_into(value, column, Kept)
+}
+
+/// Where a value goes once its form is known.
+pub trait Store<'a> {
+    type Stored;
+
+    fn store(self, fitted: Fitted<'a>) -> Self::Stored;
+}
+
+struct Kept;
+
+impl<'a> Store<'a> for Kept {
+    type Stored = Fitted<'a>;
+
+    fn store(self, fitted: Fitted<'a>) -> Fitted<'a> {
+        fitted
+    }
+}
+
+/// Stores what `fit` would return, if the value fits. With a `store` that is inlined, the compiler knows the form of the
+/// frequent pairs: a cell that is moved about costs more than one that is stored.
+#[inline(always)]
+pub fn fit_into<'a, S: Store<'a>>(value: &'a Value<'_>, column: ColumnType, place: S) -> Option<S::Stored> {
     use ColumnType as T;
     let cell = match (column, value) {
-        (_, Value::Null) => Cell::Null,
-        (T::BigInt, Value::Integer(number)) => Cell::Integer(*number),
+        (_, Value::Null) => return Some(place.store(Fitted::Cell(Cell::Null))),
+        (T::BigInt, Value::Integer(number)) => return Some(place.store(Fitted::Cell(Cell::Integer(*number)))),
+        (T::Double, Value::Real(number)) => return Some(place.store(Fitted::Cell(Cell::Double(*number)))),
+        (T::Varchar, Value::Text(text)) if is_utf8(text) => {
+            return Some(place.store(Fitted::Cell(Cell::Bytes(text))));
+        }
+        (T::Timestamp, Value::Text(text)) => time::timestamp(std::str::from_utf8(text).ok()?)?,
+        (T::Date, Value::Text(text)) => time::date(std::str::from_utf8(text).ok()?)?,
+        _ => return Some(place.store(fit_rare(value, column)?)),
+    };
+    Some(place.store(Fitted::Cell(Cell::Integer(cell))))
+}
+
+/// Most text is ASCII, which is told faster.
+#[inline(always)]
+fn is_utf8(text: &[u8]) -> bool {
+    text.is_ascii() || std::str::from_utf8(text).is_ok()
+}
+
+/// The pairs that `fit_into` leaves.
+fn fit_rare<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> {
+    use ColumnType as T;
+    let cell = match (column, value) {
         (T::Boolean, Value::Integer(number @ (0 | 1))) => Cell::Bool(*number == 1),
-        (T::Double, Value::Real(number)) => Cell::Double(*number),
         (T::Double, Value::Integer(number)) if number.unsigned_abs() <= EXACT_IN_DOUBLE => Cell::Double(*number as f64),
         (T::Decimal { width, scale }, Value::Integer(_) | Value::Real(_)) => {
             decimal(&number_text(value)?, width, scale)?
@@ -45,12 +90,9 @@ pub fn fit<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> {
         (T::Blob, Value::Blob(bytes)) => Cell::Bytes(bytes),
         (T::Uuid, Value::Blob(bytes)) => Cell::Wide(i128::from_be_bytes(bytes.as_ref().try_into().ok()?)),
         (T::Uuid, Value::Text(text)) => Cell::Wide(uuid(text)?),
-        (T::Date, Value::Text(text)) => Cell::Integer(time::date(std::str::from_utf8(text).ok()?)?),
         (T::Time, Value::Text(text)) => Cell::Integer(time::time(std::str::from_utf8(text).ok()?)?),
-        (T::Timestamp, Value::Text(text)) => Cell::Integer(time::timestamp(std::str::from_utf8(text).ok()?)?),
         (T::Json, Value::Text(text)) if is_json(std::str::from_utf8(text).ok()?) => Cell::Bytes(text),
         (T::Json | T::Varchar, Value::Integer(_) | Value::Real(_)) => return number_text(value).map(Fitted::Made),
-        (T::Varchar, Value::Text(text)) if std::str::from_utf8(text).is_ok() => Cell::Bytes(text),
         (T::Varchar, Value::Text(bytes) | Value::Blob(bytes)) => return Some(Fitted::Made(blob_text(bytes))),
         _ => return None,
     };

@@ -3,14 +3,16 @@
 
 mod convert;
 mod json;
+mod mismatch;
 mod names;
 mod plan;
 mod selection;
 mod time;
 mod types;
 
-pub use convert::{Fitted, fit, literal, show};
+pub use convert::{Fitted, Store, fit, fit_into, literal, show};
+pub use mismatch::{OnMismatch, class, reason};
 pub use names::{Names, quote, quote_text};
-pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, STATE_TABLE, Step, names_of, plan};
+pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, REJECTS_TABLE, STATE_TABLE, Step, names_of, plan};
 pub use selection::Selection;
 pub use types::ColumnType;

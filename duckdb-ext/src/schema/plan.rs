@@ -9,12 +9,15 @@
 
 use std::collections::HashSet;
 
-use super::{ColumnType, Names};
-use crate::source::{SchemaChange, SourceTable, Value};
+use maniac_history::JsonObject;
+
+use super::{ColumnType, Fitted, Names};
+use crate::source::{BorrowedValue, SchemaChange, SourceTable, Value};
 
 /// Tables of the extension's own in a mirror's schema. A source table of such a name gets another one.
 pub const STATE_TABLE: &str = "_maniac_state";
 pub const COLUMNS_TABLE: &str = "_maniac_columns";
+pub const REJECTS_TABLE: &str = "_maniac_rejects";
 
 /// A column as the mirror has it, in the source's order.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +56,25 @@ impl MirrorTable {
         MirrorTable { source: table.name.clone(), name: names.claim(&table.name), columns, key, key_is_rowid }
     }
 
+    /// Whether a column, by its place, is part of the key.
+    pub fn in_key(&self, place: usize) -> bool {
+        self.key.contains(&place)
+    }
+
+    /// A row's key for people: a JSON object of the mirror's names, from the values of the key's columns in order.
+    pub fn key_text<'v>(&self, values: impl IntoIterator<Item = BorrowedValue<'v>>) -> String {
+        let mut object = JsonObject::default();
+        for (place, value) in self.key.iter().zip(values) {
+            let name = &self.columns[*place].name;
+            match (&value, super::fit(&value, ColumnType::Varchar)) {
+                // Text that is no text: in the notation that the mirror has for it.
+                (BorrowedValue::Text(_), Some(Fitted::Made(shown))) => object.add(name, &BorrowedValue::text(&shown)),
+                _ => object.add(name, &value),
+            }
+        }
+        object.finish()
+    }
+
     pub fn types(&self) -> Vec<ColumnType> {
         self.columns.iter().map(|column| column.column_type).collect()
     }
@@ -69,7 +91,9 @@ impl MirrorTable {
 /// The names in use in a mirror's schema.
 pub fn names_of(tables: &[MirrorTable]) -> Names {
     let mut names = Names::default();
-    for name in [STATE_TABLE, COLUMNS_TABLE].into_iter().chain(tables.iter().map(|table| table.name.as_str())) {
+    for name in
+        [STATE_TABLE, COLUMNS_TABLE, REJECTS_TABLE].into_iter().chain(tables.iter().map(|table| table.name.as_str()))
+    {
         names.claim(name);
     }
     names
@@ -112,7 +136,8 @@ pub struct Plan {
 }
 
 /// Plans from the tables `old` to those of the source, `new`, as the source's `change` has them belong together.
-/// `refused` has tables that are to be copied if anything about them changed, because the target refused a statement.
+/// `refused` has the names, before or after the change, of tables that are to be copied if anything about them changed:
+/// the target refused a statement, or rejects name their columns.
 pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, refused: &HashSet<String>) -> Plan {
     let mut names = names_of(old);
     let mut plan = Plan::default();
@@ -138,8 +163,9 @@ pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, ref
             continue;
         };
         let mut tentative = names.clone();
-        let follows = follow(before, table, &mut tentative)
-            .filter(|(steps, _)| steps.is_empty() || !refused.contains(&table.name));
+        let follows = follow(before, table, &mut tentative).filter(|(steps, _)| {
+            steps.is_empty() || ![&table.name, &before.source].iter().any(|name| refused.contains(*name))
+        });
         if follows.is_some() {
             names = tentative;
         } else {

@@ -16,6 +16,9 @@ pub type Value = maniac_base::Value<'static>;
 /// A value that may borrow its bytes from a page.
 pub type BorrowedValue<'a> = maniac_base::Value<'a>;
 
+/// A row that a reader is at, with the columns asked for.
+pub type RowView<'a> = maniac_sqlite_format::Row<'a>;
+
 /// A row in the shape of its `SourceTable`.
 pub type Row = Vec<Value>;
 
@@ -121,13 +124,8 @@ pub trait TableScan: Send + Sync {
 }
 
 pub trait Reader: Send {
-    /// Shows up to `limit` rows to `each`, value by value with the row's number in this call and the column's place in
-    /// those asked for. Returns how many rows; 0 is the end.
-    fn read(
-        &mut self,
-        limit: usize,
-        each: &mut dyn FnMut(usize, usize, &BorrowedValue<'_>) -> Result<()>,
-    ) -> Result<usize>;
+    /// Shows up to `limit` rows to `each`, with the row's number in this call. Returns how many rows; 0 is the end.
+    fn read(&mut self, limit: usize, each: &mut dyn FnMut(usize, &RowView<'_>) -> Result<()>) -> Result<usize>;
 }
 
 /// One branch of a store. Methods may be called from several threads.

@@ -12,7 +12,7 @@ use maniac_sqlite_format::{
 };
 use maniac_store::Snapshot;
 
-use super::{BorrowedValue, Reader, TableScan};
+use super::{Reader, RowView, TableScan};
 use crate::error::{Error, Result};
 
 /// Pages that a reader takes at once.
@@ -81,11 +81,7 @@ struct PageReader {
 }
 
 impl Reader for PageReader {
-    fn read(
-        &mut self,
-        limit: usize,
-        each: &mut dyn FnMut(usize, usize, &BorrowedValue<'_>) -> Result<()>,
-    ) -> Result<usize> {
+    fn read(&mut self, limit: usize, each: &mut dyn FnMut(usize, &RowView<'_>) -> Result<()>) -> Result<usize> {
         let scan = self.scan.clone();
         let unreadable = |error: &dyn std::fmt::Display| Error::source(format!("{}: {error}", scan.shown));
         let Some(database) = Database::open(&scan.snapshot).map_err(|error| unreadable(&error))? else { return Ok(0) };
@@ -116,9 +112,7 @@ impl Reader for PageReader {
                     let parsed = self.fields.parse_first(payload, self.needed);
                     parsed.map_err(|what| unreadable(&format!("page {no}: {what}")))?;
                 }
-                for place in 0..self.layout.sources.len() {
-                    each(rows, place, &self.layout.value(place, cell.rowid, payload, &self.fields))?;
-                }
+                each(rows, &self.layout.row(cell.rowid, payload, &self.fields))?;
                 self.cell += 1;
                 rows += 1;
             }

@@ -56,7 +56,7 @@ impl Serial {
 
     /// The value of a field, with text in UTF-8. A column of REAL affinity may store an integer, which reads as the
     /// real that it stands for (`real`).
-    #[inline]
+    #[inline(always)]
     pub fn value(self, bytes: &[u8], encoding: Encoding, real: bool) -> Value<'_> {
         match self.0 {
             7 => match bytes.try_into() {

@@ -62,8 +62,13 @@ impl RowLayout {
         }
     }
 
+    /// The row whose record was parsed into `fields`.
+    pub fn row<'r>(&'r self, rowid: i64, payload: &'r [u8], fields: &'r RecordFields) -> Row<'r> {
+        Row { rowid, layout: self, fields, payload }
+    }
+
     /// The value of the `i`-th column of a row whose record was parsed into `fields`.
-    #[inline]
+    #[inline(always)]
     pub fn value<'p>(&'p self, i: usize, rowid: i64, payload: &'p [u8], fields: &RecordFields) -> Value<'p> {
         match &self.sources[i] {
             FieldSource::Rowid => Value::Integer(rowid),
@@ -94,7 +99,7 @@ pub struct Rows<'s> {
     spilled: Vec<u8>,
 }
 
-/// One row, as long as the iterator stays on it.
+/// One row, as long as its page is at hand.
 pub struct Row<'r> {
     pub rowid: i64,
     layout: &'r RowLayout,
@@ -112,7 +117,7 @@ impl<'r> Row<'r> {
         self.layout.sources.is_empty()
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn value(&self, i: usize) -> Value<'r> {
         self.layout.value(i, self.rowid, self.payload, self.fields)
     }

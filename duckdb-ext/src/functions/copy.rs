@@ -1,0 +1,145 @@
+//! `_maniac_copy`, by which a mirror copies a table of its source on DuckDB's own threads: its rows, or the values among
+//! them that do not fit.
+
+use std::sync::Arc;
+
+use crate::apply::{CopyJob, CopyOutput, copy_job};
+use crate::error::{Error, Result};
+use crate::host::{Args, Cell, Columns, Kind, Parameter, Producer, Scan, ScanFunction, ScanPlan};
+use crate::instance::Instance;
+use crate::schema::{ColumnType, class, fit, fit_into, reason};
+use crate::source::{Reader, RowView};
+
+pub static COPY: ScanFunction =
+    ScanFunction { name: "_maniac_copy", parameters: &[Parameter::Positional(Kind::Integer)], bind: copy };
+
+fn copy(_: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
+    let job = args.integer_at(0).and_then(copy_job);
+    let job =
+        job.ok_or_else(|| Error::input("_maniac_copy is the extension's own; to read a table, use maniac_scan"))?;
+    let columns = match &job.output {
+        CopyOutput::Rows => job.table.columns.iter().map(|column| (column.name.clone(), column.column_type)).collect(),
+        CopyOutput::Misfits(_) => MISFIT_COLUMNS.iter().map(|(name, kind)| (name.to_string(), *kind)).collect(),
+    };
+    let start = move |places: &[usize]| -> Result<Box<dyn Scan>> {
+        Ok(Box::new(Copying { job: job.clone(), places: places.to_vec() }))
+    };
+    Ok(ScanPlan { columns, start: Box::new(start) })
+}
+
+struct Copying {
+    job: Arc<CopyJob>,
+    places: Vec<usize>,
+}
+
+impl Scan for Copying {
+    fn threads(&self) -> usize {
+        self.job.scan.parts()
+    }
+
+    fn producer(&self) -> Box<dyn Producer> {
+        let all: Vec<usize> = (0..self.job.table.columns.len()).collect();
+        let (reader, job) = (self.job.scan.clone().reader(&all), self.job.clone());
+        match &self.job.output {
+            CopyOutput::Rows => Box::new(Rows { reader, job, places: self.places.clone() }),
+            CopyOutput::Misfits(columns) => {
+                Box::new(Misfits { reader, job, places: self.places.clone(), columns: columns.clone() })
+            }
+        }
+    }
+}
+
+struct Rows {
+    reader: Box<dyn Reader>,
+    job: Arc<CopyJob>,
+    /// The columns that are asked for.
+    places: Vec<usize>,
+}
+
+impl Producer for Rows {
+    fn fill(&mut self, limit: usize, out: &mut Columns) -> Result<usize> {
+        let (job, places) = (&self.job, &self.places);
+        let rows = self.reader.read(limit, &mut |row, values| {
+            for (at, place) in places.iter().enumerate() {
+                let value = values.value(*place);
+                let column = job.table.columns[*place].column_type;
+                match fit_into(&value, column, out.at(at, row)) {
+                    Some(stored) => stored?,
+                    None => {
+                        job.misfit(*place, &value, || job.table.key.iter().map(|place| values.value(*place)))?;
+                        out.put(at, row, &Cell::Null)?;
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        job.count(rows as u64);
+        Ok(rows)
+    }
+}
+
+/// A row per value that does not fit, as the rejects table has them behind version and table.
+const MISFIT_COLUMNS: [(&str, ColumnType); 5] = [
+    ("column_name", ColumnType::Varchar),
+    ("key", ColumnType::Json),
+    ("value", ColumnType::Varchar),
+    ("value_type", ColumnType::Varchar),
+    ("reason", ColumnType::Varchar),
+];
+
+struct Misfits {
+    reader: Box<dyn Reader>,
+    job: Arc<CopyJob>,
+    places: Vec<usize>,
+    /// The columns of the table that have misfits.
+    columns: Vec<usize>,
+}
+
+impl Producer for Misfits {
+    fn fill(&mut self, limit: usize, out: &mut Columns) -> Result<usize> {
+        let mut found = 0;
+        // Each row read may give a row for each of the columns.
+        let at_once = (limit / self.columns.len().max(1)).max(1);
+        loop {
+            let rows = self.reader.read(at_once, &mut |_, values| {
+                for column in &self.columns {
+                    found += usize::from(put_misfit(&self.job, &self.places, *column, values, found, out)?);
+                }
+                Ok(())
+            })?;
+            if rows == 0 || found > 0 {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// Writes the value of a column as the `row`-th of the output, if it does not fit. Returns whether it did.
+fn put_misfit(
+    job: &CopyJob,
+    places: &[usize],
+    column: usize,
+    values: &RowView<'_>,
+    row: usize,
+    out: &mut Columns,
+) -> Result<bool> {
+    let (value, shape) = (values.value(column), &job.table.columns[column]);
+    if fit(&value, shape.column_type).is_some() {
+        return Ok(false);
+    }
+    let text = |text: &str, at: usize, out: &mut Columns| out.put(at, row, &Cell::Bytes(text.as_bytes()));
+    for (at, place) in places.iter().enumerate() {
+        match place {
+            0 => text(&shape.name, at, out)?,
+            1 => text(&job.table.key_text(job.table.key.iter().map(|place| values.value(*place))), at, out)?,
+            2 => {
+                if let Some(fitted) = fit(&value, ColumnType::Varchar) {
+                    out.put(at, row, &fitted.cell())?;
+                }
+            }
+            3 => text(class(&value), at, out)?,
+            _ => text(&reason(&value, shape.column_type), at, out)?,
+        }
+    }
+    Ok(true)
+}
