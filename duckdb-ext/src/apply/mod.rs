@@ -18,7 +18,7 @@ mod upkeep;
 
 pub use applier::{Applied, Applier};
 pub use copy::{CopyJob, copy_job};
-pub use ledger::marked_by;
+pub use ledger::{history, marked_by};
 pub use state::Owner;
 pub use target::Target;
 pub use upkeep::{Done, Order, Upkeep, UpkeepChange, UpkeepStep};
