@@ -33,6 +33,11 @@ impl Tools {
         self.dist.join("maniac")
     }
 
+    /// An extension of DuckDB's own that `make setup` linked.
+    pub fn duckdb_tool(&self, name: &str) -> PathBuf {
+        workspace_root().join(format!(".venv/tools/{name}.duckdb_extension"))
+    }
+
     pub fn duckdb_extension(&self) -> PathBuf {
         self.dist.join("maniac.duckdb_extension")
     }
