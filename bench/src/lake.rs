@@ -31,7 +31,7 @@ pub fn run() -> Outcome<String> {
     Ok(format!(
         "## A lake under updates\n\n{} rows; {} random ones updated, {PER_TRANSACTION} per transaction, \
          {TRANSACTIONS_PER_SECOND} transactions per second, micro-batches of 100 ms. With maintenance every 10 s, keeping \
-         snapshots for 10 s (defaults: 60 s and a day), and files that nothing needs deleted at each point (default: after 10 \
+         snapshots for 10 s (defaults: 60 s and a week), and files that nothing needs deleted at each point (default: after 10 \
          minutes). MB: data files and catalog on disk. The query counts, sums and groups the whole table, median of \
          {QUERIES}.\n\n{}\n",
         number((ROWS / scale()) as f64),

@@ -5,12 +5,14 @@
 //! maniac-bench store    many writers, branches, opening, mixed work
 //! maniac-bench capture  differences, merges and changesets
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
+//! maniac-bench backlog  a mirror that comes back to a million transactions
 //! maniac-bench lake     files and queries of a lake under updates, with and without maintenance
 //! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
 //! ```
 //!
 //! `MANIAC_BENCH_SCALE=10` runs a tenth of the work, to see that it runs.
 
+mod backlog;
 mod capture;
 mod delay;
 mod engine;
@@ -37,9 +39,10 @@ fn main() -> ExitCode {
         Some("store") => store::run(),
         Some("capture") => capture::run(),
         Some("delay") => delay::run(),
+        Some("backlog") => backlog::run(),
         Some("lake") => lake::run(),
         Some("scan") => scan::run(),
-        _ => Err("usage: maniac-bench sqlite|store|capture|delay|lake|scan".into()),
+        _ => Err("usage: maniac-bench sqlite|store|capture|delay|backlog|lake|scan".into()),
     };
     match outcome {
         Ok(report) => {

@@ -103,9 +103,10 @@ fn status_of(error: &ConsumerError) -> maniac_status {
     use maniac_status::*;
     match error {
         ConsumerError::Store(error) | ConsumerError::History(HistoryError::Store(error)) => match error {
-            StoreError::NotFound { .. } | StoreError::NoSuchBranch { .. } | StoreError::Future { .. } => {
-                MANIAC_NOT_FOUND
-            }
+            StoreError::NotFound { .. }
+            | StoreError::NoSuchBranch { .. }
+            | StoreError::BranchDropped { .. }
+            | StoreError::Future { .. } => MANIAC_NOT_FOUND,
             StoreError::NotAStore { .. } | StoreError::Forked { .. } => MANIAC_MISUSE,
             StoreError::Io { .. } | StoreError::Busy { .. } => MANIAC_IO,
             _ => MANIAC_CORRUPT,

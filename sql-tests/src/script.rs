@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use sqllogictest::{Connection, DB, DBOutput, QueryExpect, Record, RecordOutput, Runner};
 
+use crate::lakes::Lake;
 use crate::session::Failure;
 use crate::step::Sessions;
 use crate::tools::Tools;
@@ -25,11 +26,16 @@ pub struct Config {
     /// The oracle: stock SQLite on plain files in WAL mode instead of the extension and its stores. What a file expects
     /// of a store must hold there too.
     pub stock: bool,
+    /// What `${LAKE}` attaches.
+    pub lake: Lake,
 }
 
 impl Config {
-    pub const DEFAULT: Self = Self { name: "default", store_options: "", labels: &[], stock: false };
+    pub const DEFAULT: Self = Self { name: "default", store_options: "", labels: &[], stock: false, lake: Lake::File };
     pub const STOCK: Self = Self { name: "stock", stock: true, ..Self::DEFAULT };
+    pub const SQLITE_CATALOG: Self = Self { name: "sqlite-catalog", lake: Lake::Sqlite, ..Self::DEFAULT };
+    pub const POSTGRES_CATALOG: Self = Self { name: "postgres-catalog", lake: Lake::Postgres, ..Self::DEFAULT };
+    pub const S3_DATA: Self = Self { name: "s3-data", lake: Lake::S3, ..Self::DEFAULT };
 }
 
 /// Runs a file in a fresh temporary directory. The error says where and what; `MANIAC_SLT_KEEP=1` keeps the directory.
@@ -46,7 +52,8 @@ pub fn run_text(script: &str, tools: &Tools, config: &Config) -> Result<(), Stri
 
 fn run_records(records: Vec<Record<Column>>, tools: &Tools, config: &Config) -> Result<(), String> {
     let scratch = tempfile::Builder::new().prefix("maniac-slt-").tempdir().map_err(|error| error.to_string())?;
-    let outcome = Script::new(tools, config, scratch.path()).run(records);
+    let lake = config.lake.attach(tools, Lake::next())?;
+    let outcome = Script::new(tools, config, scratch.path(), lake).run(records);
     match outcome {
         Err(error) if std::env::var_os("MANIAC_SLT_KEEP").is_some() => {
             Err(format!("{error}\nkept: {}", scratch.keep().display()))
@@ -62,11 +69,12 @@ struct Script {
 }
 
 impl Script {
-    fn new(tools: &Tools, config: &Config, directory: &Path) -> Self {
+    fn new(tools: &Tools, config: &Config, directory: &Path, lake: String) -> Self {
         let variables = [
             ("DIR", directory.display().to_string()),
             ("DIST", tools.dist.display().to_string()),
             ("DUCKLAKE", tools.ducklake.display().to_string()),
+            ("LAKE", lake),
         ];
         Self {
             sessions: Arc::new(Mutex::new(Sessions::new(tools.clone(), directory.to_path_buf(), config.stock))),

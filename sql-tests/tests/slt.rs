@@ -8,7 +8,13 @@ use maniac_sql_tests::Tools;
 use maniac_sql_tests::script::{Config, run_file};
 
 /// The ways to run the suite, and the folders that each runs (none named: all). The first one's tests carry no prefix.
-const CONFIGS: &[(Config, &[&str])] = &[(Config::DEFAULT, &[]), (Config::STOCK, &["vfs"])];
+const CONFIGS: &[(Config, &[&str])] = &[
+    (Config::DEFAULT, &[]),
+    (Config::STOCK, &["vfs"]),
+    (Config::SQLITE_CATALOG, &["lake"]),
+    (Config::POSTGRES_CATALOG, &["lake"]),
+    (Config::S3_DATA, &["lake"]),
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();

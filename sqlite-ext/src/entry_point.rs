@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{c_char, c_int, c_void};
+use std::ffi::{CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicPtr, Ordering};
 
@@ -24,6 +24,12 @@ pub unsafe extern "C" fn sqlite3_maniac_init(
     api: *mut ffi::sqlite3_api_routines,
 ) -> c_int {
     let outcome = catch_unwind(AssertUnwindSafe(|| {
+        // SAFETY: every SQLite's function table begins with the same functions, this one among them.
+        if let Some(message) = unsafe { (*api).libversion_number }.and_then(|version| too_old(unsafe { version() })) {
+            // SAFETY: `error` is null or takes a string of this host's allocator.
+            unsafe { set_error(error, api, &message) };
+            return ffi::SQLITE_ERROR;
+        }
         // SAFETY: SQLite hands over its own function table, which lives as long as the library.
         let host = unsafe { (*api).malloc }.map_or(std::ptr::null_mut(), |function| function as *mut c_void);
         let earlier = HOST.compare_exchange(std::ptr::null_mut(), host, Ordering::AcqRel, Ordering::Acquire);
@@ -36,6 +42,16 @@ pub unsafe extern "C" fn sqlite3_maniac_init(
         unsafe { Connection::extension_init2(db, error, api, set_up) }
     }));
     outcome.unwrap_or(ffi::SQLITE_INTERNAL)
+}
+
+/// What to tell a host whose function table ends before functions that are called here.
+fn too_old(version: c_int) -> Option<CString> {
+    let dotted = |number: c_int| format!("{}.{}.{}", number / 1_000_000, number / 1000 % 1000, number % 1000);
+    let needed = ffi::SQLITE_VERSION_NUMBER;
+    (version < needed).then(|| {
+        let message = format!("maniac needs SQLite {} or newer, and this is {}", dotted(needed), dotted(version));
+        CString::new(message).expect("text without a zero")
+    })
 }
 
 /// What later connections run. An auto-extension that returns anything but SQLITE_OK has failed: SQLite calls no further
@@ -77,4 +93,17 @@ fn set_up(connection: Connection) -> rusqlite::Result<bool> {
         ffi::sqlite3_auto_extension(Some(std::mem::transmute::<EntryPoint, unsafe extern "C" fn()>(entry_point)))
     };
     if code == ffi::SQLITE_OK { Ok(true) } else { Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::too_old;
+
+    #[test]
+    fn an_old_host_is_told_what_is_needed() {
+        let message = too_old(3_033_000).expect("3.33.0 is too old");
+        assert_eq!(message.to_str(), Ok("maniac needs SQLite 3.34.1 or newer, and this is 3.33.0"));
+        assert_eq!(too_old(3_034_001), None);
+        assert_eq!(too_old(3_054_001), None);
+    }
 }

@@ -44,6 +44,7 @@ impl From<StoreError> for VfsError {
             | StoreError::NotAStore { .. }
             | StoreError::NewerFormat { .. }
             | StoreError::NoSuchBranch { .. }
+            | StoreError::BranchDropped { .. }
             | StoreError::Future { .. }
             | StoreError::BeforeHistory { .. }
             | StoreError::BadMoment { .. } => ffi::SQLITE_CANTOPEN,

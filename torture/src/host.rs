@@ -48,7 +48,7 @@ impl Host {
             HostKind::CommandLine => {
                 return Host::CommandLine(Box::new(Session::new(Kind::Sqlite, &tools, directory)));
             }
-            HostKind::Python => (python(), Some("sqlite3")),
+            HostKind::Python => (tools::python(), Some("sqlite3")),
             HostKind::Apsw => (root.join(".venv/bin/python"), Some("apsw")),
             HostKind::Rust => (worker(), None),
         };
@@ -165,17 +165,4 @@ pub fn worker() -> PathBuf {
     // Beside the directory of the test that is running: cargo names it for tests only, not for a library.
     let test = std::env::current_exe().expect("a test knows its own file");
     test.parent().and_then(Path::parent).expect("deps/ lies in the build directory").join("torture-worker")
-}
-
-/// A Python whose sqlite3 module can load extensions, which some are built without. `MANIAC_PYTHON` names another.
-fn python() -> PathBuf {
-    if let Some(given) = std::env::var_os("MANIAC_PYTHON") {
-        return given.into();
-    }
-    let able = |python: &&str| {
-        let test = "import sqlite3; sqlite3.connect(':memory:').enable_load_extension(True)";
-        Command::new(python).args(["-c", test]).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
-    };
-    let found = ["python3", "/usr/bin/python3", "/usr/local/bin/python3"].into_iter().find(able);
-    found.expect("a Python whose sqlite3 module can load extensions; MANIAC_PYTHON names one").into()
 }

@@ -1,14 +1,16 @@
 //! A store under torture, from the outside: what a host sees through stock SQLite.
 //!
 //! ```text
-//!   tests/oracle            the same statements on a plain file and on a store: the same answers
-//!   tests/hosts             several kinds of host on one store at once; forks, timeouts, pragmas
-//!   tests/read_only         a store that cannot be written to
-//!   tests/faults            every call that changes a file fails once
-//!   tests/faults_of_several the same while a transaction over two branches commits
-//!   tests/crash             writers and readers killed, in many rounds
-//!   tests/lost_writes       a machine that stops: un-synced writes are lost
-//!   torture-worker big      a database of gigabytes
+//!   tests/oracle                the same statements on a plain file and on a store: the same answers
+//!   tests/hosts                 several kinds of host on one store at once; forks, timeouts, pragmas
+//!   tests/read_only             a store that cannot be written to
+//!   tests/faults                every call that changes a file fails once
+//!   tests/faults_of_several     the same while a transaction over two branches commits
+//!   tests/faults_of_large       the same in a transaction larger than memory
+//!   tests/faults_of_two_writers the same while two processes write to two branches
+//!   tests/crash                 writers and readers killed, in many rounds
+//!   tests/lost_writes           a machine that stops: un-synced writes are lost
+//!   torture-worker big          a database of gigabytes
 //! ```
 
 pub mod answer;

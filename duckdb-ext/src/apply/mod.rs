@@ -22,7 +22,7 @@ mod upkeep;
 pub use applier::{Applied, Applier};
 pub use attach::Choices;
 pub use copy::{CopyJob, CopyOutput, copy_job};
-pub use ledger::marked_by;
+pub use ledger::{history, marked_by};
 pub use state::Owner;
 pub use target::Target;
 pub use upkeep::{Done, Order, Upkeep, UpkeepChange, UpkeepStep};

@@ -4,7 +4,7 @@
 //!   flush     inlined rows and deletions become files
 //!   rewrite   files with many deleted rows become files without them
 //!   merge     many small files become one
-//!   expire    the mirror's own snapshots that are older than asked for go
+//!   expire    the mirror's own snapshots that are older than asked for go, and most of those of more than an hour ago
 //!   clean     files that no snapshot has needed for a while are deleted
 //! ```
 //!
@@ -31,7 +31,7 @@ pub struct Upkeep {
 
 impl Default for Upkeep {
     fn default() -> Upkeep {
-        Upkeep { every: Duration::from_secs(60), keep: Duration::from_secs(24 * 60 * 60) }
+        Upkeep { every: Duration::from_secs(60), keep: Duration::from_secs(7 * 24 * 60 * 60) }
     }
 }
 
@@ -52,6 +52,8 @@ impl UpkeepChange {
     }
 }
 
+/// How long every snapshot of the mirror's is kept; of older ones the last of each minute.
+const KEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long a file that no snapshot needs is left for queries that began before.
 const GRACE: Duration = Duration::from_secs(10 * 60);
 /// Deleted rows that make a file worth a rewrite.
@@ -188,7 +190,7 @@ impl Applier {
                 }
             }
             UpkeepStep::Expire => {
-                let old = self.old_snapshots(order.older_than.unwrap_or(self.upkeep.keep))?;
+                let old = self.old_snapshots(order.older_than)?;
                 if !old.is_empty() {
                     self.session.query(&format!(
                         "SELECT snapshot_id::VARCHAR \
@@ -266,14 +268,23 @@ impl Applier {
         Ok(Files { all: next(), deletions: next(), bytes: next() })
     }
 
-    /// Snapshots that this mirror made, older than that, without the lake's newest.
-    fn old_snapshots(&self, age: Duration) -> Result<Vec<String>> {
-        let lake = quote(&self.target.catalog);
+    /// Snapshots that this mirror made and need not be kept, without the lake's newest.
+    fn old_snapshots(&self, older_than: Option<Duration>) -> Result<Vec<String>> {
         let own = ledger::marked_by(&self.target, &self.source.identity(), "TRY_CAST(commit_extra_info AS JSON)");
+        let keep = self.upkeep.keep;
+        let (least, old) = match older_than {
+            Some(age) => (age, "true".to_string()),
+            None => (keep.min(KEEP_EVERY), format!("newer > 0 OR age >= {}", keep.as_secs())),
+        };
+        // `newer`: the mirror's newer snapshots of the same minute. Only old ones are looked at, which there are few of.
         let rows = self.session.query(&format!(
-            "SELECT snapshot_id::VARCHAR FROM {lake}.snapshots() WHERE snapshot_time <= now() - to_seconds({}) \
-             AND snapshot_id < (SELECT id FROM {lake}.current_snapshot()) AND {own}",
-            age.as_secs()
+            "SELECT snapshot_id::VARCHAR FROM (SELECT snapshot_id, epoch(now()) - epoch(snapshot_time) AS age, \
+             row_number() OVER (PARTITION BY epoch(snapshot_time) // 60 ORDER BY snapshot_id DESC) - 1 AS newer \
+             FROM {} WHERE snapshot_time <= now() - to_seconds({}) AND {own}) \
+             WHERE ({old}) AND snapshot_id < (SELECT id FROM {}.current_snapshot())",
+            ledger::history(&self.session, &self.target)?,
+            least.as_secs(),
+            quote(&self.target.catalog)
         ))?;
         Ok(rows.into_iter().flatten().flatten().collect())
     }

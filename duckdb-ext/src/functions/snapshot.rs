@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::apply::marked_by;
+use crate::apply::{history, marked_by};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
-use crate::schema::quote;
 
 pub static SNAPSHOT: Function = Function {
     name: "maniac_snapshot",
@@ -32,10 +31,10 @@ fn snapshot(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let info = "TRY_CAST(commit_extra_info AS JSON)";
     let session = instance.lease()?;
     let rows = session.query(&format!(
-        "SELECT snapshot_id::VARCHAR, ({info}->>'version')::VARCHAR FROM {}.snapshots() \
+        "SELECT snapshot_id::VARCHAR, ({info}->>'version')::VARCHAR FROM {} \
          WHERE {} AND TRY_CAST(({info}->>'version') AS BIGINT) <= {version} \
          ORDER BY TRY_CAST(({info}->>'version') AS BIGINT) DESC, snapshot_id DESC LIMIT 1",
-        quote(&mirror.target.catalog),
+        history(&session, &mirror.target)?,
         marked_by(&mirror.target, &identity, info),
     ))?;
     let number = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<i64>().ok());

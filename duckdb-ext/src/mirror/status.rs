@@ -248,6 +248,9 @@ impl Mirror {
     pub fn maintain(&self, order: Order) -> Result<Vec<Done>> {
         {
             let mut inner = self.inner.lock();
+            if inner.report.state == State::Copying {
+                return Err(Error::input(format!("mirror {} is still being copied", self.name)));
+            }
             if inner.order.is_some() || inner.answer.is_some() {
                 return Err(Error::input(format!("mirror {} is being maintained for another call already", self.name)));
             }

@@ -1,6 +1,7 @@
 //! A database seen as numbered pages of one size.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::PageNo;
 
@@ -15,6 +16,12 @@ pub trait PageSource: Send + Sync {
     /// The `page_size` bytes of a page; borrowed where they lie in memory already. A page inside the database that was
     /// never written reads as zeroes.
     fn page(&self, no: PageNo) -> Result<Cow<'_, [u8]>, PageError>;
+
+    /// The bytes of a page that may differ from the snapshot that this one was built on, as far as that is known.
+    fn changed_bytes(&self, no: PageNo) -> Range<usize> {
+        let _ = no;
+        0..self.page_size()
+    }
 
     /// Copies the bytes of a page that start at `from` and lie inside it.
     fn read(&self, no: PageNo, from: usize, out: &mut [u8]) -> Result<(), PageError> {

@@ -71,7 +71,7 @@ struct Capture<'a, 's> {
 }
 
 impl Tracker {
-    /// What changed from `old`, the snapshot that the tracker is at, to `new`. `dirty` are the pages whose bytes may
+    /// What changed from `old`, the snapshot that the tracker is at, to `new`, which was built on it. `dirty` are the pages whose bytes may
     /// differ; pages that SQLite freed without writing them need not be among them.
     pub fn capture(&self, old: &dyn PageSource, new: &dyn PageSource, dirty: &[PageNo]) -> Result<Captured, DiffError> {
         if old.page_count() != self.page_count() {
@@ -112,6 +112,9 @@ fn same_geometry(old: &Database<'_>, new: &Database<'_>) -> bool {
 /// Whether the part of `sqlite_schema` that lies on page 1 is the same.
 pub(crate) fn same_schema_page(old: &Database<'_>, new: &Database<'_>) -> Result<bool, DiffError> {
     let first = PageNo(1);
+    if new.source().changed_bytes(first).end <= HEADER_LEN {
+        return Ok(true);
+    }
     let old = old.page(first, first, 0).map_err(DiffError::Old)?;
     let new = new.page(first, first, 0).map_err(DiffError::New)?;
     Ok(old[HEADER_LEN..] == new[HEADER_LEN..])

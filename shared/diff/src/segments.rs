@@ -54,14 +54,16 @@ impl<'s, 'g> Cells<'s, 'g> {
         if self.cell < self.end { Ok(()) } else { self.load() }
     }
 
-    /// Passes over the cells that are the same on both sides, if each side is at the start of one and the same leaf.
+    /// Passes over the cells that are the same on both sides, if each side is at the start of one and the same leaf. The
+    /// other side is the newer.
     pub fn skip_same(&mut self, other: &mut Cells<'_, '_>) -> Result<(), FormatError> {
         let (Some(mine), Some(theirs)) = (&self.page, &other.page) else { return Ok(()) };
         let at_start = |cells: &Cells<'_, '_>, page: &TreePage<'_>| cells.cell == 0 && cells.end == page.cell_count();
         if mine.no() != theirs.no() || !mine.kind().is_leaf() || !at_start(self, mine) || !at_start(other, theirs) {
             return Ok(());
         }
-        let (front, back) = same_cells(mine, theirs);
+        let reach = other.db.as_ref().map_or(theirs.bytes().len(), |db| db.source().changed_bytes(theirs.no()).end);
+        let (front, back) = same_cells(mine, theirs, reach);
         self.leave_out(front, back)?;
         other.leave_out(front, back)
     }

@@ -6,12 +6,14 @@
 
 use maniac_sqlite_format::TreePage;
 
-/// How many cells at the front and at the back of the two pages are the same.
-pub(crate) fn same_cells(old: &TreePage<'_>, new: &TreePage<'_>) -> (usize, usize) {
+/// How many cells at the front and at the back of the two pages are the same. From byte `reach` on the pages are known to
+/// be equal.
+pub(crate) fn same_cells(old: &TreePage<'_>, new: &TreePage<'_>, reach: usize) -> (usize, usize) {
     if old.kind() != new.kind() || old.bytes().len() != new.bytes().len() {
         return (0, 0);
     }
-    let tail = equal_tail(old.bytes(), new.bytes());
+    let reach = reach.min(old.bytes().len());
+    let tail = equal_tail(&old.bytes()[..reach], &new.bytes()[..reach]);
     // Cells have four bytes or more; one that doesn't fit is for whoever reads it to refuse.
     let within = tail..old.bytes().len() - 3;
     let same = |(old, new): &(&[u8; 2], &[u8; 2])| old == new && within.contains(&u16::from_be_bytes(**old).into());

@@ -64,7 +64,7 @@ impl Store {
     pub fn branch_by_id(&self, id: BranchId) -> Result<Branch, StoreError> {
         self.refresh()?;
         let index = self.index.read();
-        let state = index.branch(id).ok_or_else(|| self.no_such_branch(&index, &format!("#{id}")))?;
+        let state = self.known_branch(&index, id)?;
         Ok(Branch::new(&index, id, state))
     }
 
@@ -72,7 +72,7 @@ impl Store {
     pub fn resolve(&self, branch: BranchId, moment: Moment) -> Result<Version, StoreError> {
         let head = self.refresh()?;
         let index = self.index.read();
-        let state = index.branch(branch).ok_or_else(|| self.no_such_branch(&index, &format!("#{branch}")))?;
+        let state = self.known_branch(&index, branch)?;
         match moment {
             Moment::Version(version) if version > head => {
                 Err(StoreError::Future { asked: version.to_string(), branch: state.name.clone(), head: state.head() })
@@ -106,7 +106,7 @@ impl Store {
             if index.branches().any(|(_, state)| state.name == name) {
                 return Err(StoreError::BranchExists { name: name.to_owned() });
             }
-            let state = index.branch(parent).ok_or_else(|| self.no_such_branch(index, from))?;
+            let state = self.known_branch(index, parent)?;
             let fork = fork.unwrap_or(state.head());
             let note = BranchNote { parent, fork, name: name.to_owned() }.encode();
             Ok(plain(EntryKind::BranchCreated, index.next_branch(), fork, note))
@@ -121,7 +121,7 @@ impl Store {
         lock.acquire()?;
         self.append_one(id, |index| {
             let refuse = |reason: String| StoreError::CannotDrop { name: name.to_owned(), reason };
-            let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, name))?;
+            let state = self.known_branch(index, id)?;
             if id == BranchId::MAIN {
                 return Err(refuse("it is the store's first branch".into()));
             }
@@ -137,7 +137,7 @@ impl Store {
         check_name(to)?;
         let id = self.branch(from)?.id;
         self.append_one(id, |index| {
-            let state = index.branch(id).ok_or_else(|| self.no_such_branch(index, from))?;
+            let state = self.known_branch(index, id)?;
             if index.branches().any(|(other, state)| state.name == to && other != id) {
                 return Err(StoreError::BranchExists { name: to.to_owned() });
             }
@@ -156,6 +156,14 @@ impl Store {
 
     fn find_branch<'a>(&self, index: &'a Index, name: &str) -> Result<(BranchId, &'a BranchState), StoreError> {
         index.branches().find(|(_, state)| state.name == name).ok_or_else(|| self.no_such_branch(index, name))
+    }
+
+    /// The branch that an id stands for, which was dropped if it is not there.
+    pub(crate) fn known_branch<'a>(&self, index: &'a Index, id: BranchId) -> Result<&'a BranchState, StoreError> {
+        index.branch(id).ok_or_else(|| match index.branch_ever(id) {
+            Some(state) => StoreError::BranchDropped { path: self.path.clone(), name: state.name.clone() },
+            None => self.no_such_branch(index, &format!("#{id}")),
+        })
     }
 
     pub(crate) fn no_such_branch(&self, index: &Index, name: &str) -> StoreError {

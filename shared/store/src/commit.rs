@@ -110,8 +110,7 @@ impl<'a> Stored<'a> {
     /// Whether the transaction still builds on its branch's head.
     fn check(&self, index: &Index) -> Result<(), StoreError> {
         let base = self.transaction.base();
-        let state = index.branch(base.branch());
-        let state = state.ok_or_else(|| base.store().no_such_branch(index, &base.branch().to_string()))?;
+        let state = base.store().known_branch(index, base.branch())?;
         if state.head() != base.version() {
             let (branch, head) = (state.name.clone(), state.head());
             return Err(StoreError::Stale { branch, base: base.version(), head });

@@ -7,6 +7,8 @@
 //! A one-row commit changes some dozen bytes of a page and a few of page 1, where the change counter lives; storing the
 //! runs makes it a few hundred bytes of log instead of 8 KiB.
 
+use std::ops::Range;
+
 use crate::entry::Defect;
 
 const HEAD: usize = 4;
@@ -78,6 +80,19 @@ fn differing_bits(before: &[u8], now: &[u8]) -> impl Iterator<Item = u64> {
     words.map(|(before, now)| u64::from_le_bytes(*before) ^ u64::from_le_bytes(*now))
 }
 
+/// The bytes that a difference touches, from its first run to its last.
+pub fn reach(difference: &[u8]) -> Option<Range<usize>> {
+    let mut reach: Option<Range<usize>> = None;
+    let mut rest = difference;
+    while let Some((head, tail)) = rest.split_first_chunk::<HEAD>() {
+        let start = usize::from(u16::from_le_bytes([head[0], head[1]]));
+        let length = usize::from(u16::from_le_bytes([head[2], head[3]]));
+        reach = Some(reach.map_or(start, |reach| reach.start)..start + length);
+        rest = tail.get(length..)?;
+    }
+    reach
+}
+
 /// Turns the page into the one that the difference leads to.
 pub fn apply(difference: &[u8], page: &mut [u8]) -> Result<(), Defect> {
     let mut rest = difference;
@@ -114,7 +129,11 @@ mod tests {
             }
             let mut page = before.clone();
             match compare(&before, &now, 1 << 16) {
-                Comparison::Difference(difference) => apply(&difference, &mut page).unwrap(),
+                Comparison::Difference(difference) => {
+                    apply(&difference, &mut page).unwrap();
+                    let reach = reach(&difference).unwrap();
+                    prop_assert!(before[..reach.start] == now[..reach.start] && before[reach.end..] == now[reach.end..]);
+                }
                 Comparison::Same => prop_assert_eq!(&before, &now),
                 Comparison::Far => prop_assert!(false, "within the limit"),
             }

@@ -15,6 +15,8 @@ pub enum StoreError {
     NewerFormat { path: PathBuf, found: u32, supported: u32 },
     #[error("no branch \"{name}\" in {path}; there are: {known}")]
     NoSuchBranch { path: PathBuf, name: String, known: String },
+    #[error("branch \"{name}\" of {path} has been dropped")]
+    BranchDropped { path: PathBuf, name: String },
     #[error("branch \"{name}\" exists already; drop it or choose another name")]
     BranchExists { name: String },
     #[error("\"{name}\" cannot name a branch: {reason}")]

@@ -189,6 +189,11 @@ impl Index {
         self.branches.get(id.0 as usize).filter(|state| !state.dropped)
     }
 
+    /// A branch that may have been dropped.
+    pub fn branch_ever(&self, id: BranchId) -> Option<&BranchState> {
+        self.branches.get(id.0 as usize)
+    }
+
     pub fn next_branch(&self) -> BranchId {
         BranchId(self.branches.len() as u32)
     }

@@ -25,12 +25,9 @@ impl Store {
     pub fn snapshot(self: &Arc<Self>, branch: BranchId, at: Version) -> Result<Snapshot, StoreError> {
         let head = self.refresh()?;
         let index = self.index.read();
-        let name = || index.branch(branch).map_or_else(|| branch.to_string(), |state| state.name.clone());
+        let state = self.known_branch(&index, branch)?;
         if at > head {
-            return Err(StoreError::Future { asked: format!("{at}"), branch: name(), head });
-        }
-        if index.branch(branch).is_none() {
-            return Err(self.no_such_branch(&index, &name()));
+            return Err(StoreError::Future { asked: format!("{at}"), branch: state.name.clone(), head });
         }
         let version = index.version_at(branch, at);
         let page_count = index.entry(version).map_or(0, |entry| entry.page_count);

@@ -174,7 +174,7 @@ impl Store {
     pub fn branch_head(&self, branch: BranchId) -> Result<Version, StoreError> {
         self.refresh()?;
         let index = self.index.read();
-        let state = index.branch(branch).ok_or_else(|| self.no_such_branch(&index, &format!("#{branch}")))?;
+        let state = self.known_branch(&index, branch)?;
         Ok(state.head())
     }
 

@@ -44,9 +44,7 @@ impl Store {
     pub fn entries(self: &Arc<Self>, branch: BranchId, after: Version) -> Result<Entries, StoreError> {
         let head = self.refresh()?;
         let index = self.index.read();
-        if index.branch(branch).is_none() {
-            return Err(self.no_such_branch(&index, &branch.to_string()));
-        }
+        self.known_branch(&index, branch)?;
         Ok(Entries { store: self.clone(), lineage: index.lineage(branch, head), next: after.next(), head })
     }
 }

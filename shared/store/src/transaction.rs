@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -302,6 +303,10 @@ impl PageSource for Transaction {
             None if no.0 > self.base.page_count() => Ok(Cow::Owned(vec![0; self.page_size as usize])),
             None => self.base.page(no),
         }
+    }
+
+    fn changed_bytes(&self, no: PageNo) -> Range<usize> {
+        self.difference(no).and_then(delta::reach).unwrap_or(0..self.page_size as usize)
     }
 
     fn read(&self, no: PageNo, from: usize, out: &mut [u8]) -> Result<(), PageError> {

@@ -9,12 +9,12 @@
 //!   known as writers         a waits for b    both are appended     both go on from their versions
 //! ```
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use parking_lot::Mutex;
 use rusqlite::ffi;
+use rustc_hash::FxHashMap;
 
 use super::group::{self, Member, Shared};
 use crate::errors::{VfsError, VfsResult};
@@ -31,7 +31,7 @@ struct Writer {
 }
 
 /// Writers by their connection.
-static WRITERS: LazyLock<Mutex<HashMap<usize, Vec<Writer>>>> = LazyLock::new(Mutex::default);
+static WRITERS: LazyLock<Mutex<FxHashMap<usize, Vec<Writer>>>> = LazyLock::new(Mutex::default);
 
 /// What a database knows of the others that it commits with.
 #[derive(Default)]
