@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::Session;
 use super::exit::watch;
-use super::table_function::{Args, Parameter, add_parameters, c_string, contain, destroy};
+use super::table_function::{Args, Parameter, Registered, c_string, contain, destroy, register_with};
 use super::vector::{Cell, ColumnVector, storage_of, with_column_type};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
@@ -90,11 +90,6 @@ impl Columns {
     }
 }
 
-struct Registered {
-    function: &'static ScanFunction,
-    instance: Arc<Instance>,
-}
-
 struct Running {
     scan: Box<dyn Scan>,
     /// For each column of the chunk, whether it is one of the table's: DuckDB asks for one of its own to count rows.
@@ -105,30 +100,16 @@ type Local = Mutex<Option<Box<dyn Producer>>>;
 
 /// Registers a scan.
 pub fn register_scan(session: &Session, function: &'static ScanFunction, instance: &Arc<Instance>) -> Result<()> {
-    // SAFETY: the session's connection is open; DuckDB copies names and types, and owns the extra info from
-    // `set_extra_info` on, which it frees by the given function.
+    let registered = Registered { function, instance: instance.clone() };
+    // SAFETY: the callbacks take the extra info for what is given here.
     unsafe {
-        let mut table_function = ffi::duckdb_create_table_function();
-        let name = c_string(function.name);
-        ffi::duckdb_table_function_set_name(table_function, name.as_ptr());
-        add_parameters(table_function, function.parameters);
-        let registered = Box::new(Registered { function, instance: instance.clone() });
-        ffi::duckdb_table_function_set_extra_info(
-            table_function,
-            Box::into_raw(registered).cast(),
-            Some(destroy::<Registered>),
-        );
-        ffi::duckdb_table_function_set_bind(table_function, Some(bind));
-        ffi::duckdb_table_function_set_init(table_function, Some(init));
-        ffi::duckdb_table_function_set_local_init(table_function, Some(local_init));
-        ffi::duckdb_table_function_set_function(table_function, Some(produce));
-        ffi::duckdb_table_function_supports_projection_pushdown(table_function, true);
-        let state = ffi::duckdb_register_table_function(session.raw(), table_function);
-        ffi::duckdb_destroy_table_function(&mut table_function);
-        match state {
-            ffi::duckdb_state_DuckDBSuccess => Ok(()),
-            _ => Err(Error::input(format!("DuckDB refused the function {}", function.name))),
-        }
+        register_with(session, function.name, function.parameters, registered, |table_function| {
+            ffi::duckdb_table_function_set_bind(table_function, Some(bind));
+            ffi::duckdb_table_function_set_init(table_function, Some(init));
+            ffi::duckdb_table_function_set_local_init(table_function, Some(local_init));
+            ffi::duckdb_table_function_set_function(table_function, Some(produce));
+            ffi::duckdb_table_function_supports_projection_pushdown(table_function, true);
+        })
     }
 }
 
@@ -137,7 +118,7 @@ unsafe extern "C" fn bind(info: ffi::duckdb_bind_info) {
         // SAFETY: DuckDB passes a valid bind info, whose extra info is the `Registered` given at registration; bind
         // data and result columns are handed over as the API asks.
         || unsafe {
-            let registered = &*ffi::duckdb_bind_get_extra_info(info).cast::<Registered>();
+            let registered = &*ffi::duckdb_bind_get_extra_info(info).cast::<Registered<ScanFunction>>();
             let args = Args::take(info, registered.function.parameters);
             let plan = (registered.function.bind)(&registered.instance, &args)?;
             for (name, column) in &plan.columns {

@@ -145,43 +145,62 @@ impl Args {
     }
 }
 
-/// What DuckDB keeps with the registered function.
-struct Registered {
-    function: &'static Function,
-    instance: Arc<Instance>,
+/// What DuckDB keeps with a registered function.
+pub(super) struct Registered<F: 'static> {
+    pub function: &'static F,
+    pub instance: Arc<Instance>,
 }
 
 /// Registers a function. DuckDB's C API knows neither optional positional parameters nor overloads of table functions (a
 /// second one of a name is dropped without a word), so that what is optional is named.
 pub fn register(session: &Session, function: &'static Function, instance: &Arc<Instance>) -> Result<()> {
+    let registered = Registered { function, instance: instance.clone() };
+    // SAFETY: the callbacks take the extra info for what is given here.
+    unsafe {
+        register_with(session, function.name, function.parameters, registered, |table_function| {
+            ffi::duckdb_table_function_set_bind(table_function, Some(bind));
+            ffi::duckdb_table_function_set_init(table_function, Some(init));
+            ffi::duckdb_table_function_set_function(table_function, Some(produce));
+        })
+    }
+}
+
+/// Registers a function whose callbacks `set_callbacks` sets.
+///
+/// # Safety
+/// The callbacks take the extra info for a `Registered<F>`.
+pub(super) unsafe fn register_with<F>(
+    session: &Session,
+    name: &str,
+    parameters: &[Parameter],
+    registered: Registered<F>,
+    set_callbacks: impl FnOnce(ffi::duckdb_table_function),
+) -> Result<()> {
     // SAFETY: the session's connection is open; DuckDB copies names and types, and owns the extra info from
     // `set_extra_info` on, which it frees by the given function.
     unsafe {
         let mut table_function = ffi::duckdb_create_table_function();
-        let name = c_string(function.name);
-        ffi::duckdb_table_function_set_name(table_function, name.as_ptr());
-        add_parameters(table_function, function.parameters);
-        let registered = Box::new(Registered { function, instance: instance.clone() });
+        let text = c_string(name);
+        ffi::duckdb_table_function_set_name(table_function, text.as_ptr());
+        add_parameters(table_function, parameters);
         ffi::duckdb_table_function_set_extra_info(
             table_function,
-            Box::into_raw(registered).cast(),
-            Some(destroy::<Registered>),
+            Box::into_raw(Box::new(registered)).cast(),
+            Some(destroy::<Registered<F>>),
         );
-        ffi::duckdb_table_function_set_bind(table_function, Some(bind));
-        ffi::duckdb_table_function_set_init(table_function, Some(init));
-        ffi::duckdb_table_function_set_function(table_function, Some(produce));
+        set_callbacks(table_function);
         let state = ffi::duckdb_register_table_function(session.raw(), table_function);
         ffi::duckdb_destroy_table_function(&mut table_function);
         match state {
             ffi::duckdb_state_DuckDBSuccess => Ok(()),
-            _ => Err(Error::input(format!("DuckDB refused the function {}", function.name))),
+            _ => Err(Error::input(format!("DuckDB refused the function {name}"))),
         }
     }
 }
 
 /// # Safety
 /// `table_function` is one that is being made.
-pub(super) unsafe fn add_parameters(table_function: ffi::duckdb_table_function, parameters: &[Parameter]) {
+unsafe fn add_parameters(table_function: ffi::duckdb_table_function, parameters: &[Parameter]) {
     for parameter in parameters {
         // SAFETY: by the caller; DuckDB copies names and types.
         unsafe {
@@ -212,7 +231,7 @@ unsafe extern "C" fn bind(info: ffi::duckdb_bind_info) {
     // and result columns are handed over as the API asks.
     contain(
         || unsafe {
-            let registered = &*ffi::duckdb_bind_get_extra_info(info).cast::<Registered>();
+            let registered = &*ffi::duckdb_bind_get_extra_info(info).cast::<Registered<Function>>();
             let args = Args::take(info, registered.function.parameters);
             for (name, kind) in registered.function.columns {
                 let c_name = c_string(name);
@@ -241,7 +260,7 @@ unsafe extern "C" fn produce(info: ffi::duckdb_function_info, output: ffi::duckd
         // SAFETY: extra info, bind data and init data are what registration, `bind` and `init` left there, alive as
         // long as the call; the chunk has the columns that `bind` added and room for `duckdb_vector_size` rows.
         || unsafe {
-            let registered = &*ffi::duckdb_function_get_extra_info(info).cast::<Registered>();
+            let registered = &*ffi::duckdb_function_get_extra_info(info).cast::<Registered<Function>>();
             let args = &*ffi::duckdb_function_get_bind_data(info).cast::<Args>();
             let call = &*ffi::duckdb_function_get_init_data(info).cast::<Mutex<Call>>();
             let mut call = call.lock();
