@@ -4,12 +4,13 @@ use super::Target;
 use super::net::{Net, NetTable};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
-use crate::schema::{ColumnType, Fitted, MirrorTable, fit, quote};
+use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote};
 use crate::source::Value;
 
-/// Up to here a list of integer keys goes into the statement, where a native table's index answers it; above, and for
-/// other keys, a join with a temporary table is faster.
+/// Up to here a list of the keys goes into the statement, where an index or the statistics of a table's parts answer it;
+/// above, a join with a temporary table is faster.
 const LISTED_KEYS: usize = 2_000;
+const LISTED_BYTES: usize = 1 << 20;
 
 /// Temporary tables of the session, made anew for each use.
 const KEYS: &str = "_maniac_keys";
@@ -82,18 +83,21 @@ fn insert<'a>(
 /// Deletes the rows of the keys and returns how many there were.
 fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
     let name = target.table(&table.name);
-    if let Some(list) = listed(table, keys) {
-        return session.run(&format!("DELETE FROM {name} WHERE {} IN ({list})", quote(key_name(table, 0))));
+    let condition = listed(table, keys, "t.");
+    if let (Some(condition), [_]) = (&condition, table.key.as_slice()) {
+        return session.run(&format!("DELETE FROM {name} AS t WHERE {condition}"));
     }
     write_keys(session, table, keys)?;
-    session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {}", temporary(KEYS), same_key(table, "k")))
+    let condition = condition.map_or(String::new(), |condition| format!(" AND {condition}"));
+    let same = same_key(table, "k");
+    session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {same}{condition}", temporary(KEYS)))
 }
 
 /// How many of the keys the mirror's table has.
 pub fn count(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
     let name = target.table(&table.name);
-    let rows = match listed(table, keys) {
-        Some(list) => format!("{name} WHERE {} IN ({list})", quote(key_name(table, 0))),
+    let rows = match listed(table, keys, "").filter(|_| table.key.len() == 1) {
+        Some(condition) => format!("{name} WHERE {condition}"),
         None => {
             write_keys(session, table, keys)?;
             format!("{name} AS t JOIN {} AS k ON {}", temporary(KEYS), same_key(table, "k"))
@@ -164,8 +168,8 @@ fn complete(session: &Session, target: &Target, table: &MirrorTable, patches: &[
     let keys: Vec<&[Value]> = keys.iter().map(Vec::as_slice).collect();
     let name = target.table(&table.name);
     // The list, in a subquery of its own, keeps the index scan that a join would not use.
-    let from = match listed(table, &keys) {
-        Some(list) => format!("(FROM {name} WHERE {} IN ({list}))", quote(key_name(table, 0))),
+    let from = match listed(table, &keys, "") {
+        Some(condition) => format!("(FROM {name} WHERE {condition})"),
         None => name,
     };
     session.run(&format!(
@@ -194,19 +198,37 @@ fn fitted<'a>(
         .collect()
 }
 
-/// The keys as a list for the statement, if that is the better way.
-fn listed(table: &MirrorTable, keys: &[&[Value]]) -> Option<String> {
-    if !table.key_is_rowid || keys.len() > LISTED_KEYS {
+/// A condition in the statement's own text that all rows of the keys meet, if that is the better way: each column of the
+/// key is one of the values that the keys have there. With one column no other row meets it. `row` names the table, or
+/// is empty.
+fn listed(table: &MirrorTable, keys: &[&[Value]], row: &str) -> Option<String> {
+    if keys.len() > LISTED_KEYS {
         return None;
     }
-    let numbers: Option<Vec<String>> = keys
+    let columns: Option<Vec<String>> = table
+        .key
         .iter()
-        .map(|key| match key {
-            [Value::Integer(number)] => Some(number.to_string()),
-            _ => None,
+        .enumerate()
+        .map(|(at, place)| {
+            let column = &table.columns[*place];
+            let values = keys.iter().map(|key| listed_value(key.get(at)?, column.column_type));
+            let values = values.collect::<Option<Vec<String>>>()?.join(",");
+            Some(format!("{row}{} IN ({values})", quote(&column.name)))
         })
         .collect();
-    Some(numbers?.join(","))
+    let condition = columns?.join(" AND ");
+    (condition.len() <= LISTED_BYTES).then_some(condition)
+}
+
+/// The value in a list; `None` for one that a list does not find, that a statement does not hold, or of a type that DuckDB
+/// may read differently from text.
+fn listed_value(value: &Value, column: ColumnType) -> Option<String> {
+    match (value, column) {
+        (Value::Integer(number), ColumnType::BigInt) => Some(number.to_string()),
+        (Value::Null, _) => None,
+        (value, ColumnType::Varchar) => literal(value, column).filter(|literal| !literal.contains('\0')),
+        _ => None,
+    }
 }
 
 /// The condition that a row `t` of the mirror has the key of a row of a temporary table. Keys may hold NULL in SQLite,
@@ -218,10 +240,6 @@ fn same_key(table: &MirrorTable, other: &str) -> String {
         .iter()
         .map(|place| format!("t.{} {equals} {other}.{}", quote(&table.columns[*place].name), value_alias(*place)));
     conditions.collect::<Vec<_>>().join(" AND ")
-}
-
-fn key_name(table: &MirrorTable, at: usize) -> &str {
-    table.key.get(at).map_or("", |place| table.columns[*place].name.as_str())
 }
 
 fn value_alias(place: usize) -> String {
