@@ -8,10 +8,13 @@
 //! maniac-bench backlog  a mirror that comes back to a million transactions
 //! maniac-bench lake     files and queries of a lake under updates, with and without maintenance
 //! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
+//! maniac-bench analytics  queries of a mirror, against stock SQLite
+//! maniac-bench updates  random updates of tables of 1, 10 and 50 million rows
 //! ```
 //!
 //! `MANIAC_BENCH_SCALE=10` runs a tenth of the work, to see that it runs.
 
+mod analytics;
 mod backlog;
 mod capture;
 mod delay;
@@ -21,6 +24,7 @@ mod lake;
 mod scan;
 mod sqlite;
 mod store;
+mod updates;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -42,7 +46,9 @@ fn main() -> ExitCode {
         Some("backlog") => backlog::run(),
         Some("lake") => lake::run(),
         Some("scan") => scan::run(),
-        _ => Err("usage: maniac-bench sqlite|store|capture|delay|backlog|lake|scan".into()),
+        Some("analytics") => analytics::run(),
+        Some("updates") => updates::run(),
+        _ => Err("usage: maniac-bench sqlite|store|capture|delay|backlog|lake|scan|analytics|updates".into()),
     };
     match outcome {
         Ok(report) => {

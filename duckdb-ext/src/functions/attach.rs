@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use super::progress::Progress;
 use crate::apply::{Applier, Choices, Target, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
@@ -68,6 +69,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         let progress = |table: &str, rows: Arc<AtomicU64>| {
             mirror.update(|report| report.copying = Some((table.to_string(), rows)));
         };
+        let _shown = Progress::of(&mirror);
         let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, &progress)?;
         let version = applier.version();
         mirror.update(|report| {

@@ -5,6 +5,7 @@ mod control;
 mod copy;
 mod history;
 mod maintain;
+mod progress;
 mod scan;
 mod snapshot;
 mod status;

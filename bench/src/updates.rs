@@ -1,0 +1,70 @@
+//! What an update costs a mirror when its table grows: random rows of 1, 10 and 50 million.
+
+use std::time::{Duration, Instant};
+
+use maniac_sql_tests::{Kind, Session, Tools};
+
+use crate::engine::{Engine, scratch};
+use crate::figures::{Table, number};
+use crate::{Outcome, scale};
+
+const SIZES: &[u64] = &[1_000_000, 10_000_000, 50_000_000];
+const TRANSACTIONS: u64 = 200;
+const PER_TRANSACTION: u64 = 100;
+
+pub fn run() -> Outcome<String> {
+    let mut table = Table::new(&["rows in the table", "target", "first round, us a row", "second", "third", "fourth"]);
+    for size in SIZES {
+        let size = (size / scale()).max(1000);
+        for (target, options) in [("native", ""), ("DuckLake", ", lake := 'lake'")] {
+            eprintln!("updates: {target}, {size} rows");
+            let rounds = measure(size, options)?.map(number);
+            let cells: Vec<&str> = rounds.iter().map(String::as_str).collect();
+            table.row(&[&[number(size as f64).as_str(), target], cells.as_slice()].concat());
+        }
+    }
+    Ok(format!(
+        "## Random updates\n\nRounds of {TRANSACTIONS} transactions of {PER_TRANSACTION} random updated rows each, committed while \
+         the mirror was paused; then resumed, until `maniac_wait` returns: microseconds for each updated row.\n\n{}\n",
+        table.finish()
+    ))
+}
+
+fn measure(rows: u64, options: &str) -> Outcome<[f64; 4]> {
+    let directory = scratch()?;
+    let tools = Tools::find();
+    let writer = Engine::Maniac.open(directory.path(), "shop")?;
+    writer.execute_batch(&format!(
+        "PRAGMA synchronous = OFF; CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER, payload TEXT); \
+         INSERT INTO t WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {rows}) \
+           SELECT i, i % 100, 'payload ' || i FROM s"
+    ))?;
+    let mut duckdb = Session::new(Kind::Duckdb, &tools, directory.path());
+    duckdb.set_patience(Duration::from_secs(600));
+    duckdb.open("olap.db")?;
+    duckdb.run(&format!(
+        "LOAD '{}'; ATTACH 'ducklake:lake.ducklake' AS lake (DATA_PATH 'files'); CALL maniac_attach('shop.maniac'{options}); \
+         CALL maniac_wait('shop')",
+        tools.ducklake.display()
+    ))?;
+    let mut update = writer.prepare("UPDATE t SET n = n + 1 WHERE id = ?1")?;
+    let mut seed = 1_u64;
+    let mut rounds = [0.0; 4];
+    for round in &mut rounds {
+        duckdb.run("CALL maniac_pause('shop')")?;
+        for _ in 0..TRANSACTIONS {
+            writer.execute_batch("BEGIN")?;
+            for _ in 0..PER_TRANSACTION {
+                // The constants of Knuth's MMIX generator: the same rows in every run.
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                update.execute([((seed >> 33) % rows + 1) as i64])?;
+            }
+            writer.execute_batch("COMMIT")?;
+        }
+        let start = Instant::now();
+        duckdb.run("CALL maniac_resume('shop'); CALL maniac_wait('shop', timeout_ms := 600000)")?;
+        *round = start.elapsed().as_secs_f64() * 1e6 / (TRANSACTIONS * PER_TRANSACTION) as f64;
+    }
+    duckdb.exit()?;
+    Ok(rounds)
+}
