@@ -14,7 +14,7 @@ use crate::errors::{VfsError, VfsResult};
 /// The tracker of one branch and the version it describes, shared by the connections of this process. Whoever holds the
 /// branch's write lock takes it out and puts it back; when it is not there, it is made anew.
 #[derive(Default)]
-pub struct Capture(Mutex<Option<(Version, Tracker)>>);
+pub struct Capture(Mutex<Option<(Version, Box<Tracker>)>>);
 
 /// Trackers by store (its address while it is open) and branch.
 type Known = HashMap<(usize, BranchId), Weak<Capture>>;
@@ -24,7 +24,7 @@ static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
 pub struct Captured {
     pub payload: Payload,
     /// None of a large transaction, whose changesets are left to its readers.
-    follow: Option<(Tracker, TrackerUpdate)>,
+    follow: Option<(Box<Tracker>, TrackerUpdate)>,
 }
 
 impl Capture {
@@ -50,7 +50,7 @@ impl Capture {
         }
         let tracker = match known {
             Some((_, tracker)) => tracker,
-            None => Tracker::new(base).map_err(unreadable)?,
+            None => Box::new(Tracker::new(base).map_err(unreadable)?),
         };
         let captured = tracker.capture(&transaction.before(), transaction, changed).map_err(unreadable)?;
         let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false, merged: None };

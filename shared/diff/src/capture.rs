@@ -77,8 +77,8 @@ impl Tracker {
         if old.page_count() != self.page_count() {
             return Err(DiffError::OutOfStep { expected: self.page_count(), found: old.page_count() });
         }
-        let (old_db, new_db) =
-            (Database::open(old).map_err(DiffError::Old)?, Database::open(new).map_err(DiffError::New)?);
+        let old_db = self.header.map(|header| Database::known(old, header));
+        let new_db = Database::open(new).map_err(DiffError::New)?;
         if let (Some(old_db), Some(new_db)) = (&old_db, &new_db)
             && same_geometry(old_db, new_db)
         {

@@ -5,21 +5,20 @@
 //! rows of those leaves are all there is to compare.
 
 use maniac_base::PageNo;
-use maniac_sqlite_format::Database;
+use maniac_sqlite_format::{Database, FormatError, TreePage};
 
 use crate::DiffError;
-use crate::capture::{Captured, same_schema_page};
+use crate::capture::{Captured, TableSummary, same_schema_page};
 use crate::overflow::Chains;
 use crate::row_diff::RowDiffer;
-use crate::tracker::{Step, TrackedTable, Tracker, TrackerUpdate, Update};
-use crate::tree_diff::{Segment, TreeDiff};
+use crate::segments::Cells;
+use crate::tracker::{TrackedTable, Tracker, TrackerUpdate, Update};
 
-/// A dirty leaf of a table.
-struct Leaf<'t> {
+/// A dirty leaf of a table, before and after.
+struct Leaf<'t, 's> {
     table: &'t TrackedTable,
-    /// Orders the leaves of one table.
-    first_rowid: i64,
-    page: PageNo,
+    before: TreePage<'s>,
+    after: TreePage<'s>,
 }
 
 /// What changed, if the transaction is one of those; nothing if it has to be looked at more closely.
@@ -30,33 +29,43 @@ pub(crate) fn capture(
     dirty: &[PageNo],
 ) -> Result<Option<Captured>, DiffError> {
     let Some(mut leaves) = leaves(tracker, old, new, dirty)? else { return Ok(None) };
-    // The order of the schema, whatever the pages.
-    leaves.sort_by_key(|leaf| (leaf.table.0.schema_rowid, leaf.first_rowid));
+    if leaves.len() > 1 {
+        // The order of the schema, and of the rows, whatever the pages.
+        let first_rowid = |leaf: &Leaf<'_, '_>| -> Result<i64, FormatError> {
+            Ok(if leaf.after.cell_count() == 0 { 0 } else { leaf.after.cell(0)?.rowid })
+        };
+        leaves.iter().try_for_each(|leaf| first_rowid(leaf).map(drop)).map_err(DiffError::New)?;
+        leaves.sort_by_cached_key(|leaf| (leaf.table.0.schema_rowid, first_rowid(leaf).unwrap_or_default()));
+    }
     let (mut changeset, mut summary) = (Vec::new(), Vec::new());
     let chains = Chains { untouched: true, ..Chains::default() };
-    for leaves in leaves.chunk_by(|a, b| a.table.0.root == b.table.0.root) {
-        let segments: Vec<Segment> = leaves.iter().map(|leaf| Segment { page: leaf.page, cell: None }).collect();
-        let (table, shape) = leaves[0].table;
-        let diff = TreeDiff { old: segments.clone(), new: segments };
-        let counts = RowDiffer::new(shape, Some(old), Some(new), &chains).run(&diff, &mut changeset)?;
-        summary.extend(crate::TableSummary::of(table, counts));
+    let mut leaves = leaves.into_iter().peekable();
+    while let Some(leaf) = leaves.next() {
+        let (table, shape) = leaf.table;
+        let mut differ = RowDiffer::new(shape, Some(old), Some(new), &chains);
+        let mut leaf = Some(leaf);
+        while let Some(Leaf { before, after, .. }) = leaf {
+            differ.compare(Cells::of_leaf(old, before), Cells::of_leaf(new, after))?;
+            leaf = leaves.next_if(|next| next.table.0.root == table.root);
+        }
+        summary.extend(TableSummary::of(table, differ.finish(&mut changeset)));
     }
-    let step = Step::in_place(*new.header(), new.page_count());
-    Ok(Some(Captured { changeset, schema: Vec::new(), summary, update: TrackerUpdate(Update::Step(Box::new(step))) }))
+    let update = TrackerUpdate(Update::InPlace(*new.header()));
+    Ok(Some(Captured { changeset, schema: Vec::new(), summary, update }))
 }
 
 /// The dirty leaves of tables whose rows are tracked, if every dirty page is a leaf that kept its place.
-fn leaves<'t>(
+fn leaves<'t, 's>(
     tracker: &'t Tracker,
-    old: &Database<'_>,
-    new: &Database<'_>,
+    old: &Database<'s>,
+    new: &Database<'s>,
     dirty: &[PageNo],
-) -> Result<Option<Vec<Leaf<'t>>>, DiffError> {
+) -> Result<Option<Vec<Leaf<'t, 's>>>, DiffError> {
     // Where chains are kept track of, those of the rows have to be noted.
     if old.page_count() != new.page_count() || tracker.overflow.is_some() {
         return Ok(None);
     }
-    let mut leaves: Vec<Leaf<'t>> = Vec::new();
+    let mut leaves: Vec<Leaf<'t, 's>> = Vec::new();
     for &page in dirty {
         if page == PageNo(1) {
             if !same_schema_page(old, new)? {
@@ -77,11 +86,7 @@ fn leaves<'t>(
             // Their order is that of their keys.
             return Ok(None);
         }
-        let first_rowid = match after.cell_count() {
-            0 => 0,
-            _ => after.cell(0).map_err(DiffError::New)?.rowid,
-        };
-        leaves.push(Leaf { table, first_rowid, page });
+        leaves.push(Leaf { table, before, after });
     }
     Ok(Some(leaves))
 }

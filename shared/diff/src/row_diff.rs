@@ -146,8 +146,14 @@ impl<'a, 's> RowDiffer<'a, 's> {
 
     /// Compares the rows of a tree's segments and appends what changed to a changeset.
     pub fn run(mut self, diff: &TreeDiff, changeset: &mut Vec<u8>) -> Result<Counts, DiffError> {
-        let mut old = Cells::new(self.old_db, &diff.old).map_err(DiffError::Old)?;
-        let mut new = Cells::new(self.new_db, &diff.new).map_err(DiffError::New)?;
+        let old = Cells::new(self.old_db, &diff.old).map_err(DiffError::Old)?;
+        let new = Cells::new(self.new_db, &diff.new).map_err(DiffError::New)?;
+        self.compare(old, new)?;
+        Ok(self.finish(changeset))
+    }
+
+    /// Compares cells of the older snapshot with those of the newer one.
+    pub fn compare(&mut self, mut old: Cells<'_, '_>, mut new: Cells<'_, '_>) -> Result<(), DiffError> {
         if self.shape.raw_comparable && self.chains.untouched {
             old.skip_same(&mut new).map_err(DiffError::New)?;
         }
@@ -158,7 +164,7 @@ impl<'a, 's> RowDiffer<'a, 's> {
                 (Step::Old, Some(cell), _) => self.put(Op::Delete, &cell)?,
                 (Step::New, _, Some(cell)) => self.put(Op::Insert, &cell)?,
                 (Step::Both, Some(before), Some(after)) => self.both(&before, &after)?,
-                (Step::Done, ..) => break,
+                (Step::Done, ..) => return Ok(()),
                 _ => {}
             }
             if matches!(step, Step::Old | Step::Both | Step::Skip) {
@@ -168,6 +174,10 @@ impl<'a, 's> RowDiffer<'a, 's> {
                 new.advance().map_err(DiffError::New)?;
             }
         }
+    }
+
+    /// Appends what changed to a changeset.
+    pub fn finish(self, changeset: &mut Vec<u8>) -> Counts {
         let mut counts = self.rows.finish(changeset);
         if let Some(null_rows) = self.null_rows {
             let null_counts = null_rows.finish(changeset);
@@ -175,7 +185,7 @@ impl<'a, 's> RowDiffer<'a, 's> {
             counts.updates += null_counts.updates;
             counts.deletes += null_counts.deletes;
         }
-        Ok(counts)
+        counts
     }
 
     /// What to do with the rows that both sides are at. Cells are equal by their bytes, unless an overflow chain says

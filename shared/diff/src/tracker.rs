@@ -44,6 +44,8 @@ pub struct TrackerUpdate(pub(crate) Update);
 
 #[derive(Debug)]
 pub(crate) enum Update {
+    /// Every page of a tree stayed where it was.
+    InPlace(Header),
     Step(Box<Step>),
     Rebuilt(Box<Tracker>),
 }
@@ -60,21 +62,6 @@ pub(crate) struct Step {
     /// Chains that are new or have another owner.
     pub chains: OverflowMap,
     pub schema_chains: OverflowMap,
-}
-
-impl Step {
-    /// The step of a transaction that left every page of a tree where it was.
-    pub fn in_place(header: Header, page_count: u32) -> Step {
-        Step {
-            delta: MapDelta::default(),
-            page_count,
-            header,
-            schema: None,
-            noted: None,
-            chains: OverflowMap::default(),
-            schema_chains: OverflowMap::default(),
-        }
-    }
 }
 
 impl TrackedSchema {
@@ -133,6 +120,7 @@ impl Tracker {
     /// the captures that gave them; one whose transaction was rolled back is thrown away.
     pub fn advance(&mut self, update: TrackerUpdate) {
         match update.0 {
+            Update::InPlace(header) => self.header = Some(header),
             Update::Rebuilt(tracker) => *self = *tracker,
             Update::Step(step) => {
                 self.map.apply(step.delta, step.page_count);

@@ -28,6 +28,11 @@ impl<'s> Database<'s> {
         Ok(Some(Database { source, header }))
     }
 
+    /// A database whose header has been read before.
+    pub fn known(source: &'s dyn PageSource, header: Header) -> Database<'s> {
+        Database { source, header }
+    }
+
     pub fn header(&self) -> &Header {
         &self.header
     }
