@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use maniac_sql_tests::dice::Dice;
 use maniac_sql_tests::{Kind, Session, Tools, Value};
 
 use crate::engine::{Engine, scratch};
@@ -58,7 +59,7 @@ fn measure(mode: &str, options: &str, table: &mut Table) -> Outcome<()> {
         tools.ducklake.display()
     ))?;
     let mut update = writer.prepare("UPDATE t SET n = n + 1 WHERE id = ?1")?;
-    let mut seed = 1_u64;
+    let mut dice = Dice::seeded(1);
     for point in 0..=POINTS {
         duckdb.run("CALL maniac_wait('shop')")?;
         if mode == "with" {
@@ -72,9 +73,7 @@ fn measure(mode: &str, options: &str, table: &mut Table) -> Outcome<()> {
         for n in 0..updates / POINTS / PER_TRANSACTION {
             writer.execute_batch("BEGIN")?;
             for _ in 0..PER_TRANSACTION {
-                // The constants of Knuth's MMIX generator: the same rows in every run.
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                update.execute([((seed >> 33) % rows + 1) as i64])?;
+                update.execute([(dice.below(rows) + 1) as i64])?;
             }
             writer.execute_batch("COMMIT")?;
             let next = start + Duration::from_micros(1_000_000 / TRANSACTIONS_PER_SECOND * (n + 1));

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use maniac_sql_tests::dice::Dice;
 use maniac_sql_tests::{Kind, Session, Tools};
 
 use crate::engine::{Engine, scratch};
@@ -48,16 +49,14 @@ fn measure(rows: u64, options: &str) -> Outcome<[f64; 4]> {
         tools.ducklake.display()
     ))?;
     let mut update = writer.prepare("UPDATE t SET n = n + 1 WHERE id = ?1")?;
-    let mut seed = 1_u64;
+    let mut dice = Dice::seeded(1);
     let mut rounds = [0.0; 4];
     for round in &mut rounds {
         duckdb.run("CALL maniac_pause('shop')")?;
         for _ in 0..TRANSACTIONS {
             writer.execute_batch("BEGIN")?;
             for _ in 0..PER_TRANSACTION {
-                // The constants of Knuth's MMIX generator: the same rows in every run.
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                update.execute([((seed >> 33) % rows + 1) as i64])?;
+                update.execute([(dice.below(rows) + 1) as i64])?;
             }
             writer.execute_batch("COMMIT")?;
         }
