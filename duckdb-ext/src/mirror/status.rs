@@ -161,8 +161,18 @@ impl Mirror {
         self.inner.lock().thread = Some(thread);
     }
 
+    /// The state of a mirror that has everything up to `complete` and whose thread has yet to look.
+    pub fn beginning(&self, complete: Version) -> State {
+        match self.source.head() {
+            Ok(head) if head <= complete => State::Streaming,
+            // What is wrong with the source is for the thread to meet and report.
+            Ok(_) | Err(_) => State::CatchingUp,
+        }
+    }
+
     /// Pauses or resumes; the thread follows after the batch under way.
     pub fn ask(&self, wish: Wish) -> Result<()> {
+        let beginning = self.beginning(self.report().complete);
         {
             let mut inner = self.inner.lock();
             if inner.report.state == State::Detached || inner.report.state == State::Copying {
@@ -171,7 +181,7 @@ impl Mirror {
             inner.wish = wish;
             if wish == Wish::Run {
                 // At once, so that who waits next is not told of the pause that just ended.
-                inner.report.state = State::CatchingUp;
+                inner.report.state = beginning;
             }
         }
         self.wake();

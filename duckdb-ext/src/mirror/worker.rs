@@ -33,10 +33,11 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 /// Starts the thread of a mirror that was just attached.
 pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -> Result<()> {
     let at = applier.version();
+    let beginning = mirror.beginning(at);
     mirror.update(|report| {
         report.applied = at;
         report.complete = at;
-        report.state = State::CatchingUp;
+        report.state = beginning;
         report.copying = None;
     });
     let (weak, worker) = (Arc::downgrade(instance), mirror.clone());
@@ -77,7 +78,8 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
                 if mirror.wish() == Wish::Pause {
                     continue;
                 }
-                mirror.update(|report| report.state = State::CatchingUp);
+                let beginning = mirror.beginning(mirror.report().complete);
+                mirror.update(|report| report.state = beginning);
                 seen = Version(0);
                 failures = 0;
                 continue;
