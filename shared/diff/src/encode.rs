@@ -33,10 +33,12 @@ impl<'a> RowEncoder<'a> {
                         fields = FieldReader::new(payload)?;
                         next = 0;
                     }
-                    while next < *index && fields.next_field()?.is_some() {
+                    let mut field = fields.next_field()?;
+                    while next < *index && field.is_some() {
+                        field = fields.next_field()?;
                         next += 1;
                     }
-                    match fields.next_field()? {
+                    match field {
                         Some((serial, bytes)) => push_field(out, serial, bytes, self.layout.encoding, *real),
                         None => push_value(out, default),
                     }

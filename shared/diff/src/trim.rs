@@ -17,11 +17,12 @@ pub(crate) fn same_cells(old: &TreePage<'_>, new: &TreePage<'_>, reach: usize) -
     // Cells have four bytes or more; one that doesn't fit is for whoever reads it to refuse.
     let room = old.bytes().len() - 3;
     let (Ok(tail), Ok(width)) = (u16::try_from(tail), u16::try_from(room.saturating_sub(tail))) else { return (0, 0) };
-    let is_within = |offset: &[u8; 2]| u16::from_be_bytes(*offset).wrapping_sub(tail) < width;
+    let above_tail = |offset: &[u8; 2]| u16::from_be_bytes(*offset).wrapping_sub(tail);
+    let is_within = |offset: &[u8; 2]| above_tail(offset) < width;
     let (old, new) = (old.cell_offsets(), new.cell_offsets());
     let mut front = equal_front(old, new);
     // All of them as a rule, which is told without a branch for each.
-    if !old[..front].iter().fold(true, |all, offset| all & is_within(offset)) {
+    if old[..front].iter().map(above_tail).fold(0, u16::max) >= width {
         front = old[..front].iter().take_while(|offset| is_within(offset)).count();
     }
     let pairs = old[front..].iter().rev().zip(new[front..].iter().rev());

@@ -100,7 +100,7 @@ impl<'p> FieldReader<'p> {
     }
 
     /// The type of the next field and where it lies in the payload; nothing behind the last.
-    #[inline]
+    #[inline(always)]
     fn next_range(&mut self) -> Result<Option<(Serial, usize, usize)>, &'static str> {
         if self.at >= self.header_len {
             return Ok(None);
@@ -117,7 +117,7 @@ impl<'p> FieldReader<'p> {
     }
 
     /// The type and bytes of the next field; nothing behind the last.
-    #[inline]
+    #[inline(always)]
     pub fn next_field(&mut self) -> Result<Option<(Serial, &'p [u8])>, &'static str> {
         let payload = self.payload;
         Ok(self.next_range()?.map(|(serial, start, end)| (serial, &payload[start..end])))
