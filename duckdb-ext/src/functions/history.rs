@@ -30,6 +30,7 @@ pub static CHANGES: Function = Function {
         ("old", Kind::Text),
         ("new", Kind::Text),
     ],
+    on_callers_thread: false,
     start: changes,
 };
 
@@ -44,6 +45,7 @@ pub static TABLES: Function = Function {
         ("mirror_type", Kind::Text),
         ("key_position", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: tables,
 };
 
@@ -59,6 +61,7 @@ pub static BRANCHES: Function = Function {
         ("pages", Kind::Integer),
         ("commits", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: branches,
 };
 
@@ -74,6 +77,7 @@ pub static LOG: Function = Function {
         ("pages", Kind::Integer),
         ("bytes", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: log,
 };
 
