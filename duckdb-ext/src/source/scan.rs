@@ -18,8 +18,7 @@ use crate::error::{Error, Result};
 
 /// Pages that a reader takes at once, at least: towards the end of a table, so that all readers end together.
 const PAGES_AT_ONCE: usize = 32;
-/// And at most: about as many as fill a row group of DuckDB, whose values should follow each other. What is in the order
-/// of the keys takes less room then.
+/// And at most: about as many as fill a row group of DuckDB, so that its keys follow each other.
 const MOST_PAGES_AT_ONCE: usize = 2048;
 
 pub struct PageScan {
