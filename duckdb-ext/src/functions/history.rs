@@ -31,6 +31,7 @@ pub static CHANGES: Function = Function {
         ("new", Kind::Text),
         ("shadow_of", Kind::Text),
     ],
+    on_callers_thread: false,
     start: changes,
 };
 
@@ -45,6 +46,7 @@ pub static TABLES: Function = Function {
         ("mirror_type", Kind::Text),
         ("key_position", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: tables,
 };
 
@@ -60,6 +62,7 @@ pub static BRANCHES: Function = Function {
         ("pages", Kind::Integer),
         ("commits", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: branches,
 };
 
@@ -75,6 +78,7 @@ pub static LOG: Function = Function {
         ("pages", Kind::Integer),
         ("bytes", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: log,
 };
 

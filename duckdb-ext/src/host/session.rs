@@ -3,10 +3,11 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString};
-use std::mem;
+use std::{mem, ptr};
 
 use libduckdb_sys as ffi;
 
+use super::table_function::c_string;
 use crate::error::{Error, Result};
 
 /// A row of a text result; `None` is NULL.
@@ -81,6 +82,24 @@ impl Session {
         Ok(self.query(sql)?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
     }
 
+    /// Starts a query, which DuckDB's workers run; its result is thrown away.
+    pub(super) fn pend(&self, sql: &str) -> Result<Pending> {
+        let text = c_string(sql);
+        let mut pending = Pending { statement: ptr::null_mut(), query: ptr::null_mut() };
+        // SAFETY: the connection is open and the text ends with NUL; both results are destroyed by `pending` even when a
+        // call failed.
+        unsafe {
+            let ready = ffi::duckdb_prepare(self.connection, text.as_ptr(), &mut pending.statement)
+                == ffi::duckdb_state_DuckDBSuccess
+                && ffi::duckdb_pending_prepared(pending.statement, &mut pending.query)
+                    == ffi::duckdb_state_DuckDBSuccess;
+            if ready {
+                return Ok(pending);
+            }
+        }
+        Err(Error::Database { message: "DuckDB did not start it".to_string(), statement: shorten(sql) })
+    }
+
     fn execute(&self, sql: &str) -> Result<ResultGuard> {
         let text = CString::new(sql).map_err(|_| Error::Database {
             message: "a statement holds a NUL byte".to_string(),
@@ -107,6 +126,30 @@ impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: the session owns the connection.
         unsafe { ffi::duckdb_disconnect(&mut self.connection) }
+    }
+}
+
+/// A query that has been started. Dropping it waits for its end, and comes before its session's end.
+pub(super) struct Pending {
+    statement: ffi::duckdb_prepared_statement,
+    query: ffi::duckdb_pending_result,
+}
+
+// SAFETY: DuckDB locks the connection for each call on its queries, and they may come from any thread.
+unsafe impl Send for Pending {}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // SAFETY: both are null or owned by `self`; the result is destroyed by its guard even when the query failed. A
+        // query that is not run to its end would keep its transaction open until the next one of the connection.
+        unsafe {
+            if !self.query.is_null() {
+                let mut result = ResultGuard(mem::zeroed());
+                ffi::duckdb_execute_pending(self.query, &mut result.0);
+            }
+            ffi::duckdb_destroy_pending(&mut self.query);
+            ffi::duckdb_destroy_prepare(&mut self.statement);
+        }
     }
 }
 
