@@ -11,6 +11,7 @@
 
 pub mod compare;
 pub mod dice;
+pub mod histories;
 pub mod lakes;
 pub mod process;
 pub mod script;

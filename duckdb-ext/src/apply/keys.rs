@@ -12,7 +12,7 @@ use super::net::{Net, NetTable};
 use super::rows;
 use crate::error::Result;
 use crate::host::Session;
-use crate::schema::{MirrorTable, quote, quote_text};
+use crate::schema::{MirrorTable, quote};
 use crate::source::Value;
 
 /// Up to so many rows the key comes with the copy: it takes milliseconds.
@@ -45,9 +45,10 @@ impl Keys {
         let before = std::mem::take(&mut self.missing);
         for table in tables.iter().filter(|table| target.add_key(table).is_some()) {
             let name = target.table(&table.name);
+            // Not pragma_table_info, which takes a name as text and loses the quotes in it.
             let rows = session.value(&format!(
-                "SELECT count(*)::VARCHAR FROM {name} WHERE NOT (SELECT bool_or(pk) FROM pragma_table_info({}))",
-                quote_text(&name)
+                "SELECT count(*)::VARCHAR FROM {name} WHERE NOT (SELECT bool_or(key IS NOT DISTINCT FROM 'PRI') \
+                 FROM (DESCRIBE {name}))"
             ))?;
             if let Some(rows) = rows.and_then(|rows| rows.parse().ok()).filter(|rows| *rows > 0) {
                 let lookups = before.get(&table.name).map_or(0, |missing| missing.lookups);

@@ -117,7 +117,7 @@ pub fn version(session: &Session, target: &Target, of: &Identity, state: &State)
          (max(TRY_CAST(({info}->>'version') AS BIGINT)) FILTER ({}))::VARCHAR \
          FROM {} WHERE snapshot_id > {since}",
         marked_by(target, of, info),
-        history(session, target)?,
+        history(session, target),
     ))?;
     let row = rows.into_iter().next().unwrap_or_default();
     let mut columns = row.into_iter().map(Option::unwrap_or_default);
@@ -132,19 +132,21 @@ pub fn version(session: &Session, target: &Target, of: &Identity, state: &State)
 /// What to select `snapshot_id`, `snapshot_time` and `commit_extra_info` of the lake's snapshots from: the tables of its
 /// catalog, since `snapshots()` reads all there are, 300,000 of them in four seconds. `snapshots()` only if the catalog is
 /// attached under a name that was chosen for it.
-pub fn history(session: &Session, target: &Target) -> Result<String> {
-    let catalog = format!("__ducklake_metadata_{}", target.catalog);
-    let schema = session.value(&format!(
-        "SELECT schema_name FROM duckdb_tables() \
-         WHERE database_name = {} AND table_name = 'ducklake_snapshot_changes'",
-        quote_text(&catalog)
-    ))?;
-    let Some(schema) = schema else { return Ok(format!("{}.snapshots()", quote(&target.catalog))) };
-    let place = format!("{}.{}", quote(&catalog), quote(&schema));
-    Ok(format!(
+pub fn history(session: &Session, target: &Target) -> String {
+    let Some(place) = metadata(session, target) else { return format!("{}.snapshots()", quote(&target.catalog)) };
+    format!(
         "(SELECT snapshot_id, snapshot_time::TIMESTAMPTZ AS snapshot_time, commit_extra_info \
          FROM {place}.ducklake_snapshot LEFT JOIN {place}.ducklake_snapshot_changes USING (snapshot_id))"
-    ))
+    )
+}
+
+/// Where the tables of the lake's catalog are, if they can be read. They are asked for: DuckDB lists them nowhere.
+pub fn metadata(session: &Session, target: &Target) -> Option<String> {
+    let place = quote(&format!("__ducklake_metadata_{}", target.catalog));
+    session
+        .query(&format!("SELECT commit_extra_info FROM {place}.ducklake_snapshot_changes LIMIT 0"))
+        .ok()
+        .map(|_| place)
 }
 
 /// The condition that a snapshot was made by a mirror of this branch in this schema; `info` is its extra info as JSON.

@@ -129,15 +129,16 @@ impl Target {
     }
 }
 
-/// The DEFAULT clause of an added column. DuckLake takes only plain literals there.
+/// The DEFAULT clause of an added column. DuckLake takes only plain literals there. In a native table a cast to JSON is a
+/// trap: DuckDB 1.5.5 cannot replay it from its write-ahead log, so that the database could not be opened after a crash.
 fn default_for(value: &str, lake: bool, column: ColumnType) -> String {
-    match (value, lake) {
-        ("NULL", _) => String::new(),
-        (_, false) => format!(" DEFAULT {value}"),
-        (_, true) => {
-            let suffix = format!(" AS {column})");
-            let plain = value.strip_prefix("CAST(").and_then(|rest| rest.strip_suffix(&suffix)).unwrap_or(value);
-            format!(" DEFAULT {plain}")
-        }
+    if value == "NULL" {
+        return String::new();
     }
+    if !lake && column != ColumnType::Json {
+        return format!(" DEFAULT {value}");
+    }
+    let suffix = format!(" AS {column})");
+    let plain = value.strip_prefix("CAST(").and_then(|rest| rest.strip_suffix(&suffix)).unwrap_or(value);
+    format!(" DEFAULT {plain}")
 }

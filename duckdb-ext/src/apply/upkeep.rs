@@ -154,6 +154,7 @@ impl Applier {
         let schema = quote_text(&self.target.schema);
         match step {
             UpkeepStep::Flush => {
+                self.read_versions()?;
                 let sql = format!(
                     "SELECT table_name::VARCHAR, rows_flushed::VARCHAR \
                      FROM ducklake_flush_inlined_data({lake}, schema_name => {schema})"
@@ -164,6 +165,7 @@ impl Applier {
                 if !order.dry_run && !order.steps.contains(&UpkeepStep::Flush) {
                     self.step(UpkeepStep::Flush, order, done)?;
                 }
+                self.read_versions()?;
                 for (table, files) in self.files()? {
                     let whole = files.deletions >= MANY_FILES && files.bytes <= SMALL_TABLE;
                     if files.deletions > 0 {
@@ -178,6 +180,7 @@ impl Applier {
                 }
             }
             UpkeepStep::Merge => {
+                self.read_versions()?;
                 for (table, files) in self.files()? {
                     if files.all - files.deletions.min(files.all) >= MANY_FILES {
                         let sql = format!(
@@ -215,6 +218,29 @@ impl Applier {
                     done.push(Done { step, name, count: paths.len() as u64, unit: "files" });
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Has DuckLake read the schema versions that a compaction will ask it for. It keeps what it has read of a version, and
+    /// DuckLake 1.5.5 asks in a compaction for a version as of a later snapshot, or an earlier one: if it has nothing of
+    /// it yet, it keeps what it then reads, and `AT` shows tables of that version wrong in this process from then on. A
+    /// flush makes it forget what it has read.
+    fn read_versions(&self) -> Result<()> {
+        let Some(place) = ledger::metadata(&self.session, &self.target) else { return Ok(()) };
+        let snapshots = self.session.query(&format!(
+            "WITH live AS (SELECT table_id FROM {place}.ducklake_table AS t JOIN {place}.ducklake_schema AS s \
+             USING (schema_id) WHERE t.end_snapshot IS NULL AND lower(s.schema_name) = lower({})) \
+             SELECT min(snapshot_id)::VARCHAR FROM {place}.ducklake_snapshot WHERE schema_version IN \
+             (SELECT schema_version FROM {place}.ducklake_schema_versions WHERE table_id IN (FROM live) \
+             UNION SELECT schema_version FROM {place}.ducklake_inlined_data_tables WHERE table_id IN (FROM live)) \
+             GROUP BY schema_version",
+            quote_text(&self.target.schema)
+        ))?;
+        let state = self.target.table(STATE_TABLE);
+        for snapshot in snapshots.into_iter().flatten().flatten() {
+            // The version is read to find that the table was not there yet, too.
+            drop(self.session.query(&format!("SELECT NULL::VARCHAR FROM {state} AT (VERSION => {snapshot}) LIMIT 0")));
         }
         Ok(())
     }
@@ -282,7 +308,7 @@ impl Applier {
              row_number() OVER (PARTITION BY epoch(snapshot_time) // 60 ORDER BY snapshot_id DESC) - 1 AS newer \
              FROM {} WHERE snapshot_time <= now() - to_seconds({}) AND {own}) \
              WHERE ({old}) AND snapshot_id < (SELECT id FROM {}.current_snapshot())",
-            ledger::history(&self.session, &self.target)?,
+            ledger::history(&self.session, &self.target),
             least.as_secs(),
             quote(&self.target.catalog)
         ))?;

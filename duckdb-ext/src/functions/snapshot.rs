@@ -35,7 +35,7 @@ fn snapshot(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         "SELECT snapshot_id::VARCHAR, ({info}->>'version')::VARCHAR FROM {} \
          WHERE {} AND TRY_CAST(({info}->>'version') AS BIGINT) <= {version} \
          ORDER BY TRY_CAST(({info}->>'version') AS BIGINT) DESC, snapshot_id DESC LIMIT 1",
-        history(&session, &mirror.target)?,
+        history(&session, &mirror.target),
         marked_by(&mirror.target, &identity, info),
     ))?;
     let number = |text: &Option<String>| text.as_ref().and_then(|text| text.parse::<i64>().ok());

@@ -92,6 +92,8 @@ fn fit_rare<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> 
         (T::Uuid, Value::Text(text)) => Cell::Wide(uuid(text)?),
         (T::Time, Value::Text(text)) => Cell::Integer(time::time(std::str::from_utf8(text).ok()?)?),
         (T::Json, Value::Text(text)) if is_json(std::str::from_utf8(text).ok()?) => Cell::Bytes(text),
+        // JSON has no infinities.
+        (T::Json, Value::Real(number)) if number.is_infinite() => return None,
         (T::Json | T::Varchar, Value::Integer(_) | Value::Real(_)) => return number_text(value).map(Fitted::Made),
         (T::Varchar, Value::Text(bytes) | Value::Blob(bytes)) => return Some(Fitted::Made(blob_text(bytes))),
         _ => return None,
@@ -262,6 +264,7 @@ mod tests {
             (text("yesterday"), T::Timestamp),
             (Value::Integer(1_700_000_000), T::Timestamp),
             (text("{"), T::Json),
+            (Value::Real(f64::INFINITY), T::Json),
             (text("not-a-uuid"), T::Uuid),
             (text("bytes?"), T::Blob),
         ];
