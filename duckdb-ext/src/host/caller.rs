@@ -27,6 +27,8 @@ const ARRIVAL: Duration = Duration::from_millis(5);
 /// How long workers are held: what is bound may never start.
 const LIMIT: Duration = Duration::from_millis(50);
 
+const QUERY: &str = "SELECT count(*) FROM _maniac_hold()";
+
 pub static HOLD: ScanFunction = ScanFunction { name: "_maniac_hold", parameters: &[], bind };
 
 /// Where workers wait.
@@ -83,8 +85,8 @@ impl Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.barrier.release();
-        // The query ends before its session goes back.
-        drop(self.pending.take());
+        // The query ends before its session goes back; what it says is of no use.
+        drop(self.pending.take().map(|pending| pending.finish(QUERY)));
     }
 }
 
@@ -94,8 +96,7 @@ pub(super) fn hold_workers(instance: &Arc<Instance>) -> Result<Hold> {
     let threads = session.value("SELECT current_setting('threads')::VARCHAR")?;
     let workers = threads.and_then(|threads| threads.parse::<usize>().ok()).unwrap_or(1).saturating_sub(1);
     let barrier = Arc::new(Barrier::new(Instant::now() + LIMIT));
-    let query = || session.pend("SELECT count(*) FROM _maniac_hold()");
-    let pending = instance.with_barrier(&barrier, query)?;
+    let pending = instance.with_barrier(&barrier, || session.start(QUERY))?;
     barrier.await_arrivals(workers);
     Ok(Hold { barrier, pending: Some(pending), _session: session })
 }
