@@ -64,6 +64,26 @@ impl Ledger {
         Ok(())
     }
 
+    /// The applier's own last snapshot, if it may add one without anything but rows: the row is open and not to be written
+    /// again yet.
+    pub fn own(&self) -> Option<i64> {
+        self.last.filter(|_| self.is_recent())
+    }
+
+    /// A transaction made the snapshot after `base` with nothing but rows.
+    pub fn added(&mut self, base: i64) {
+        self.last = Some(base + 1);
+    }
+
+    /// The snapshot that the last transaction made, if that is certain.
+    pub fn last(&self) -> Option<i64> {
+        self.last
+    }
+
+    fn is_recent(&self) -> bool {
+        matches!(self.row, Row::Open(since) if since.elapsed() <= ROW_PERIOD)
+    }
+
     /// Notes that the transaction brings the mirror to `to`. `row`: in the state row, whatever else is known, because
     /// the transaction changes more than rows.
     pub fn advance(
@@ -74,8 +94,7 @@ impl Ledger {
         moved: Moved,
         row: bool,
     ) -> Result<()> {
-        let recent = matches!(self.row, Row::Open(since) if since.elapsed() <= ROW_PERIOD);
-        if row || !recent {
+        if row || !self.is_recent() {
             state::open(session, target, owner, moved, self.base)?;
             self.opens = true;
         }

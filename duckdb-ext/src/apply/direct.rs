@@ -1,0 +1,196 @@
+//! Small batches of new rows written into a lake's catalog past DuckLake, in the form that its format prescribes.
+//!
+//! DuckLake makes eight queries of an insertion's commit, most of its time. Where the last batch is the applier's own and
+//! DuckLake has put it inline, what the next one does to the catalog is known beforehand:
+//!
+//! ```text
+//!   ducklake_snapshot             the next number, a new file number per table
+//!   ducklake_inlined_data_T_S     the rows, with the next row numbers
+//!   ducklake_table_stats          counts
+//!   ducklake_table_column_stats   NULLs, least and greatest values, where they change
+//!   ducklake_snapshot_changes     inlined_insert:T, the message, the version
+//! ```
+//!
+//! All in one transaction that goes through only if the newest snapshot is still the applier's own: nobody else has
+//! changed rows, tables or the mirror's owner since. Whatever is not exactly like that is left to DuckLake: other changes
+//! than new rows, more rows than it was just seen to put inline, catalogs of another format or outside a DuckDB file.
+
+use super::Target;
+use super::bounds::is_bounded;
+use super::catalog::{self, Inlined, Place, Plan};
+use super::net::{Net, NetTable, net};
+use super::rows::fitted;
+use crate::error::{Error, Result};
+use crate::host::{Cell, Session, TableWriter};
+use crate::schema::{Fitted, MirrorTable, quote_text};
+use crate::source::{Commit, RowChange};
+
+/// Batches of more rows are not tried.
+const MOST_ROWS: usize = 200;
+
+/// What an applier knows of its lake's catalog. Knowing nothing is always right.
+#[derive(Default)]
+pub struct Direct {
+    /// Where the catalog's tables are; the inner `None` if it is not one to write.
+    place: Option<Option<Place>>,
+    seen: Option<Seen>,
+    plan: Option<Plan>,
+}
+
+/// A batch of nothing but new rows that went through DuckLake: its snapshot, and its rows by table of the mirror.
+struct Seen {
+    snapshot: i64,
+    rows: Vec<(String, usize)>,
+}
+
+/// A batch's new rows by the table's place in the mirror.
+pub type Insertions = Vec<(usize, NetTable)>;
+
+/// A batch as it will be written, and what the catalog is like then.
+pub struct Batch<'a> {
+    after: Plan,
+    tables: Vec<Part<'a>>,
+}
+
+/// A table's share.
+struct Part<'a> {
+    /// In the plan.
+    place: usize,
+    rows: Vec<Vec<Fitted<'a>>>,
+    /// The statistics before.
+    before: Inlined,
+}
+
+/// The batch's new rows, if it has some, few, and nothing else.
+pub fn insertions(commits: &[Commit], tables: &[MirrorTable]) -> Option<Insertions> {
+    if commits.iter().any(|commit| commit.schema.is_some() || !commit.unkeyed.is_empty()) {
+        return None;
+    }
+    let changes = commits.iter().flat_map(|commit| &commit.tables).flat_map(|changes| &changes.rows);
+    for (count, change) in changes.enumerate() {
+        if count == MOST_ROWS || !matches!(change, RowChange::Insert(_)) {
+            return None;
+        }
+    }
+    // Tables that a mirror does not have are SQLite's own, or not chosen.
+    let place = |name: &str| tables.iter().position(|table| table.source.eq_ignore_ascii_case(name));
+    let netted = net(commits).into_iter().filter_map(|(name, changes)| Some((place(&name)?, changes)));
+    Some(netted.collect()).filter(|insertions: &Insertions| !insertions.is_empty())
+}
+
+impl Direct {
+    /// A batch of new rows went through DuckLake and made the snapshot, if that is known.
+    pub fn saw(&mut self, insertions: &Insertions, tables: &[MirrorTable], snapshot: Option<i64>) {
+        self.forget();
+        let bounded = |place: &usize| tables[*place].columns.iter().all(|column| is_bounded(column.column_type));
+        if let Some(snapshot) = snapshot.filter(|_| insertions.iter().all(|(place, _)| bounded(place))) {
+            let rows = insertions.iter().map(|(place, changes)| (tables[*place].name.clone(), changes.changes.len()));
+            self.seen = Some(Seen { snapshot, rows: rows.collect() });
+        }
+    }
+
+    /// The lake was changed in another way, or may have been.
+    pub fn forget(&mut self) {
+        self.seen = None;
+        self.plan = None;
+    }
+
+    /// The batch that makes the snapshot after `base`, the applier's own last one; `None` if it is DuckLake's to make.
+    pub fn prepare<'a>(
+        &mut self,
+        session: &Session,
+        target: &Target,
+        tables: &[MirrorTable],
+        insertions: &'a Insertions,
+        base: i64,
+    ) -> Result<Option<Batch<'a>>> {
+        if self.plan.as_ref().is_none_or(|plan| plan.snapshot != base) {
+            self.plan = None;
+            // What was seen tells once: if it is not enough, the next batch through DuckLake tells more.
+            let Some(seen) = self.seen.take() else { return Ok(None) };
+            if self.place.is_none() {
+                self.place = Some(catalog::find(session, target)?);
+            }
+            let Some(Some(place)) = &self.place else { return Ok(None) };
+            self.plan = catalog::learn(session, target, place, tables, &seen.rows, seen.snapshot, base)?;
+        }
+        Ok(self.plan.as_ref().and_then(|plan| plan.with(tables, insertions)))
+    }
+
+    /// Writes the batch, in a transaction. Fails if anybody has made a snapshot meanwhile.
+    pub fn write(&self, session: &Session, batch: &Batch<'_>, message: &str, extra: &str) -> Result<()> {
+        let Some(Some(place)) = &self.place else { return Err(Error::input("the lake's catalog is not known")) };
+        let after = &batch.after;
+        let made = session.run(&format!(
+            "INSERT INTO {snapshots} SELECT {}, now(), {}, {}, {} WHERE (SELECT max(snapshot_id) FROM {snapshots}) = {}",
+            after.snapshot,
+            after.schema_version,
+            after.next_catalog,
+            after.next_file,
+            after.snapshot - 1,
+            snapshots = place.table("ducklake_snapshot"),
+        ))?;
+        if made != 1 {
+            return Err(Error::input("the lake has a newer snapshot"));
+        }
+        let mut changes = Vec::new();
+        for part in &batch.tables {
+            let table = &after.tables[part.place];
+            let mut writer = TableWriter::open(session, &place.catalog, &place.schema, &table.holder)?;
+            for (row, number) in part.rows.iter().zip(part.before.next_row..) {
+                let own = [Cell::Integer(number), Cell::Integer(after.snapshot), Cell::Null];
+                writer.push(own.into_iter().chain(row.iter().map(Fitted::cell)))?;
+            }
+            writer.finish()?;
+            for statement in table.statistics_since(place, &part.before) {
+                session.run(&statement)?;
+            }
+            changes.push(format!("inlined_insert:{}", table.id));
+        }
+        session.run(&format!(
+            "INSERT INTO {} VALUES ({}, {}, 'maniac', {}, {})",
+            place.table("ducklake_snapshot_changes"),
+            after.snapshot,
+            quote_text(&changes.join(",")),
+            quote_text(message),
+            quote_text(extra),
+        ))?;
+        Ok(())
+    }
+
+    /// The batch was committed.
+    pub fn wrote(&mut self, batch: Batch<'_>) {
+        self.plan = Some(batch.after);
+    }
+}
+
+impl Plan {
+    /// With the new rows; `None` if DuckLake would not, or may not, do with them what this does.
+    fn with<'a>(&self, tables: &[MirrorTable], insertions: &'a Insertions) -> Option<Batch<'a>> {
+        let mut batch = Batch { after: self.clone(), tables: Vec::new() };
+        batch.after.snapshot += 1;
+        for (table, changes) in insertions {
+            let table = &tables[*table];
+            let place = self.tables.iter().position(|inlined| inlined.name == table.name)?;
+            let (before, after) = (&self.tables[place], &mut batch.after.tables[place]);
+            let types = table.types();
+            let mut rows = Vec::with_capacity(changes.changes.len());
+            for (_, change) in &changes.changes {
+                let Net::Insert(row) = change else { return None };
+                let row = fitted(table, row.iter().map(Some), &types).ok()?;
+                for (bounds, value) in after.bounds.iter_mut().zip(&row) {
+                    bounds.add(&value.cell())?;
+                }
+                rows.push(row);
+            }
+            if rows.len() > before.most || rows.iter().any(|row| row.len() != before.bounds.len()) {
+                return None;
+            }
+            after.rows += rows.len() as i64;
+            after.next_row += rows.len() as i64;
+            batch.after.next_file += 1;
+            batch.tables.push(Part { place, rows, before: before.clone() });
+        }
+        Some(batch)
+    }
+}
