@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
-use std::mem;
+use std::ffi::{CStr, CString, c_char};
+use std::time::Duration;
+use std::{mem, ptr, thread};
 
 use libduckdb_sys as ffi;
 
@@ -11,6 +12,9 @@ use crate::error::{Error, Result};
 
 /// A row of a text result; `None` is NULL.
 pub type TextRow = Vec<Option<String>>;
+
+/// Between two looks at a task that another thread does.
+const TASK_PAUSE: Duration = Duration::from_micros(20);
 
 /// A connection of the extension's own. Used by one thread at a time.
 pub struct Session {
@@ -82,24 +86,50 @@ impl Session {
     }
 
     fn execute(&self, sql: &str) -> Result<ResultGuard> {
-        let text = CString::new(sql).map_err(|_| Error::Database {
-            message: "a statement holds a NUL byte".to_string(),
-            statement: shorten(sql),
-        })?;
-        // SAFETY: the connection is open, the text ends with NUL, and the result is destroyed by its guard even when
-        // the statement failed.
+        let text = CString::new(sql).map_err(|_| failed(sql, "a statement holds a NUL byte"))?;
+        // SAFETY: the connection is open and the text ends with NUL; statement, pending result and result are destroyed by
+        // their guards even when something failed, in the reverse order.
         unsafe {
-            let mut result = ResultGuard(mem::zeroed());
-            if ffi::duckdb_query(self.connection, text.as_ptr(), &mut result.0) == ffi::duckdb_state_DuckDBSuccess {
-                return Ok(result);
+            let mut statement = StatementGuard(ptr::null_mut());
+            if ffi::duckdb_prepare(self.connection, text.as_ptr(), &mut statement.0) != ffi::duckdb_state_DuckDBSuccess
+            {
+                return Err(failed(sql, &reason(ffi::duckdb_prepare_error(statement.0))));
             }
-            let message = ffi::duckdb_result_error(&mut result.0);
-            let message = match message.is_null() {
-                true => "DuckDB gave no reason".to_string(),
-                false => CStr::from_ptr(message).to_string_lossy().into_owned(),
-            };
-            Err(Error::Database { message, statement: shorten(sql) })
+            let mut pending = PendingGuard(ptr::null_mut());
+            if ffi::duckdb_pending_prepared(statement.0, &mut pending.0) != ffi::duckdb_state_DuckDBSuccess {
+                return Err(failed(sql, &reason(ffi::duckdb_pending_error(pending.0))));
+            }
+            loop {
+                let state = ffi::duckdb_pending_execute_task(pending.0);
+                if ffi::duckdb_pending_execution_is_finished(state) {
+                    break;
+                }
+                // Another thread of DuckDB's has taken the task that is left. DuckDB's own loop asks without end meanwhile,
+                // which keeps that thread from its work where there are few processors.
+                if state == ffi::duckdb_pending_state_DUCKDB_PENDING_NO_TASKS_AVAILABLE {
+                    thread::sleep(TASK_PAUSE);
+                }
+            }
+            let mut result = ResultGuard(mem::zeroed());
+            if ffi::duckdb_execute_pending(pending.0, &mut result.0) != ffi::duckdb_state_DuckDBSuccess {
+                return Err(failed(sql, &reason(ffi::duckdb_result_error(&mut result.0))));
+            }
+            Ok(result)
         }
+    }
+}
+
+fn failed(sql: &str, message: &str) -> Error {
+    Error::Database { message: message.to_string(), statement: shorten(sql) }
+}
+
+/// # Safety
+/// `message` is null or a text that ends with NUL.
+unsafe fn reason(message: *const c_char) -> String {
+    match message.is_null() {
+        true => "DuckDB gave no reason".to_string(),
+        // SAFETY: by the caller.
+        false => unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned(),
     }
 }
 
@@ -107,6 +137,24 @@ impl Drop for Session {
     fn drop(&mut self) {
         // SAFETY: the session owns the connection.
         unsafe { ffi::duckdb_disconnect(&mut self.connection) }
+    }
+}
+
+struct StatementGuard(ffi::duckdb_prepared_statement);
+
+impl Drop for StatementGuard {
+    fn drop(&mut self) {
+        // SAFETY: the guard owns the statement; DuckDB accepts null.
+        unsafe { ffi::duckdb_destroy_prepare(&mut self.0) }
+    }
+}
+
+struct PendingGuard(ffi::duckdb_pending_result);
+
+impl Drop for PendingGuard {
+    fn drop(&mut self) {
+        // SAFETY: the guard owns the pending result; DuckDB accepts null.
+        unsafe { ffi::duckdb_destroy_pending(&mut self.0) }
     }
 }
 
