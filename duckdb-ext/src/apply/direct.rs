@@ -20,9 +20,10 @@ use super::bounds::is_bounded;
 use super::catalog::{self, Inlined, Place, Plan};
 use super::net::{Net, NetTable, net};
 use super::rows::fitted;
+use super::target::AUTHOR;
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
-use crate::schema::{Fitted, MirrorTable, quote_text};
+use crate::schema::{Fitted, MirrorTable};
 use crate::source::{Commit, RowChange};
 
 /// Batches of more rows are not tried.
@@ -121,47 +122,54 @@ impl Direct {
     pub fn write(&self, session: &Session, batch: &Batch<'_>, message: &str, extra: &str) -> Result<()> {
         let Some(Some(place)) = &self.place else { return Err(Error::input("the lake's catalog is not known")) };
         let after = &batch.after;
-        let made = session.run(&format!(
-            "INSERT INTO {snapshots} SELECT {}, now(), {}, {}, {} WHERE (SELECT max(snapshot_id) FROM {snapshots}) = {}",
-            after.snapshot,
-            after.schema_version,
-            after.next_catalog,
-            after.next_file,
-            after.snapshot - 1,
-            snapshots = place.table("ducklake_snapshot"),
+        let newest = session.query(&format!(
+            "SELECT max(snapshot_id)::VARCHAR, epoch_us(now())::VARCHAR FROM {}",
+            place.table("ducklake_snapshot")
         ))?;
-        if made != 1 {
+        let numbers = newest.iter().flatten().map(|text| text.as_ref()?.parse().ok()).collect::<Option<Vec<i64>>>();
+        let Some(&[newest, now]) = numbers.as_deref() else { return Err(Error::input("the lake has no snapshot")) };
+        if newest != after.snapshot - 1 {
             return Err(Error::input("the lake has a newer snapshot"));
         }
+        // Appending is cheaper than a statement. A number that somebody else commits meanwhile is refused as a duplicate.
+        let snapshot = [after.snapshot, now, after.schema_version, after.next_catalog, after.next_file];
+        append(session, place, "ducklake_snapshot", [snapshot.map(Cell::Integer)])?;
         let mut changes = Vec::new();
         for part in &batch.tables {
             let table = &after.tables[part.place];
-            let mut writer = TableWriter::open(session, &place.catalog, &place.schema, &table.holder)?;
-            for (row, number) in part.rows.iter().zip(part.before.next_row..) {
+            let rows = part.rows.iter().zip(part.before.next_row..).map(|(row, number)| {
                 let own = [Cell::Integer(number), Cell::Integer(after.snapshot), Cell::Null];
-                writer.push(own.into_iter().chain(row.iter().map(Fitted::cell)))?;
-            }
-            writer.finish()?;
+                own.into_iter().chain(row.iter().map(Fitted::cell))
+            });
+            append(session, place, &table.holder, rows)?;
             for statement in table.statistics_since(place, &part.before) {
                 session.run(&statement)?;
             }
             changes.push(format!("inlined_insert:{}", table.id));
         }
-        session.run(&format!(
-            "INSERT INTO {} VALUES ({}, {}, 'maniac', {}, {})",
-            place.table("ducklake_snapshot_changes"),
-            after.snapshot,
-            quote_text(&changes.join(",")),
-            quote_text(message),
-            quote_text(extra),
-        ))?;
-        Ok(())
+        let changes = changes.join(",");
+        let texts = [&changes, AUTHOR, message, extra].map(|text| Cell::Bytes(text.as_bytes()));
+        let row = [Cell::Integer(after.snapshot)].into_iter().chain(texts);
+        append(session, place, "ducklake_snapshot_changes", [row])
     }
 
     /// The batch was committed.
     pub fn wrote(&mut self, batch: Batch<'_>) {
         self.plan = Some(batch.after);
     }
+}
+
+fn append<'a>(
+    session: &Session,
+    place: &Place,
+    table: &str,
+    rows: impl IntoIterator<Item = impl IntoIterator<Item = Cell<'a>>>,
+) -> Result<()> {
+    let mut writer = TableWriter::open(session, &place.catalog, &place.schema, table)?;
+    for row in rows {
+        writer.push(row)?;
+    }
+    writer.finish()
 }
 
 impl Plan {
