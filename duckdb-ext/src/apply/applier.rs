@@ -139,7 +139,10 @@ impl Applier {
             Ok(Some(batch)) => {
                 let (message, extra) = self.labels(&versions(first, last), Some(last.version));
                 let written = self.transaction(|applier| direct.write(&applier.session, &batch, &message, &extra));
-                written.map(|()| direct.wrote(batch))
+                if matches!(written, Ok(true)) {
+                    direct.wrote(batch);
+                }
+                written
             }
             not_possible => {
                 self.direct = direct;
@@ -148,14 +151,18 @@ impl Applier {
         };
         self.direct = direct;
         match outcome {
-            Ok(()) => {
+            Ok(true) => {
                 self.version = last.version;
                 self.ledger.added(base);
                 self.changed = true;
                 let rows = new_rows.iter().map(|(_, changes)| changes.changes.len() as u64).sum();
                 Ok(Some(Applied { rows, ..Applied::default() }))
             }
-            // Somebody else has changed the lake, or the connection has failed, perhaps after the commit. DuckLake's own way
+            Ok(false) => {
+                self.direct.forget();
+                Ok(None)
+            }
+            // Somebody else has changed the lake meanwhile, or the connection has failed, perhaps after the commit. DuckLake's own way
             // tells more.
             Err(_) => {
                 self.direct.forget();

@@ -21,7 +21,7 @@ use super::catalog::{self, Inlined, Place, Plan};
 use super::net::{Net, NetTable, net};
 use super::rows::fitted;
 use super::target::AUTHOR;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::host::{Cell, Session, TableWriter};
 use crate::schema::{Fitted, MirrorTable};
 use crate::source::{Commit, RowChange};
@@ -118,18 +118,18 @@ impl Direct {
         Ok(self.plan.as_ref().and_then(|plan| plan.with(tables, insertions)))
     }
 
-    /// Writes the batch, in a transaction. Fails if anybody has made a snapshot meanwhile.
-    pub fn write(&self, session: &Session, batch: &Batch<'_>, message: &str, extra: &str) -> Result<()> {
-        let Some(Some(place)) = &self.place else { return Err(Error::input("the lake's catalog is not known")) };
+    /// Writes the batch, in a transaction; not if somebody else has made a snapshot. Fails if somebody does meanwhile.
+    pub fn write(&self, session: &Session, batch: &Batch<'_>, message: &str, extra: &str) -> Result<bool> {
+        let Some(Some(place)) = &self.place else { return Ok(false) };
         let after = &batch.after;
         let newest = session.query(&format!(
             "SELECT max(snapshot_id)::VARCHAR, epoch_us(now())::VARCHAR FROM {}",
             place.table("ducklake_snapshot")
         ))?;
         let numbers = newest.iter().flatten().map(|text| text.as_ref()?.parse().ok()).collect::<Option<Vec<i64>>>();
-        let Some(&[newest, now]) = numbers.as_deref() else { return Err(Error::input("the lake has no snapshot")) };
+        let Some(&[newest, now]) = numbers.as_deref() else { return Ok(false) };
         if newest != after.snapshot - 1 {
-            return Err(Error::input("the lake has a newer snapshot"));
+            return Ok(false);
         }
         // Appending is cheaper than a statement. A number that somebody else commits meanwhile is refused as a duplicate.
         let snapshot = [after.snapshot, now, after.schema_version, after.next_catalog, after.next_file];
@@ -150,7 +150,8 @@ impl Direct {
         let changes = changes.join(",");
         let texts = [&changes, AUTHOR, message, extra].map(|text| Cell::Bytes(text.as_bytes()));
         let row = [Cell::Integer(after.snapshot)].into_iter().chain(texts);
-        append(session, place, "ducklake_snapshot_changes", [row])
+        append(session, place, "ducklake_snapshot_changes", [row])?;
+        Ok(true)
     }
 
     /// The batch was committed.

@@ -101,6 +101,9 @@ impl Session {
             }
             loop {
                 let state = ffi::duckdb_pending_execute_task(pending.0);
+                if state == ffi::duckdb_pending_state_DUCKDB_PENDING_ERROR {
+                    return Err(failed(sql, &reason(ffi::duckdb_pending_error(pending.0))));
+                }
                 if ffi::duckdb_pending_execution_is_finished(state) {
                     break;
                 }
