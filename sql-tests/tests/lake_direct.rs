@@ -152,7 +152,7 @@ fn catalogs_say_the_same_with_and_without_ducklake() {
     let mut duckdb = host(&tools, directory.path());
     compare::all(&mut writer, &mut duckdb, "direct.direct").unwrap();
     // What statistics answer, and what files are passed over by, is right.
-    let questions = "SELECT count(*), min(n), max(n), min(at), max(day), max(x), min(v), count(flag) FROM direct.direct.t \
+    let questions = "SELECT count(*), min(n), max(n), min(\"at\"), max(day), max(x), min(v), count(flag) FROM direct.direct.t \
                      WHERE n BETWEEN -900000 AND 900000";
     assert_eq!(duckdb.run(questions).unwrap(), duckdb.run(&questions.replace("direct.direct", "plain.plain")).unwrap());
     let marked = duckdb

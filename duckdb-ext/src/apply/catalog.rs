@@ -1,10 +1,12 @@
 //! What `direct` needs to know of a lake's catalog, read from its tables.
 
+use std::collections::BTreeMap;
+
 use super::Target;
 use super::bounds::Bounds;
 use crate::error::Result;
 use crate::host::{Session, TextRow};
-use crate::schema::{MirrorTable, quote, quote_text};
+use crate::schema::{MirrorColumn, MirrorTable, quote, quote_text};
 
 /// The format of catalogs that are written directly.
 const FORMAT: &str = "1.0";
@@ -60,89 +62,109 @@ pub fn find(session: &Session, target: &Target) -> Result<Option<Place>> {
     Ok(format.is_ok_and(|format| format.as_deref() == Some(FORMAT)).then_some(place))
 }
 
-/// What is known after the snapshot `base`, if it is the newest, and DuckLake put so many rows of the tables inline in the
-/// snapshot `seen`.
+/// What DuckLake was seen to do with a batch of new rows.
+pub struct Seen {
+    /// The one that the batch made.
+    pub snapshot: i64,
+    /// Its rows by table of the mirror.
+    pub rows: Vec<(String, usize)>,
+}
+
+/// What is known after the snapshot `base` of the tables in `most`, which has the rows that can go inline at once. `None` if
+/// another snapshot is the newest, or the batch that was seen has not gone inline.
 pub fn learn(
     session: &Session,
     target: &Target,
     place: &Place,
     tables: &[MirrorTable],
-    rows: &[(String, usize)],
-    seen: i64,
+    most: &BTreeMap<String, usize>,
+    seen: &Seen,
     base: i64,
 ) -> Result<Option<Plan>> {
     let snapshots = place.table("ducklake_snapshot");
     let newest = session.query(&format!(
         "SELECT schema_version::VARCHAR, next_catalog_id::VARCHAR, next_file_id::VARCHAR, changes_made \
-         FROM {snapshots}, {} AS made WHERE made.snapshot_id = {seen} AND {snapshots}.snapshot_id = {base} \
+         FROM {snapshots} AS s, {} AS made WHERE made.snapshot_id = {} AND s.snapshot_id = {base} \
          AND (SELECT max(snapshot_id) FROM {snapshots}) = {base}",
         place.table("ducklake_snapshot_changes"),
+        seen.snapshot,
     ))?;
     let [newest] = newest.as_slice() else { return Ok(None) };
     let [Some(schema_version), Some(next_catalog), Some(next_file)] = numbers(newest)[..] else { return Ok(None) };
     let made = newest.get(3).cloned().flatten().unwrap_or_default();
-    let mut plan = Plan { snapshot: base, schema_version, next_catalog, next_file, tables: Vec::new() };
-    for (name, most) in rows {
-        let Some(table) = tables.iter().find(|table| table.name == *name) else { return Ok(None) };
-        let Some(inlined) = learn_table(session, target, place, table, *most)? else { return Ok(None) };
-        // Elsewhere: in a file of its own, or in both.
-        let change = |kind: &str| made.split(',').any(|change| change == format!("{kind}:{}", inlined.id));
-        if !change("inlined_insert") || change("inserted_into_table") {
+    let mut inlined = learn_tables(session, target, place, most)?;
+    for (name, _) in &seen.rows {
+        let Some(table) = inlined.iter().find(|table| table.name == *name) else { return Ok(None) };
+        let has = |kind: &str| made.split(',').any(|change| change == format!("{kind}:{}", table.id));
+        if !has("inlined_insert") || has("inserted_into_table") {
             return Ok(None);
         }
-        plan.tables.push(inlined);
     }
-    Ok(Some(plan))
+    learn_columns(session, place, tables, &mut inlined)?;
+    Ok(Some(Plan { snapshot: base, schema_version, next_catalog, next_file, tables: inlined }))
 }
 
-fn learn_table(
+fn learn_tables(
     session: &Session,
     target: &Target,
     place: &Place,
-    table: &MirrorTable,
-    most: usize,
-) -> Result<Option<Inlined>> {
+    most: &BTreeMap<String, usize>,
+) -> Result<Vec<Inlined>> {
+    let names = most.keys().map(|name| quote_text(name)).collect::<Vec<_>>().join(", ");
     let found = session.query(&format!(
-        "SELECT t.table_id::VARCHAR, record_count::VARCHAR, next_row_id::VARCHAR, \
+        "SELECT t.table_id::VARCHAR, record_count::VARCHAR, next_row_id::VARCHAR, t.table_name, \
          arg_max(i.table_name, i.schema_version) \
          FROM {} AS t JOIN {} AS s USING (schema_id) JOIN {} AS n USING (table_id) JOIN {} AS i USING (table_id) \
          WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND lower(schema_name) = lower({}) \
-         AND t.table_name = {} GROUP BY ALL",
+         AND t.table_name IN ({names}) GROUP BY ALL",
         place.table("ducklake_table"),
         place.table("ducklake_schema"),
         place.table("ducklake_table_stats"),
         place.table("ducklake_inlined_data_tables"),
         quote_text(&target.schema),
-        quote_text(&table.name)
     ))?;
-    let [found] = found.as_slice() else { return Ok(None) };
-    let [Some(id), Some(rows), Some(next_row)] = numbers(found)[..] else { return Ok(None) };
-    let Some(holder) = found.get(3).cloned().flatten() else { return Ok(None) };
-    // Statistics of other kinds, and columns that must not be NULL, are DuckLake's to deal with.
+    let tables = found.iter().filter_map(|row| {
+        let [Some(id), Some(rows), Some(next_row)] = numbers(row)[..] else { return None };
+        let [_, _, _, Some(name), Some(holder)] = row.as_slice() else { return None };
+        let (name, holder, most) = (name.clone(), holder.clone(), *most.get(name)?);
+        Some(Inlined { name, id, holder, most, rows, next_row, bounds: Vec::new() })
+    });
+    Ok(tables.collect())
+}
+
+/// Fills in what the catalog says of the tables' columns. Tables that have something out of the ordinary go: they are
+/// DuckLake's to deal with.
+fn learn_columns(session: &Session, place: &Place, tables: &[MirrorTable], inlined: &mut Vec<Inlined>) -> Result<()> {
+    let ids = inlined.iter().map(|table| table.id.to_string()).collect::<Vec<_>>().join(", ");
     let columns = session.query(&format!(
-        "SELECT column_id::VARCHAR, column_name, contains_null::VARCHAR, min_value, max_value, \
+        "SELECT table_id::VARCHAR, column_id::VARCHAR, column_name, contains_null::VARCHAR, min_value, max_value, \
          (nulls_allowed AND s.column_id IS NOT NULL AND contains_nan IS NULL AND extra_stats IS NULL)::VARCHAR \
          FROM {} AS c LEFT JOIN {} AS s USING (table_id, column_id) \
-         WHERE table_id = {id} AND end_snapshot IS NULL AND parent_column IS NULL ORDER BY column_order",
+         WHERE table_id IN ({ids}) AND end_snapshot IS NULL AND parent_column IS NULL ORDER BY table_id, column_order",
         place.table("ducklake_column"),
         place.table("ducklake_table_column_stats"),
     ))?;
-    if columns.len() != table.columns.len() {
-        return Ok(None);
-    }
-    let mut bounds = Vec::with_capacity(columns.len());
-    for (row, column) in columns.iter().zip(&table.columns) {
-        let [Some(id), Some(name), has_null, least, greatest, Some(usual)] = row.as_slice() else { return Ok(None) };
-        let has_null = has_null.as_ref().map(|has_null| has_null == "true");
-        let Ok(id) = id.parse() else { return Ok(None) };
-        let (least, greatest) = (least.clone(), greatest.clone());
-        let known = Bounds { column: id, column_type: column.column_type, has_null, least, greatest };
-        if usual != "true" || *name != column.name || !known.are_known() {
-            return Ok(None);
-        }
-        bounds.push(known);
-    }
-    Ok(Some(Inlined { name: table.name.clone(), id, holder, most, rows, next_row, bounds }))
+    inlined.retain_mut(|known| {
+        let id = Some(known.id.to_string());
+        let rows: Vec<&TextRow> = columns.iter().filter(|row| row.first() == Some(&id)).collect();
+        let Some(table) = tables.iter().find(|table| table.name == known.name) else { return false };
+        let bounds = rows.iter().zip(&table.columns).map(|(row, column)| bounds_of(row, column));
+        known.bounds = bounds.collect::<Option<Vec<_>>>().unwrap_or_default();
+        rows.len() == table.columns.len() && known.bounds.len() == rows.len()
+    });
+    Ok(())
+}
+
+fn bounds_of(row: &TextRow, column: &MirrorColumn) -> Option<Bounds> {
+    let [_, Some(id), Some(name), has_null, least, greatest, Some(usual)] = row.as_slice() else { return None };
+    let bounds = Bounds {
+        column: id.parse().ok()?,
+        column_type: column.column_type,
+        has_null: has_null.as_ref().map(|has_null| has_null == "true"),
+        least: least.clone(),
+        greatest: greatest.clone(),
+    };
+    (usual == "true" && *name == column.name && bounds.are_known()).then_some(bounds)
 }
 
 /// The first three columns.

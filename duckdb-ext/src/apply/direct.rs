@@ -15,9 +15,12 @@
 //! changed rows, tables or the mirror's owner since. Whatever is not exactly like that is left to DuckLake: other changes
 //! than new rows, more rows than it was just seen to put inline, catalogs of another format or outside a DuckDB file.
 
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
 use super::Target;
 use super::bounds::is_bounded;
-use super::catalog::{self, Inlined, Place, Plan};
+use super::catalog::{self, Inlined, Place, Plan, Seen};
 use super::net::{Net, NetTable, net};
 use super::rows::fitted;
 use super::target::AUTHOR;
@@ -28,20 +31,21 @@ use crate::source::{Commit, RowChange};
 
 /// Batches of more rows are not tried.
 const MOST_ROWS: usize = 200;
+/// How long what DuckLake was seen to put inline is believed: that can be set otherwise without a trace among the
+/// snapshots.
+const TRUST: Duration = Duration::from_secs(30);
 
 /// What an applier knows of its lake's catalog. Knowing nothing is always right.
 #[derive(Default)]
 pub struct Direct {
     /// Where the catalog's tables are; the inner `None` if it is not one to write.
     place: Option<Option<Place>>,
+    /// The last batch, if it had nothing but new rows and went through DuckLake.
     seen: Option<Seen>,
+    /// So many rows at once were put inline, by table of the mirror, since the time beside it.
+    most: BTreeMap<String, usize>,
+    since: Option<Instant>,
     plan: Option<Plan>,
-}
-
-/// A batch of nothing but new rows that went through DuckLake: its snapshot, and its rows by table of the mirror.
-struct Seen {
-    snapshot: i64,
-    rows: Vec<(String, usize)>,
 }
 
 /// A batch's new rows by the table's place in the mirror.
@@ -83,11 +87,14 @@ impl Direct {
     /// A batch of new rows went through DuckLake and made the snapshot, if that is known.
     pub fn saw(&mut self, insertions: &Insertions, tables: &[MirrorTable], snapshot: Option<i64>) {
         self.forget();
-        let bounded = |place: &usize| tables[*place].columns.iter().all(|column| is_bounded(column.column_type));
-        if let Some(snapshot) = snapshot.filter(|_| insertions.iter().all(|(place, _)| bounded(place))) {
-            let rows = insertions.iter().map(|(place, changes)| (tables[*place].name.clone(), changes.changes.len()));
-            self.seen = Some(Seen { snapshot, rows: rows.collect() });
+        if self.since.is_none_or(|since| since.elapsed() > TRUST) {
+            self.most.clear();
+            self.since = Some(Instant::now());
         }
+        let bounded = |place: &usize| tables[*place].columns.iter().all(|column| is_bounded(column.column_type));
+        let Some(snapshot) = snapshot.filter(|_| insertions.iter().all(|(place, _)| bounded(place))) else { return };
+        let rows = insertions.iter().map(|(place, changes)| (tables[*place].name.clone(), changes.changes.len()));
+        self.seen = Some(Seen { snapshot, rows: rows.collect() });
     }
 
     /// The lake was changed in another way, or may have been.
@@ -107,13 +114,20 @@ impl Direct {
     ) -> Result<Option<Batch<'a>>> {
         if self.plan.as_ref().is_none_or(|plan| plan.snapshot != base) {
             self.plan = None;
-            // What was seen tells once: if it is not enough, the next batch through DuckLake tells more.
             let Some(seen) = self.seen.take() else { return Ok(None) };
             if self.place.is_none() {
                 self.place = Some(catalog::find(session, target)?);
             }
             let Some(Some(place)) = &self.place else { return Ok(None) };
-            self.plan = catalog::learn(session, target, place, tables, &seen.rows, seen.snapshot, base)?;
+            let mut most = std::mem::take(&mut self.most);
+            for (name, rows) in &seen.rows {
+                let known = most.entry(name.clone()).or_default();
+                *known = (*known).max(*rows);
+            }
+            self.plan = catalog::learn(session, target, place, tables, &most, &seen, base)?;
+            if self.plan.is_some() {
+                self.most = most;
+            }
         }
         Ok(self.plan.as_ref().and_then(|plan| plan.with(tables, insertions)))
     }
