@@ -16,6 +16,8 @@ pub struct Bounds {
     /// Both `None` for a column without values; one alone is unknown and stays so.
     pub least: Option<String>,
     pub greatest: Option<String>,
+    /// Whether the catalog has a row for the column at all.
+    pub kept: bool,
 }
 
 impl Bounds {
@@ -27,6 +29,9 @@ impl Bounds {
     /// Takes a value in. Fails with `None` for one whose text or order is DuckDB's own matter; then nothing is right any
     /// more.
     pub fn add(&mut self, cell: &Cell<'_>) -> Option<()> {
+        if !self.kept {
+            return Some(());
+        }
         if *cell == Cell::Null {
             self.has_null = self.has_null.map(|_| true);
             return Some(());
@@ -106,7 +111,14 @@ mod tests {
 
     fn bounds(column_type: ColumnType, least: &str, greatest: &str) -> Bounds {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_string());
-        Bounds { column: 1, column_type, has_null: Some(false), least: text(least), greatest: text(greatest) }
+        Bounds {
+            column: 1,
+            column_type,
+            has_null: Some(false),
+            least: text(least),
+            greatest: text(greatest),
+            kept: true,
+        }
     }
 
     #[test]

@@ -138,7 +138,8 @@ fn learn_columns(session: &Session, place: &Place, tables: &[MirrorTable], inlin
     let ids = inlined.iter().map(|table| table.id.to_string()).collect::<Vec<_>>().join(", ");
     let columns = session.query(&format!(
         "SELECT table_id::VARCHAR, column_id::VARCHAR, column_name, contains_null::VARCHAR, min_value, max_value, \
-         (nulls_allowed AND s.column_id IS NOT NULL AND contains_nan IS NULL AND extra_stats IS NULL)::VARCHAR \
+         (nulls_allowed AND contains_nan IS NULL AND extra_stats IS NULL)::VARCHAR, \
+         (s.column_id IS NOT NULL)::VARCHAR \
          FROM {} AS c LEFT JOIN {} AS s USING (table_id, column_id) \
          WHERE table_id IN ({ids}) AND end_snapshot IS NULL AND parent_column IS NULL ORDER BY table_id, column_order",
         place.table("ducklake_column"),
@@ -156,13 +157,17 @@ fn learn_columns(session: &Session, place: &Place, tables: &[MirrorTable], inlin
 }
 
 fn bounds_of(row: &TextRow, column: &MirrorColumn) -> Option<Bounds> {
-    let [_, Some(id), Some(name), has_null, least, greatest, Some(usual)] = row.as_slice() else { return None };
+    let [_, Some(id), Some(name), has_null, least, greatest, Some(usual), Some(kept)] = row.as_slice() else {
+        return None;
+    };
     let bounds = Bounds {
         column: id.parse().ok()?,
         column_type: column.column_type,
         has_null: has_null.as_ref().map(|has_null| has_null == "true"),
         least: least.clone(),
         greatest: greatest.clone(),
+        // Not of columns that were added to a table with rows.
+        kept: kept == "true",
     };
     (usual == "true" && *name == column.name && bounds.are_known()).then_some(bounds)
 }
