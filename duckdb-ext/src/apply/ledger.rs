@@ -152,14 +152,11 @@ pub fn version(session: &Session, target: &Target, of: &Identity, state: &State)
 /// catalog, since `snapshots()` reads all there are, 300,000 of them in four seconds. `snapshots()` only if the catalog is
 /// attached under a name that was chosen for it.
 pub fn history(session: &Session, target: &Target) -> Result<String> {
-    let catalog = format!("__ducklake_metadata_{}", target.catalog);
-    let schema = session.value(&format!(
-        "SELECT schema_name FROM duckdb_tables() \
-         WHERE database_name = {} AND table_name = 'ducklake_snapshot_changes'",
-        quote_text(&catalog)
-    ))?;
-    let Some(schema) = schema else { return Ok(format!("{}.snapshots()", quote(&target.catalog))) };
-    let place = format!("{}.{}", quote(&catalog), quote(&schema));
+    let place = quote(&format!("__ducklake_metadata_{}", target.catalog));
+    // DuckDB does not list the catalog's tables, so that there is no asking whether they are there.
+    if session.query(&format!("SELECT snapshot_id::VARCHAR FROM {place}.ducklake_snapshot_changes LIMIT 0")).is_err() {
+        return Ok(format!("{}.snapshots()", quote(&target.catalog)));
+    }
     Ok(format!(
         "(SELECT snapshot_id, snapshot_time::TIMESTAMPTZ AS snapshot_time, commit_extra_info \
          FROM {place}.ducklake_snapshot LEFT JOIN {place}.ducklake_snapshot_changes USING (snapshot_id))"
