@@ -1,9 +1,12 @@
 //! What a mirror writes into a lake's catalog itself is what DuckLake would have written. Two lakes have a mirror of the
 //! same store: one in a DuckDB file, where small batches of new rows go past DuckLake, one in a SQLite file, where
 //! everything goes through it. After each step of a random history both have the same rows and statistics; at the end
-//! every snapshot shows what the store had at its version, also to a process that has seen nothing of it.
+//! every snapshot shows what the store had at its version, also to a process that has seen nothing of it. And while the
+//! process is killed again and again, and others write to the lake, transactions over two tables stay whole.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use maniac_sql_tests::dice::Dice;
 use maniac_sql_tests::{Kind, Session, Tools, Value, compare};
@@ -115,7 +118,8 @@ fn catalogs_say_the_same_with_and_without_ducklake() {
                 }
                 insert(&mut dice, "t", &columns, 1)
             }
-            6 => {
+            // After others the mirror leaves everything to DuckLake for a while.
+            6 if step > STEPS / 2 => {
                 for lake in ["direct", "plain"] {
                     duckdb.run(&format!("INSERT INTO {lake}.main.foreign_one VALUES ({step})")).unwrap();
                 }
@@ -170,4 +174,89 @@ fn catalogs_say_the_same_with_and_without_ducklake() {
         looked_at += 1;
     }
     assert!(looked_at >= STEPS, "{looked_at} snapshots of {STEPS} steps");
+}
+
+/// Ends the stream however the test ends.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+#[test]
+fn new_rows_of_two_tables_come_together_through_kills_and_other_writers() {
+    let mut dice = Dice::new("lake_direct_kills", 23);
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = Session::new(Kind::Sqlite, &tools, directory.path());
+    writer.open("file:shop.maniac?vfs=maniac").unwrap();
+    writer
+        .run("CREATE TABLE a(id INTEGER PRIMARY KEY, v TEXT); CREATE TABLE b(id INTEGER PRIMARY KEY, v REAL)")
+        .unwrap();
+    let stop = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let stream = scope.spawn(|| {
+            while !stop.load(Ordering::Acquire) {
+                writer.run("BEGIN; INSERT INTO a(v) VALUES ('one'); INSERT INTO b(v) VALUES (0.5); COMMIT").unwrap();
+                std::thread::sleep(Duration::from_millis(4));
+            }
+        });
+        let ended = Stop(&stop);
+        let rounds = 4;
+        let (mut queries, mut others, mut past_ducklake) = (0, 0, 0);
+        let mut duckdb = host(&tools, directory.path());
+        duckdb.run("CREATE TABLE direct.main.foreign_one(v INTEGER)").unwrap();
+        for round in 0..=rounds {
+            let attach = "CALL maniac_attach('shop.maniac', lake := 'direct', mode := 'streaming')";
+            duckdb.run(attach).unwrap_or_else(|error| panic!("round {round}: {error}"));
+            let until = Instant::now() + Duration::from_millis(800 + dice.below(600));
+            while Instant::now() < until {
+                let same = "SELECT (SELECT count(*) FROM direct.shop.a) = (SELECT count(*) FROM direct.shop.b), \
+                            (SELECT max(id) FROM direct.shop.a) IS NOT DISTINCT FROM (SELECT max(id) FROM direct.shop.b)";
+                assert_eq!(duckdb.run(same).unwrap()[0], [Value::Boolean(true), Value::Boolean(true)], "round {round}");
+                let past = duckdb
+                    .run("SELECT (SELECT id FROM direct.current_snapshot()) > (SELECT id FROM direct.last_committed_snapshot())")
+                    .unwrap();
+                past_ducklake += u64::from(past[0][0] == Value::Boolean(true));
+                queries += 1;
+                // Others come late: after them everything goes through DuckLake for a while.
+                if round == rounds && dice.below(8) == 0 {
+                    // DuckLake gives up where too many commits come in between, and then nothing is written.
+                    match duckdb.run("INSERT INTO direct.main.foreign_one VALUES (1)") {
+                        Ok(_) => others += 1,
+                        Err(error) => assert!(error.to_string().contains("maximum retry count"), "{error}"),
+                    }
+                }
+            }
+            if round < rounds {
+                duckdb.kill().unwrap();
+                duckdb = host(&tools, directory.path());
+            }
+        }
+        drop(ended);
+        stream.join().unwrap();
+        duckdb.run("CALL maniac_wait('shop')").unwrap();
+        let mut reader = Session::new(Kind::Sqlite, &tools, directory.path());
+        reader.open("file:shop.maniac?vfs=maniac").unwrap();
+        assert_eq!(compare::all(&mut reader, &mut duckdb, "direct.shop").unwrap(), 2);
+        let status = duckdb
+            .run("SELECT repaired_tables, errors, (SELECT count(*) FROM direct.main.foreign_one) FROM maniac_status()")
+            .unwrap();
+        let expected = ["0".to_string(), "0".to_string(), others.to_string()].map(Value::Integer);
+        assert_eq!(status, [expected], "repaired tables, errors, rows of others");
+        let rows = duckdb
+            .run(
+                "SELECT record_count FROM __ducklake_metadata_direct.ducklake_table_stats JOIN \
+            __ducklake_metadata_direct.ducklake_table USING (table_id) WHERE table_name = 'a' AND end_snapshot IS NULL",
+            )
+            .unwrap();
+        assert_eq!(rows, reader.run("SELECT count(*) FROM a").unwrap(), "rows as the catalog counts them");
+        assert!(
+            past_ducklake * 4 > queries,
+            "{past_ducklake} of {queries} looks showed a batch that went past DuckLake"
+        );
+        duckdb.exit().unwrap();
+    });
 }

@@ -159,13 +159,13 @@ impl Applier {
                 Ok(Some(Applied { rows, ..Applied::default() }))
             }
             Ok(false) => {
-                self.direct.forget();
+                self.direct.give_way();
                 Ok(None)
             }
             // Somebody else has changed the lake meanwhile, or the connection has failed, perhaps after the commit. DuckLake's own way
             // tells more.
             Err(_) => {
-                self.direct.forget();
+                self.direct.give_way();
                 self.unsure = true;
                 self.make_sure()?;
                 Ok((self.version == last.version).then(Applied::default))

@@ -35,6 +35,11 @@ const MOST_ROWS: usize = 200;
 /// snapshots.
 const TRUST: Duration = Duration::from_secs(30);
 
+/// How long everything goes through DuckLake after others were seen to write to the lake. DuckLake's commits take several
+/// times as long as ours, and start over when another one comes in between: next to a stream of ours they might never
+/// come through.
+const GIVE_WAY: Duration = Duration::from_secs(10);
+
 /// What an applier knows of its lake's catalog. Knowing nothing is always right.
 #[derive(Default)]
 pub struct Direct {
@@ -46,6 +51,8 @@ pub struct Direct {
     most: BTreeMap<String, usize>,
     since: Option<Instant>,
     plan: Option<Plan>,
+    /// When others were last seen to write to the lake.
+    others: Option<Instant>,
 }
 
 /// A batch's new rows by the table's place in the mirror.
@@ -87,6 +94,9 @@ impl Direct {
     /// A batch of new rows went through DuckLake and made the snapshot, if that is known.
     pub fn saw(&mut self, insertions: &Insertions, tables: &[MirrorTable], snapshot: Option<i64>) {
         self.forget();
+        if self.others.is_some_and(|others| others.elapsed() < GIVE_WAY) {
+            return;
+        }
         if self.since.is_none_or(|since| since.elapsed() > TRUST) {
             self.most.clear();
             self.since = Some(Instant::now());
@@ -101,6 +111,12 @@ impl Direct {
     pub fn forget(&mut self) {
         self.seen = None;
         self.plan = None;
+    }
+
+    /// Somebody else has made a snapshot, or is about to.
+    pub fn give_way(&mut self) {
+        self.forget();
+        self.others = Some(Instant::now());
     }
 
     /// The batch that makes the snapshot after `base`, the applier's own last one; `None` if it is DuckLake's to make.
