@@ -94,6 +94,9 @@ impl Applier {
                 Ok((applied, tables_changed)) => {
                     self.version = to;
                     self.ledger.committed(applied.rows > 0);
+                    if self.ledger.has_others() {
+                        self.direct.give_way();
+                    }
                     match &new_rows {
                         Some(new_rows) if !tables_changed => {
                             self.direct.saw(new_rows, &self.tables, self.ledger.last());

@@ -70,8 +70,16 @@ pub struct Seen {
     pub rows: Vec<(String, usize)>,
 }
 
-/// What is known after the snapshot `base` of the tables in `most`, which has the rows that can go inline at once. `None` if
-/// another snapshot is the newest, or the batch that was seen has not gone inline.
+/// What came of `learn`.
+pub enum Learnt {
+    Plan(Plan),
+    /// The newest snapshot is somebody else's.
+    Others,
+    /// The batch that was seen has not gone inline.
+    Elsewhere,
+}
+
+/// What is known after the snapshot `base` of the tables in `most`, which has the rows that can go inline at once.
 pub fn learn(
     session: &Session,
     target: &Target,
@@ -80,7 +88,7 @@ pub fn learn(
     most: &BTreeMap<String, usize>,
     seen: &Seen,
     base: i64,
-) -> Result<Option<Plan>> {
+) -> Result<Learnt> {
     let snapshots = place.table("ducklake_snapshot");
     let newest = session.query(&format!(
         "SELECT schema_version::VARCHAR, next_catalog_id::VARCHAR, next_file_id::VARCHAR, changes_made \
@@ -89,19 +97,21 @@ pub fn learn(
         place.table("ducklake_snapshot_changes"),
         seen.snapshot,
     ))?;
-    let [newest] = newest.as_slice() else { return Ok(None) };
-    let [Some(schema_version), Some(next_catalog), Some(next_file)] = numbers(newest)[..] else { return Ok(None) };
+    let [newest] = newest.as_slice() else { return Ok(Learnt::Others) };
+    let [Some(schema_version), Some(next_catalog), Some(next_file)] = numbers(newest)[..] else {
+        return Ok(Learnt::Elsewhere);
+    };
     let made = newest.get(3).cloned().flatten().unwrap_or_default();
     let mut inlined = learn_tables(session, target, place, most)?;
     for (name, _) in &seen.rows {
-        let Some(table) = inlined.iter().find(|table| table.name == *name) else { return Ok(None) };
+        let Some(table) = inlined.iter().find(|table| table.name == *name) else { return Ok(Learnt::Elsewhere) };
         let has = |kind: &str| made.split(',').any(|change| change == format!("{kind}:{}", table.id));
         if !has("inlined_insert") || has("inserted_into_table") {
-            return Ok(None);
+            return Ok(Learnt::Elsewhere);
         }
     }
     learn_columns(session, place, tables, &mut inlined)?;
-    Ok(Some(Plan { snapshot: base, schema_version, next_catalog, next_file, tables: inlined }))
+    Ok(Learnt::Plan(Plan { snapshot: base, schema_version, next_catalog, next_file, tables: inlined }))
 }
 
 fn learn_tables(

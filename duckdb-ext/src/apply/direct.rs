@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use super::Target;
 use super::bounds::is_bounded;
-use super::catalog::{self, Inlined, Place, Plan, Seen};
+use super::catalog::{self, Inlined, Learnt, Place, Plan, Seen};
 use super::net::{Net, NetTable, net};
 use super::rows::fitted;
 use super::target::AUTHOR;
@@ -35,10 +35,14 @@ const MOST_ROWS: usize = 200;
 /// snapshots.
 const TRUST: Duration = Duration::from_secs(30);
 
-/// How long everything goes through DuckLake after others were seen to write to the lake. DuckLake's commits take several
-/// times as long as ours, and start over when another one comes in between: next to a stream of ours they might never
-/// come through.
-const GIVE_WAY: Duration = Duration::from_secs(10);
+/// DuckLake's commits take several times as long as ours, and start over when another one comes in between, up to ten times:
+/// next to a stream of ours none of others might ever come through. So batches that follow each other without a lull are
+/// written directly for a spell, and go through DuckLake for a rest, in which others have the chances that they always had.
+const LULL: Duration = Duration::from_millis(50);
+const SPELL: Duration = Duration::from_millis(200);
+const REST: Duration = Duration::from_millis(100);
+/// How long everything goes through DuckLake once others were seen to write to the lake.
+const GIVE_WAY: Duration = Duration::from_secs(10 * 60);
 
 /// What an applier knows of its lake's catalog. Knowing nothing is always right.
 #[derive(Default)]
@@ -51,8 +55,11 @@ pub struct Direct {
     most: BTreeMap<String, usize>,
     since: Option<Instant>,
     plan: Option<Plan>,
-    /// When others were last seen to write to the lake.
-    others: Option<Instant>,
+    /// When the last batch was written, and when the first of its spell.
+    last: Option<Instant>,
+    spell: Option<Instant>,
+    /// Until then everything goes through DuckLake.
+    rest: Option<Instant>,
 }
 
 /// A batch's new rows by the table's place in the mirror.
@@ -94,7 +101,7 @@ impl Direct {
     /// A batch of new rows went through DuckLake and made the snapshot, if that is known.
     pub fn saw(&mut self, insertions: &Insertions, tables: &[MirrorTable], snapshot: Option<i64>) {
         self.forget();
-        if self.others.is_some_and(|others| others.elapsed() < GIVE_WAY) {
+        if self.rest.is_some_and(|rest| Instant::now() < rest) {
             return;
         }
         if self.since.is_none_or(|since| since.elapsed() > TRUST) {
@@ -116,7 +123,7 @@ impl Direct {
     /// Somebody else has made a snapshot, or is about to.
     pub fn give_way(&mut self) {
         self.forget();
-        self.others = Some(Instant::now());
+        self.rest = Some(Instant::now() + GIVE_WAY);
     }
 
     /// The batch that makes the snapshot after `base`, the applier's own last one; `None` if it is DuckLake's to make.
@@ -128,6 +135,14 @@ impl Direct {
         insertions: &'a Insertions,
         base: i64,
     ) -> Result<Option<Batch<'a>>> {
+        let now = Instant::now();
+        if self.last.is_none_or(|last| now - last >= LULL) {
+            self.spell = Some(now);
+        } else if self.spell.is_some_and(|spell| now - spell >= SPELL) {
+            self.forget();
+            self.rest = Some(now + REST);
+            return Ok(None);
+        }
         if self.plan.as_ref().is_none_or(|plan| plan.snapshot != base) {
             self.plan = None;
             let Some(seen) = self.seen.take() else { return Ok(None) };
@@ -140,9 +155,13 @@ impl Direct {
                 let known = most.entry(name.clone()).or_default();
                 *known = (*known).max(*rows);
             }
-            self.plan = catalog::learn(session, target, place, tables, &most, &seen, base)?;
-            if self.plan.is_some() {
-                self.most = most;
+            match catalog::learn(session, target, place, tables, &most, &seen, base)? {
+                Learnt::Plan(plan) => {
+                    self.plan = Some(plan);
+                    self.most = most;
+                }
+                Learnt::Others => self.give_way(),
+                Learnt::Elsewhere => {}
             }
         }
         Ok(self.plan.as_ref().and_then(|plan| plan.with(tables, insertions)))
@@ -187,6 +206,7 @@ impl Direct {
     /// The batch was committed.
     pub fn wrote(&mut self, batch: Batch<'_>) {
         self.plan = Some(batch.after);
+        self.last = Some(Instant::now());
     }
 }
 

@@ -51,6 +51,8 @@ pub struct Ledger {
     base: i64,
     /// Whether the transaction under way writes the row as open.
     opens: bool,
+    /// Whether somebody else has made a snapshot between the last transaction and the one under way.
+    others: bool,
 }
 
 impl Ledger {
@@ -58,6 +60,7 @@ impl Ledger {
     pub fn begin(&mut self, session: &Session, target: &Target, owner: &Owner) -> Result<()> {
         self.base = current_snapshot(session, target)?;
         self.opens = false;
+        self.others = self.last.is_some_and(|last| last != self.base);
         if self.last != Some(self.base) {
             state::check_owner(session, target, owner)?;
         }
@@ -68,6 +71,16 @@ impl Ledger {
     /// again yet.
     pub fn own(&self) -> Option<i64> {
         self.last.filter(|_| self.is_recent())
+    }
+
+    /// Whether somebody else was seen to write to the lake.
+    pub fn has_others(&self) -> bool {
+        self.others
+    }
+
+    /// Snapshots were made that are not counted here.
+    pub fn lost_count(&mut self) {
+        self.last = None;
     }
 
     /// A transaction made the snapshot after `base` with nothing but rows.
