@@ -146,6 +146,9 @@ impl Pending {
         unsafe {
             loop {
                 let state = ffi::duckdb_pending_execute_task(self.query);
+                if state == ffi::duckdb_pending_state_DUCKDB_PENDING_ERROR {
+                    return Err(failed(sql, &reason(ffi::duckdb_pending_error(self.query))));
+                }
                 if ffi::duckdb_pending_execution_is_finished(state) {
                     break;
                 }
