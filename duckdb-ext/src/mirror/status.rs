@@ -312,12 +312,12 @@ impl Mirror {
     /// Reports the pause and sleeps for as long as it is wished.
     pub fn rest_paused(&self) {
         let mut inner = self.inner.lock();
-        // Who resumed a moment ago must not be told of the pause.
-        if inner.wish == Wish::Pause && inner.report.state != State::Error {
-            inner.report.state = State::Paused;
-            self.changed.notify_all();
-        }
+        // Who resumed a moment ago must not be told of the pause; who resumed and paused again before this thread woke must.
         while inner.wish == Wish::Pause && inner.order.is_none() {
+            if !matches!(inner.report.state, State::Paused | State::Error) {
+                inner.report.state = State::Paused;
+                self.changed.notify_all();
+            }
             self.changed.wait(&mut inner);
         }
     }

@@ -8,7 +8,7 @@
 //!   `sqlite_schema`, which ALTER TABLE RENAME keeps, their key and at least half of their columns. A table that took the
 //!   place of a dropped one in the same transaction may look the same: then the changes lead from the dropped table's
 //!   rows to the new one's, which is as true.
-//! - Columns are the same by name. One that is left over on both sides, between the same neighbours and with the same
+//! - Columns are the same by name, if both are generated or both are not. One that is left over on both sides, between the same neighbours and with the same
 //!   type, was renamed. Where several statements changed a table in one transaction there can be more than one reading;
 //!   the changes of rows are those of the reading taken here.
 //!
@@ -17,7 +17,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use maniac_sqlite_format::{KeyForm, Schema, Table};
+use maniac_sqlite_format::{Column, Generated, KeyForm, Schema, Table};
 
 /// A table before and after. At least one of the two is there.
 #[derive(Clone, Debug)]
@@ -89,8 +89,13 @@ impl<'s> Names<'s> {
 }
 
 fn match_columns(old: &Table, new: &Table) -> Vec<Option<usize>> {
-    let by_name = |name: &str| old.columns.iter().position(|column| column.name.eq_ignore_ascii_case(name));
-    let mut columns: Vec<Option<usize>> = new.columns.iter().map(|column| by_name(&column.name)).collect();
+    let is_generated = |column: &Column| column.generated != Generated::No;
+    // No statement makes a generated column of another one: where they have changed names, they were renamed.
+    let before = |after: &Column| {
+        let same = |before: &Column| before.name.eq_ignore_ascii_case(&after.name);
+        old.columns.iter().position(|column| same(column) && is_generated(column) == is_generated(after))
+    };
+    let mut columns: Vec<Option<usize>> = new.columns.iter().map(before).collect();
     // What is left over between two columns that stayed can only have been there before, too.
     let mut from = 0;
     for i in 0..columns.len() {
@@ -183,5 +188,7 @@ mod tests {
         assert_eq!(columns("CREATE TABLE t(a, b)", "CREATE TABLE t(a, z, n)"), [Some(0), Some(1), None]);
         assert_eq!(columns("CREATE TABLE t(d, a, x)", "CREATE TABLE t(a, y)"), [Some(1), Some(2)]);
         assert_eq!(columns("CREATE TABLE t(a, b INT)", "CREATE TABLE t(a, z TEXT)"), [Some(0), None]);
+        let swapped = columns("CREATE TABLE t(a INT, b AS (a))", "CREATE TABLE t(b INT, a AS (b))");
+        assert_eq!(swapped, [Some(0), Some(1)]);
     }
 }

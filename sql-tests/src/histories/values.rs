@@ -38,6 +38,7 @@ type Moment = (&'static str, Option<&'static str>, Option<&'static str>, Option<
 
 const MOMENTS: &[Moment] = &[
     ("2024-02-29", Some("2024-02-29"), None, Some("2024-02-29 00:00:00")),
+    ("2024-02-29 00:00", None, None, Some("2024-02-29 00:00:00")),
     ("1969-07-20", Some("1969-07-20"), None, Some("1969-07-20 00:00:00")),
     ("9999-12-31", Some("9999-12-31"), None, Some("9999-12-31 00:00:00")),
     ("2024-02-29 12:30", None, None, Some("2024-02-29 12:30:00")),
