@@ -87,7 +87,7 @@ fn measure(backlog: &Backlog, table: &mut Table) -> Outcome<()> {
 }
 
 /// The most memory that a process has had resident.
-fn peak_bytes(process: u32) -> Outcome<u64> {
+pub fn peak_bytes(process: u32) -> Outcome<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)

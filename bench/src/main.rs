@@ -6,6 +6,7 @@
 //! maniac-bench capture  differences, merges and changesets
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
 //! maniac-bench backlog  a mirror that comes back to a million transactions
+//! maniac-bench sustained  a mirror that follows a writer which never rests
 //! maniac-bench lake     files and queries of a lake under updates, with and without maintenance
 //! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
 //! maniac-bench analytics  queries of a mirror, against stock SQLite
@@ -24,6 +25,7 @@ mod lake;
 mod scan;
 mod sqlite;
 mod store;
+mod sustained;
 mod updates;
 
 use std::error::Error;
@@ -44,11 +46,12 @@ fn main() -> ExitCode {
         Some("capture") => capture::run(),
         Some("delay") => delay::run(),
         Some("backlog") => backlog::run(),
+        Some("sustained") => sustained::run(),
         Some("lake") => lake::run(),
         Some("scan") => scan::run(),
         Some("analytics") => analytics::run(),
         Some("updates") => updates::run(),
-        _ => Err("usage: maniac-bench sqlite|store|capture|delay|backlog|lake|scan|analytics|updates".into()),
+        _ => Err("usage: maniac-bench sqlite|store|capture|delay|backlog|sustained|lake|scan|analytics|updates".into()),
     };
     match outcome {
         Ok(report) => {

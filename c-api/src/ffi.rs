@@ -72,6 +72,8 @@ pub struct maniac_change {
     pub old_values: *const c_char,
     /// The row of an INSERT, what the changed columns of an UPDATE hold; NULL for a DELETE.
     pub new_values: *const c_char,
+    /// The virtual table that keeps its index in `table`, as FTS5 and R-Tree do; NULL for a table of its own.
+    pub shadow_of: *const c_char,
 }
 
 /// A place in a branch's stream of transactions.
@@ -79,7 +81,7 @@ pub struct Consumer {
     inner: Inner,
     entry: Option<Entry>,
     transaction: maniac_transaction,
-    texts: [Option<CString>; 4],
+    texts: [Option<CString>; 5],
     change: maniac_change,
 }
 
@@ -177,13 +179,14 @@ pub unsafe extern "C" fn maniac_open(
                 schema: ptr::null(),
                 schema_len: 0,
             },
-            texts: [const { None }; 4],
+            texts: [const { None }; 5],
             change: maniac_change {
                 op: maniac_op::MANIAC_INSERT,
                 table: ptr::null(),
                 key: ptr::null(),
                 old_values: ptr::null(),
                 new_values: ptr::null(),
+                shadow_of: ptr::null(),
             },
         });
         // SAFETY: not null, and valid by the caller's word.
@@ -256,9 +259,10 @@ pub unsafe extern "C" fn maniac_next_change(consumer: *mut Consumer, out: *mut *
             "INSERT" => maniac_op::MANIAC_INSERT,
             _ => maniac_op::MANIAC_UPDATE,
         };
-        consumer.texts = [Some(row.table), Some(row.key), row.old, row.new].map(|text| text.map(c_text));
+        consumer.texts = [Some(row.table), Some(row.key), row.old, row.new, row.shadow_of].map(|text| text.map(c_text));
         let at = |n: usize| consumer.texts[n].as_ref().map_or(ptr::null(), |text| text.as_ptr());
-        consumer.change = maniac_change { op, table: at(0), key: at(1), old_values: at(2), new_values: at(3) };
+        consumer.change =
+            maniac_change { op, table: at(0), key: at(1), old_values: at(2), new_values: at(3), shadow_of: at(4) };
         // SAFETY: not null, and valid by the caller's word.
         unsafe { *out = &raw const consumer.change };
         Ok(maniac_status::MANIAC_OK)

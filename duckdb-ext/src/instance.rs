@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 
 use crate::error::{Error, Result};
-use crate::host::{Busy, Session, busy};
+use crate::host::{Barrier, Busy, Hold, Session, busy};
 use crate::mirror::Mirror;
 use crate::source::Source;
 
@@ -43,6 +43,9 @@ pub struct Instance {
     open: AtomicU32,
     /// The store that a query has read last, and when.
     last_read: Mutex<Option<(Instant, Arc<dyn Source>)>>,
+    /// Where workers of DuckDB are about to wait, and those that do.
+    barrier: Mutex<Option<Arc<Barrier>>>,
+    hold: Mutex<Option<Hold>>,
 }
 
 /// A connection on loan; it goes back when dropped.
@@ -69,6 +72,8 @@ impl Instance {
             quiet: RwLock::new(()),
             open: AtomicU32::new(0),
             last_read: Mutex::default(),
+            barrier: Mutex::default(),
+            hold: Mutex::default(),
         });
         let weak = Arc::downgrade(&instance);
         thread::Builder::new()
@@ -158,18 +163,44 @@ impl Instance {
         drop(idle);
     }
 
+    /// Makes the barrier known to what runs in between.
+    pub fn with_barrier<T>(&self, barrier: &Arc<Barrier>, run: impl FnOnce() -> T) -> T {
+        *self.barrier.lock() = Some(barrier.clone());
+        let done = run();
+        *self.barrier.lock() = None;
+        done
+    }
+
+    pub fn barrier(&self) -> Option<Arc<Barrier>> {
+        self.barrier.lock().clone()
+    }
+
+    /// Keeps workers waiting, or lets them go. Those of another call are let go too, which costs it some speed at worst.
+    pub fn set_hold(&self, hold: Option<Hold>) {
+        let before = std::mem::replace(&mut *self.hold.lock(), hold);
+        // Its query ends after the lock is free.
+        drop(before);
+    }
+
+    /// Ends the query of workers that have waited for too long: their call was bound and not started.
+    fn end_hold(&self) {
+        let over = self.hold.lock().take_if(|hold| hold.is_over());
+        drop(over);
+    }
+
     /// Ends all mirrors and closes all connections but the caller's.
     fn let_go(&self) {
         self.close_idle(Duration::ZERO);
         // The idle connections go first, so that nothing new starts; those on loan close when their mirror ends.
         let idle = self.idle.lock().take();
+        let hold = self.hold.lock().take();
         for mirror in self.mirrors() {
             mirror.stop();
             self.remove(&mirror);
         }
         match busy() {
-            Some(_busy) => drop(idle),
-            None => std::mem::forget(idle),
+            Some(_busy) => drop((hold, idle)),
+            None => std::mem::forget((hold, idle)),
         }
     }
 }
@@ -230,6 +261,7 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
         };
         let count = session.value("SELECT count::VARCHAR FROM duckdb_connection_count()");
         drop(quiet);
+        instance.end_hold();
         match count {
             Ok(Some(count)) if count.parse().is_ok_and(|count: usize| count <= own) => alone += 1,
             // A database that was shut down answers nothing any more.

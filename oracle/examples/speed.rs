@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use maniac_base::PageSource;
 use maniac_diff::{Tracker, diff};
+use maniac_oracle::case::counts;
 use maniac_oracle::pages::FilePages;
 use maniac_oracle::session::Session;
 use maniac_sqlite_format::{Database, Rows, Schema, Selection};
@@ -110,7 +111,7 @@ fn main() {
     let dirty = newer.dirty_since(&full);
     let one = median(|| {
         let captured = tracker.capture(&full, &newer, &dirty).unwrap();
-        assert_eq!(captured.summary[0].updates, 1);
+        assert_eq!(counts(&captured.changeset)[0].2, 1);
         0
     });
     println!("capture of one updated row: {one:?}, {} dirty pages", dirty.len());

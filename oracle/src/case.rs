@@ -1,8 +1,8 @@
 //! A database on which a test runs one transaction after the other and looks at what each captured.
 
 use maniac_base::PageNo;
-use maniac_changeset::{Item, Reader, Target};
-use maniac_diff::{Captured, TableSummary, Tracker};
+use maniac_changeset::{Item, Op, Reader, Target};
+use maniac_diff::{Captured, Tracker};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
@@ -67,9 +67,28 @@ impl Case {
     }
 }
 
-/// Inserts, updates and deletes of each table.
-pub fn counts(summary: &[TableSummary]) -> Vec<(&str, u64, u64, u64)> {
-    summary.iter().map(|table| (table.table.as_str(), table.inserts, table.updates, table.deletes)).collect()
+/// Inserts, updates and deletes of each table in a changeset.
+pub fn counts(changeset: &[u8]) -> Vec<(&str, u64, u64, u64)> {
+    let mut counts: Vec<(&str, u64, u64, u64)> = Vec::new();
+    for item in Reader::new(changeset) {
+        match item.unwrap() {
+            Item::Table(header) => {
+                let table = Target::of(&header).table;
+                if counts.last().is_none_or(|last| last.0 != table) {
+                    counts.push((table, 0, 0, 0));
+                }
+            }
+            Item::Change(change) => {
+                let (_, inserts, updates, deletes) = counts.last_mut().unwrap();
+                *match change.op {
+                    Op::Insert => inserts,
+                    Op::Update => updates,
+                    Op::Delete => deletes,
+                } += 1;
+            }
+        }
+    }
+    counts
 }
 
 /// The tables of a changeset's headers; `true` for rows whose declared key holds NULL.

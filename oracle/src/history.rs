@@ -236,8 +236,6 @@ impl History {
         let ours = entries(&captured.changeset);
         let expected = expected_entries(before, after);
         assert!(ours == expected, "SQL says otherwise:\n{}{}", difference(&ours, &expected), self.context());
-        let total: u64 = captured.summary.iter().map(|table| table.inserts + table.updates + table.deletes).sum();
-        assert_eq!(total as usize, ours.len(), "the summary counts something else");
     }
 
     /// The changes are those that the session extension recorded, byte for byte.

@@ -14,7 +14,7 @@ fn an_overflow_page_may_change_alone() {
         let mut case = Case::new(&format!("{pragma} {LONG}"));
         let captured = case.run_and_copy("UPDATE t SET body = substr(body, 1, 8999) || 'z' WHERE id = 2", "");
         assert_eq!(case.dirty.len(), 2, "page 1 and an overflow page, but {:?}", case.dirty);
-        assert_eq!(counts(&captured.summary), [("t", 0, 1, 0)]);
+        assert_eq!(counts(&captured.changeset), [("t", 0, 1, 0)]);
         case.advance(captured);
     }
 }
@@ -44,7 +44,7 @@ fn noted_chains_stay_true() {
     ] {
         let captured = case.run_and_copy(&sql, "");
         let (inserts, updates, deletes) = expected;
-        assert_eq!(counts(&captured.summary), [("t", inserts, updates, deletes)], "{sql}");
+        assert_eq!(counts(&captured.changeset), [("t", inserts, updates, deletes)], "{sql}");
         case.advance(captured);
     }
 }
@@ -58,7 +58,7 @@ fn truncating_a_table_deletes_every_row() {
     );
     let captured = case.run_and_copy("DELETE FROM t", "");
     assert!(case.dirty.len() < 10 && case.pages.page_count() > 100, "{} pages dirty", case.dirty.len());
-    assert_eq!(counts(&captured.summary), [("t", 0, 0, 5000)]);
+    assert_eq!(counts(&captured.changeset), [("t", 0, 0, 5000)]);
     case.advance(captured);
 }
 
@@ -83,7 +83,7 @@ fn a_root_grows_and_shrinks_in_place() {
         ] {
             let captured = case.run_and_copy(&sql, "");
             let (inserts, updates, deletes) = expected;
-            assert_eq!(counts(&captured.summary), [(table, inserts, updates, deletes)], "{sql}");
+            assert_eq!(counts(&captured.changeset), [(table, inserts, updates, deletes)], "{sql}");
             case.advance(captured);
         }
     }
@@ -100,7 +100,7 @@ fn a_small_change_reads_few_pages() {
     case.run("UPDATE t SET b = 'other' WHERE a = 50000");
     let (old, new) = (Counting::new(&before), Counting::new(&case.pages));
     let captured = case.tracker.capture(&old, &new, &case.dirty).unwrap();
-    assert_eq!(counts(&captured.summary), [("t", 0, 1, 0)]);
+    assert_eq!(counts(&captured.changeset), [("t", 0, 1, 0)]);
     let reads = old.reads() + new.reads();
     assert!(reads < 30, "{reads} reads");
 }

@@ -54,7 +54,7 @@ fn rows_come_in_the_newer_shape() {
          ALTER TABLE t RENAME TO u; INSERT INTO u VALUES(3, 50)",
         ddl,
     );
-    assert_eq!(counts(&captured.summary), [("u", 1, 1, 1)]);
+    assert_eq!(counts(&captured.changeset), [("u", 1, 1, 1)]);
     assert_eq!(
         changes(&captured.changeset),
         [
@@ -87,7 +87,7 @@ fn a_dropped_table_has_no_rows_and_a_new_one_only_inserts() {
          INSERT INTO fresh VALUES('a', 1), ('b', 2)",
         ddl,
     );
-    assert_eq!(counts(&captured.summary), [("fresh", 2, 0, 0)]);
+    assert_eq!(counts(&captured.changeset), [("fresh", 2, 0, 0)]);
     case.advance(captured);
 }
 
@@ -97,7 +97,7 @@ fn a_table_made_anew_with_another_key_starts_empty() {
     let mut case = Case::new(SETUP);
     let ddl = "DROP TABLE t; CREATE TABLE t(id TEXT PRIMARY KEY, a) WITHOUT ROWID";
     let captured = case.run_and_copy(&format!("{ddl}; INSERT INTO t VALUES('x', 1)"), ddl);
-    assert_eq!(counts(&captured.summary), [("t", 1, 0, 0)]);
+    assert_eq!(counts(&captured.changeset), [("t", 1, 0, 0)]);
     case.advance(captured);
 }
 
@@ -110,7 +110,7 @@ fn a_table_copied_into_its_successor_changes_what_differs() {
          DROP TABLE t; ALTER TABLE new_t RENAME TO t; UPDATE t SET b = 41 WHERE id = 2",
     );
     // Column a is TEXT now, so both rows changed in it; nothing was deleted or inserted.
-    assert_eq!(counts(&captured.summary), [("t", 0, 2, 0)]);
+    assert_eq!(counts(&captured.changeset), [("t", 0, 2, 0)]);
     case.advance(captured);
 }
 
@@ -124,7 +124,7 @@ fn indexes_views_and_triggers_are_rows_of_the_schema() {
     assert_eq!(changes(&captured.schema).iter().map(|change| change.0).collect::<Vec<_>>(), [Op::Insert; 3]);
     case.advance(captured);
     let captured = case.run("DROP INDEX i; DROP VIEW v; INSERT INTO t VALUES(5, 5, 5)");
-    assert_eq!(counts(&captured.summary), [("t", 1, 0, 0)]);
+    assert_eq!(counts(&captured.changeset), [("t", 1, 0, 0)]);
     assert_eq!(changes(&captured.schema).iter().map(|change| change.0).collect::<Vec<_>>(), [Op::Delete; 2]);
     case.advance(captured);
 }

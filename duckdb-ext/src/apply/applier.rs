@@ -8,6 +8,7 @@ use maniac_base::Version;
 
 use super::Target;
 use super::copy::{Copied, copy_table};
+use super::direct::{Direct, Insertions, insertions};
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::net::{Net, NetTable, net};
@@ -58,6 +59,7 @@ pub struct Applier {
     pub(super) unsure: bool,
     /// For a target in a lake.
     pub(super) ledger: Ledger,
+    pub(super) direct: Direct,
     pub(super) upkeep: Upkeep,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,
@@ -77,7 +79,14 @@ impl Applier {
     /// failure what it showed before. A commit that changes the schema must come alone.
     pub fn apply(&mut self, commits: &[Commit]) -> Result<Applied> {
         let Some(last) = commits.last() else { return Ok(Applied::default()) };
-        let (before, to) = (self.tables.clone(), last.version);
+        let to = last.version;
+        let new_rows = self.target.lake.then(|| insertions(commits, &self.tables)).flatten();
+        if let Some(new_rows) = &new_rows
+            && let Some(applied) = self.add(new_rows, commits)?
+        {
+            return Ok(applied);
+        }
+        let before = self.tables.clone();
         let mut refused = HashSet::new();
         loop {
             let outcome = self.transaction(|applier| applier.write(commits, &refused));
@@ -85,6 +94,15 @@ impl Applier {
                 Ok((applied, tables_changed)) => {
                     self.version = to;
                     self.ledger.committed(applied.rows > 0);
+                    if self.ledger.has_others() {
+                        self.direct.give_way();
+                    }
+                    match &new_rows {
+                        Some(new_rows) if !tables_changed => {
+                            self.direct.saw(new_rows, &self.tables, self.ledger.last());
+                        }
+                        _ => self.direct.forget(),
+                    }
                     self.changed = true;
                     if tables_changed {
                         self.learn_keys()?;
@@ -108,6 +126,52 @@ impl Applier {
                     }
                     refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
                 }
+            }
+        }
+    }
+
+    /// Adds a batch of new rows to a lake directly, if that can be done; see `direct`.
+    fn add(&mut self, new_rows: &Insertions, commits: &[Commit]) -> Result<Option<Applied>> {
+        let (Some(base), [first, .., last] | [first @ last]) = (self.ledger.own(), commits) else { return Ok(None) };
+        if new_rows.iter().any(|(place, _)| self.rejects.may_have(&self.tables[*place].name)) {
+            return Ok(None);
+        }
+        let mut direct = std::mem::take(&mut self.direct);
+        let batch = direct.prepare(&self.session, &self.target, &self.tables, new_rows, base);
+        let outcome = match batch {
+            Ok(Some(batch)) => {
+                let (message, extra) = self.labels(&versions(first, last), Some(last.version));
+                let written = self.transaction(|applier| direct.write(&applier.session, &batch, &message, &extra));
+                if matches!(written, Ok(true)) {
+                    direct.wrote(batch);
+                }
+                written
+            }
+            not_possible => {
+                self.direct = direct;
+                return not_possible.map(|_| None);
+            }
+        };
+        self.direct = direct;
+        match outcome {
+            Ok(true) => {
+                self.version = last.version;
+                self.ledger.added(base);
+                self.changed = true;
+                let rows = new_rows.iter().map(|(_, changes)| changes.changes.len() as u64).sum();
+                Ok(Some(Applied { rows, ..Applied::default() }))
+            }
+            Ok(false) => {
+                self.direct.give_way();
+                Ok(None)
+            }
+            // Somebody else has changed the lake meanwhile, or the connection has failed, perhaps after the commit. DuckLake's own way
+            // tells more.
+            Err(_) => {
+                self.direct.give_way();
+                self.unsure = true;
+                self.make_sure()?;
+                Ok((self.version == last.version).then(Applied::default))
             }
         }
     }
@@ -262,9 +326,7 @@ impl Applier {
             true => self.ledger.advance(&self.session, &self.target, &self.owner, moved, tables_changed)?,
             false => state::advance(&self.session, &self.target, &self.owner, moved)?,
         }
-        let (from, to) = (first.version, at);
-        let what = if from == to { format!("version {to}") } else { format!("versions {from} to {to}") };
-        self.mark(&what, Some(at))?;
+        self.mark(&versions(first, last), Some(at))?;
         Ok((applied, tables_changed))
     }
 
@@ -326,6 +388,15 @@ impl Applier {
 
     /// Says in the lake's own history what this transaction does, and which version the mirror then shows, if that is known.
     pub(super) fn mark(&self, what: &str, version: Option<Version>) -> Result<()> {
+        let (message, extra) = self.labels(what, version);
+        match self.target.mark(&message, &extra) {
+            Some(statement) => self.session.run(&statement).map(|_| ()),
+            None => Ok(()),
+        }
+    }
+
+    /// The message of a snapshot and its extra information.
+    fn labels(&self, what: &str, version: Option<Version>) -> (String, String) {
         let identity = self.source.identity();
         let message = format!("{} {}: {what}", identity.location, identity.branch);
         let version = version.map_or(String::new(), |version| format!(", \"version\": {version}"));
@@ -335,9 +406,13 @@ impl Applier {
             identity.branch_id,
             serde_json::Value::from(self.target.schema.as_str())
         );
-        match self.target.mark(&message, &extra) {
-            Some(statement) => self.session.run(&statement).map(|_| ()),
-            None => Ok(()),
-        }
+        (message, extra)
+    }
+}
+
+fn versions(first: &Commit, last: &Commit) -> String {
+    match (first.version, last.version) {
+        (from, to) if from == to => format!("version {to}"),
+        (from, to) => format!("versions {from} to {to}"),
     }
 }

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicU64;
 use maniac_base::Version;
 
 use super::copy::Copied;
+use super::direct::Direct;
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::rejects::Rejects;
@@ -72,6 +73,7 @@ impl Applier {
             version: Version(0),
             unsure: false,
             ledger: Ledger::default(),
+            direct: Direct::default(),
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
         };

@@ -51,6 +51,8 @@ pub struct Ledger {
     base: i64,
     /// Whether the transaction under way writes the row as open.
     opens: bool,
+    /// Whether somebody else has made a snapshot between the last transaction and the one under way.
+    others: bool,
 }
 
 impl Ledger {
@@ -58,10 +60,41 @@ impl Ledger {
     pub fn begin(&mut self, session: &Session, target: &Target, owner: &Owner) -> Result<()> {
         self.base = current_snapshot(session, target)?;
         self.opens = false;
+        self.others = self.last.is_some_and(|last| last != self.base);
         if self.last != Some(self.base) {
             state::check_owner(session, target, owner)?;
         }
         Ok(())
+    }
+
+    /// The applier's own last snapshot, if it may add one without anything but rows: the row is open and not to be written
+    /// again yet.
+    pub fn own(&self) -> Option<i64> {
+        self.last.filter(|_| self.is_recent())
+    }
+
+    /// Whether somebody else was seen to write to the lake.
+    pub fn has_others(&self) -> bool {
+        self.others
+    }
+
+    /// Snapshots were made that are not counted here.
+    pub fn lost_count(&mut self) {
+        self.last = None;
+    }
+
+    /// A transaction made the snapshot after `base` with nothing but rows.
+    pub fn added(&mut self, base: i64) {
+        self.last = Some(base + 1);
+    }
+
+    /// The snapshot that the last transaction made, if that is certain.
+    pub fn last(&self) -> Option<i64> {
+        self.last
+    }
+
+    fn is_recent(&self) -> bool {
+        matches!(self.row, Row::Open(since) if since.elapsed() <= ROW_PERIOD)
     }
 
     /// Notes that the transaction brings the mirror to `to`. `row`: in the state row, whatever else is known, because
@@ -74,8 +107,7 @@ impl Ledger {
         moved: Moved,
         row: bool,
     ) -> Result<()> {
-        let recent = matches!(self.row, Row::Open(since) if since.elapsed() <= ROW_PERIOD);
-        if row || !recent {
+        if row || !self.is_recent() {
             state::open(session, target, owner, moved, self.base)?;
             self.opens = true;
         }

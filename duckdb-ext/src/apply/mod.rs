@@ -9,7 +9,10 @@
 
 mod applier;
 mod attach;
+mod bounds;
+mod catalog;
 mod copy;
+mod direct;
 mod keys;
 mod ledger;
 mod net;

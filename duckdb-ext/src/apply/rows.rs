@@ -182,7 +182,8 @@ fn complete(session: &Session, target: &Target, table: &MirrorTable, patches: &[
     Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
 }
 
-fn fitted<'a>(
+/// The values in the forms that columns of the types store; fails for one that does not fit.
+pub fn fitted<'a>(
     table: &MirrorTable,
     values: impl Iterator<Item = Option<&'a Value>>,
     types: &[ColumnType],

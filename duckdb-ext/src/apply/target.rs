@@ -4,6 +4,9 @@ use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{ColumnType, MirrorTable, Step, literal, quote, quote_text};
 
+/// Who a lake's snapshots say has made them.
+pub const AUTHOR: &str = "maniac";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub catalog: String,
@@ -120,7 +123,7 @@ impl Target {
     pub fn mark(&self, message: &str, extra: &str) -> Option<String> {
         self.lake.then(|| {
             format!(
-                "CALL {}.set_commit_message('maniac', {}, extra_info => {})",
+                "CALL {}.set_commit_message('{AUTHOR}', {}, extra_info => {})",
                 quote(&self.catalog),
                 quote_text(message),
                 quote_text(extra)

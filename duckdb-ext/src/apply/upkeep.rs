@@ -140,6 +140,7 @@ impl Applier {
                 .map_err(|error| Error::input(format!("maintenance of {}, step {step}: {error}", self.target.shown())))
         });
         if compacts {
+            self.ledger.lost_count();
             self.settle(false)?;
         }
         outcome?;

@@ -20,6 +20,7 @@ pub static DETACH: Function = Function {
     name: "maniac_detach",
     parameters: &[Parameter::Positional(Kind::Text)],
     columns: COLUMNS,
+    on_callers_thread: false,
     start: |instance, args| {
         let mirror = instance.mirror(&args.text_at(0, NAME)?)?;
         mirror.stop();
@@ -33,6 +34,7 @@ pub static PAUSE: Function = Function {
     name: "maniac_pause",
     parameters: &[Parameter::Positional(Kind::Text)],
     columns: COLUMNS,
+    on_callers_thread: false,
     start: |instance, args| ask(instance, args, Wish::Pause),
 };
 
@@ -40,6 +42,7 @@ pub static RESUME: Function = Function {
     name: "maniac_resume",
     parameters: &[Parameter::Positional(Kind::Text)],
     columns: COLUMNS,
+    on_callers_thread: false,
     start: |instance, args| ask(instance, args, Wish::Run),
 };
 
@@ -51,6 +54,7 @@ pub static WAIT: Function = Function {
         Parameter::Named("timeout_ms", Kind::Integer),
     ],
     columns: COLUMNS,
+    on_callers_thread: false,
     start: wait,
 };
 

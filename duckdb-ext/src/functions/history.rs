@@ -4,13 +4,12 @@
 use std::sync::Arc;
 
 use maniac_base::Version;
-use maniac_history::JsonObject;
 
 use crate::error::Result;
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
 use crate::schema::ColumnType;
-use crate::source::{self, Commit, RowChange, Source, SourceTable, Value};
+use crate::source::{self, Source};
 
 const STORE: &str = "the store to read";
 
@@ -24,12 +23,15 @@ pub static CHANGES: Function = Function {
     ],
     columns: &[
         ("version", Kind::Integer),
+        ("time", Kind::Timestamp),
         ("table", Kind::Text),
         ("op", Kind::Text),
         ("key", Kind::Text),
         ("old", Kind::Text),
         ("new", Kind::Text),
+        ("shadow_of", Kind::Text),
     ],
+    on_callers_thread: false,
     start: changes,
 };
 
@@ -44,6 +46,7 @@ pub static TABLES: Function = Function {
         ("mirror_type", Kind::Text),
         ("key_position", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: tables,
 };
 
@@ -59,6 +62,7 @@ pub static BRANCHES: Function = Function {
         ("pages", Kind::Integer),
         ("commits", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: branches,
 };
 
@@ -74,6 +78,7 @@ pub static LOG: Function = Function {
         ("pages", Kind::Integer),
         ("bytes", Kind::Integer),
     ],
+    on_callers_thread: false,
     start: log,
 };
 
@@ -93,74 +98,21 @@ fn changes(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let source = source_of(args)?;
     let from = version(args.integer("from").unwrap_or(0));
     let to = args.integer("to").map_or(Version(u64::MAX), version);
-    let commits = source
-        .commits(from)?
-        .take_while(move |commit| commit.as_ref().is_ok_and(|c| c.version <= to) || commit.is_err());
-    let mut shapes = Shapes { source, tables: Vec::new(), fresh: false };
-    let rows = commits.flat_map(move |commit| match commit.and_then(|commit| shapes.rows(&commit)) {
-        Ok(rows) => rows.into_iter().map(Ok).collect(),
-        Err(error) => vec![Err(error)],
+    let text = |text: Option<String>| text.map_or(Field::Null, Field::Text);
+    let rows = source.changes(from, to)?.map(move |change| {
+        let change = change?;
+        Ok(vec![
+            Field::Integer(change.version.0 as i64),
+            Field::Integer(change.time_ms * 1000),
+            Field::Text(change.table),
+            Field::text(change.op.name()),
+            Field::Text(change.key),
+            text(change.old),
+            text(change.new),
+            text(change.shadow_of),
+        ])
     });
     Ok(Box::new(rows))
-}
-
-/// The columns' names, read again when a commit changes the schema.
-struct Shapes {
-    source: Arc<dyn Source>,
-    tables: Vec<SourceTable>,
-    fresh: bool,
-}
-
-impl Shapes {
-    fn rows(&mut self, commit: &Commit) -> Result<Vec<Vec<Field>>> {
-        if !self.fresh || commit.schema.is_some() {
-            self.tables = self.source.tables(commit.version)?;
-            self.fresh = true;
-        }
-        let mut rows = Vec::new();
-        for changes in &commit.tables {
-            let shape = self.tables.iter().find(|table| table.name == changes.table);
-            let object = |values: &mut dyn Iterator<Item = (usize, &Value)>| {
-                let mut object = JsonObject::default();
-                for (place, value) in values {
-                    match shape.and_then(|shape| shape.columns.get(place)) {
-                        Some(column) => object.add(&column.name, value),
-                        None => object.add(&format!("column {}", place + 1), value),
-                    }
-                }
-                Field::Text(object.finish())
-            };
-            let given = |values: &[Option<Value>]| {
-                object(&mut values.iter().enumerate().filter_map(|(at, value)| value.as_ref().map(|value| (at, value))))
-            };
-            for change in &changes.rows {
-                let keyed = |at: &usize| changes.key.contains(at);
-                let (op, key, old, new) = match change {
-                    RowChange::Insert(row) => (
-                        "INSERT",
-                        object(&mut row.iter().enumerate().filter(|(at, _)| keyed(at))),
-                        Field::Null,
-                        object(&mut row.iter().enumerate()),
-                    ),
-                    RowChange::Delete(old) => ("DELETE", given(&only(old, keyed)), given(old), Field::Null),
-                    RowChange::Update { old, new } => (
-                        "UPDATE",
-                        given(&only(old, keyed)),
-                        given(&only(old, |at| !keyed(at))),
-                        given(&only(new, |at| !keyed(at))),
-                    ),
-                };
-                let version = Field::Integer(commit.version.0 as i64);
-                rows.push(vec![version, Field::text(changes.table.clone()), Field::text(op), key, old, new]);
-            }
-        }
-        Ok(rows)
-    }
-}
-
-/// The values at some places; the others become unknown.
-fn only(values: &[Option<Value>], wanted: impl Fn(&usize) -> bool) -> Vec<Option<Value>> {
-    values.iter().enumerate().map(|(at, value)| value.clone().filter(|_| wanted(&at))).collect()
 }
 
 fn tables(_: &Arc<Instance>, args: &Args) -> Result<Rows> {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::host::{Args, Session, register, register_scan};
+use crate::host::{Args, HOLD, Session, register, register_scan};
 use crate::instance::Instance;
 
 /// Registers every function of the extension.
@@ -35,7 +35,7 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &history::LOG,
     ];
     functions.into_iter().try_for_each(|function| register(session, function, instance))?;
-    [&scan::SCAN, &copy::COPY].into_iter().try_for_each(|function| register_scan(session, function, instance))
+    [&scan::SCAN, &copy::COPY, &HOLD].into_iter().try_for_each(|function| register_scan(session, function, instance))
 }
 
 /// A number of seconds, if it was given.

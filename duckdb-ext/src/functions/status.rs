@@ -32,6 +32,7 @@ pub static STATUS: Function = Function {
         ("last_error", Kind::Text),
         ("copying", Kind::Text),
     ],
+    on_callers_thread: false,
     start: status,
 };
 

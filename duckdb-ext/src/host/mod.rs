@@ -5,9 +5,11 @@
 //! - `chunk`: typed rows written into a table through the appender
 //! - `table_function`: Rust functions that SQL calls as tables
 //! - `scan_function`: the same for tables whose columns the arguments tell, filled by several threads
+//! - `caller`: keeps a call on its caller's thread, so that DuckDB's workers are free for what it asks of DuckDB
 //! - `vector`: one column of a chunk
 //! - `exit`, `python`: hold our threads still when the process, or Python in it, ends
 
+mod caller;
 mod chunk;
 mod entry;
 mod exit;
@@ -17,9 +19,10 @@ mod session;
 mod table_function;
 mod vector;
 
+pub use caller::{Barrier, HOLD, Hold};
 pub use chunk::TableWriter;
 pub use exit::{Busy, busy};
 pub use scan_function::{Columns, Producer, Scan, ScanFunction, ScanPlan, register_scan};
-pub use session::Session;
+pub use session::{Session, TextRow};
 pub use table_function::{Args, Field, Function, Kind, Parameter, Rows, register};
 pub use vector::Cell;

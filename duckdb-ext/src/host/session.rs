@@ -2,8 +2,9 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CStr, CString};
-use std::mem;
+use std::ffi::{CStr, CString, c_char};
+use std::time::Duration;
+use std::{mem, ptr, thread};
 
 use libduckdb_sys as ffi;
 
@@ -11,6 +12,9 @@ use crate::error::{Error, Result};
 
 /// A row of a text result; `None` is NULL.
 pub type TextRow = Vec<Option<String>>;
+
+/// Between two looks at a task that another thread does.
+const TASK_PAUSE: Duration = Duration::from_micros(20);
 
 /// A connection of the extension's own. Used by one thread at a time.
 pub struct Session {
@@ -82,24 +86,39 @@ impl Session {
     }
 
     fn execute(&self, sql: &str) -> Result<ResultGuard> {
-        let text = CString::new(sql).map_err(|_| Error::Database {
-            message: "a statement holds a NUL byte".to_string(),
-            statement: shorten(sql),
-        })?;
-        // SAFETY: the connection is open, the text ends with NUL, and the result is destroyed by its guard even when
-        // the statement failed.
+        self.start(sql)?.finish(sql)
+    }
+
+    /// Starts a statement, which DuckDB's workers may run already.
+    pub(super) fn start(&self, sql: &str) -> Result<Pending> {
+        let text = CString::new(sql).map_err(|_| failed(sql, "a statement holds a NUL byte"))?;
+        let mut pending = Pending { statement: ptr::null_mut(), query: ptr::null_mut() };
+        // SAFETY: the connection is open and the text ends with NUL; both are destroyed by `pending` even when a call failed.
         unsafe {
-            let mut result = ResultGuard(mem::zeroed());
-            if ffi::duckdb_query(self.connection, text.as_ptr(), &mut result.0) == ffi::duckdb_state_DuckDBSuccess {
-                return Ok(result);
+            if ffi::duckdb_prepare(self.connection, text.as_ptr(), &mut pending.statement)
+                != ffi::duckdb_state_DuckDBSuccess
+            {
+                return Err(failed(sql, &reason(ffi::duckdb_prepare_error(pending.statement))));
             }
-            let message = ffi::duckdb_result_error(&mut result.0);
-            let message = match message.is_null() {
-                true => "DuckDB gave no reason".to_string(),
-                false => CStr::from_ptr(message).to_string_lossy().into_owned(),
-            };
-            Err(Error::Database { message, statement: shorten(sql) })
+            if ffi::duckdb_pending_prepared(pending.statement, &mut pending.query) != ffi::duckdb_state_DuckDBSuccess {
+                return Err(failed(sql, &reason(ffi::duckdb_pending_error(pending.query))));
+            }
         }
+        Ok(pending)
+    }
+}
+
+fn failed(sql: &str, message: &str) -> Error {
+    Error::Database { message: message.to_string(), statement: shorten(sql) }
+}
+
+/// # Safety
+/// `message` is null or a text that ends with NUL.
+unsafe fn reason(message: *const c_char) -> String {
+    match message.is_null() {
+        true => "DuckDB gave no reason".to_string(),
+        // SAFETY: by the caller.
+        false => unsafe { CStr::from_ptr(message) }.to_string_lossy().into_owned(),
     }
 }
 
@@ -110,7 +129,55 @@ impl Drop for Session {
     }
 }
 
-struct ResultGuard(ffi::duckdb_result);
+/// A statement that has been started. One that is not finished keeps its transaction open until the next one of its
+/// connection.
+pub(super) struct Pending {
+    statement: ffi::duckdb_prepared_statement,
+    query: ffi::duckdb_pending_result,
+}
+
+// SAFETY: DuckDB locks the connection for each call on its queries, and they may come from any thread.
+unsafe impl Send for Pending {}
+
+impl Pending {
+    /// Takes part in running it, and waits for its end.
+    pub fn finish(self, sql: &str) -> Result<ResultGuard> {
+        // SAFETY: both are `self`'s, and the result is destroyed by its guard even when the statement failed.
+        unsafe {
+            loop {
+                let state = ffi::duckdb_pending_execute_task(self.query);
+                if state == ffi::duckdb_pending_state_DUCKDB_PENDING_ERROR {
+                    return Err(failed(sql, &reason(ffi::duckdb_pending_error(self.query))));
+                }
+                if ffi::duckdb_pending_execution_is_finished(state) {
+                    break;
+                }
+                // Another thread of DuckDB's has taken the task that is left. DuckDB's own loop asks without end meanwhile,
+                // which keeps that thread from its work where there are few processors.
+                if state == ffi::duckdb_pending_state_DUCKDB_PENDING_NO_TASKS_AVAILABLE {
+                    thread::sleep(TASK_PAUSE);
+                }
+            }
+            let mut result = ResultGuard(mem::zeroed());
+            if ffi::duckdb_execute_pending(self.query, &mut result.0) != ffi::duckdb_state_DuckDBSuccess {
+                return Err(failed(sql, &reason(ffi::duckdb_result_error(&mut result.0))));
+            }
+            Ok(result)
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        // SAFETY: both are null or `self`'s; the query goes before its statement.
+        unsafe {
+            ffi::duckdb_destroy_pending(&mut self.query);
+            ffi::duckdb_destroy_prepare(&mut self.statement);
+        }
+    }
+}
+
+pub(super) struct ResultGuard(ffi::duckdb_result);
 
 impl Drop for ResultGuard {
     fn drop(&mut self) {

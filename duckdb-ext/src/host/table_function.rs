@@ -13,6 +13,7 @@ use libduckdb_sys as ffi;
 use parking_lot::Mutex;
 
 use super::Session;
+use super::caller::hold_workers;
 use super::exit::watch;
 use crate::error::{Error, Result};
 use crate::instance::Instance;
@@ -65,6 +66,8 @@ pub struct Function {
     pub name: &'static str,
     pub parameters: &'static [Parameter],
     pub columns: &'static [(&'static str, Kind)],
+    /// Whether the call runs long queries of its own, for which DuckDB's workers had better be free.
+    pub on_callers_thread: bool,
     pub start: fn(&Arc<Instance>, &Args) -> Result<Rows>,
 }
 
@@ -238,6 +241,10 @@ unsafe extern "C" fn bind(info: ffi::duckdb_bind_info) {
                 with_type(*kind, |t| ffi::duckdb_bind_add_result_column(info, c_name.as_ptr(), t));
             }
             ffi::duckdb_bind_set_bind_data(info, Box::into_raw(Box::new(args)).cast(), Some(destroy::<Args>));
+            if registered.function.on_callers_thread {
+                // A call that cannot have this is only slower.
+                registered.instance.set_hold(hold_workers(&registered.instance).ok());
+            }
             Ok(())
         },
         // SAFETY: as above; DuckDB copies the message.
@@ -267,6 +274,9 @@ unsafe extern "C" fn produce(info: ffi::duckdb_function_info, output: ffi::duckd
             if matches!(*call, Call::Ready) {
                 // A call that fails or panics must not be started again.
                 *call = Call::Done;
+                if registered.function.on_callers_thread {
+                    registered.instance.set_hold(None);
+                }
                 *call = Call::Running((registered.function.start)(&registered.instance, args)?);
             }
             let Call::Running(rows) = &mut *call else {

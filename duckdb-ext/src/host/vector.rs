@@ -158,7 +158,8 @@ pub(super) unsafe fn storage_of(logical: ffi::duckdb_logical_type) -> Option<Sto
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_INTEGER | ffi::DUCKDB_TYPE_DUCKDB_TYPE_DATE => Storage::I32,
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT
         | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIME
-        | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP => Storage::I64,
+        | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP
+        | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP_TZ => Storage::I64,
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE => Storage::F64,
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR | ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB => Storage::Text,
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_UUID => Storage::Uuid,

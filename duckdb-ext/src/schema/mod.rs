@@ -15,4 +15,5 @@ pub use mismatch::{OnMismatch, class, reason};
 pub use names::{Names, quote, quote_text};
 pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, REJECTS_TABLE, STATE_TABLE, Step, names_of, plan};
 pub use selection::Selection;
+pub use time::{date_text, timestamp_text};
 pub use types::ColumnType;

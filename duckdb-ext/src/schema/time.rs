@@ -24,6 +24,24 @@ pub fn date(text: &str) -> Option<i64> {
     (1..=last).contains(&day).then(|| days_from_civil(year, month, day))
 }
 
+/// Days since 1970-01-01 as DuckDB writes the date, in years of four digits after Christ.
+pub fn date_text(days: i64) -> Option<String> {
+    let (year, month, day) = civil_from_days(days);
+    (1..=9999).contains(&year).then(|| format!("{year:04}-{month:02}-{day:02}"))
+}
+
+/// Microseconds since 1970-01-01 00:00:00 as DuckDB writes the timestamp, in the same years.
+pub fn timestamp_text(micros: i64) -> Option<String> {
+    let mut text = date_text(micros.div_euclid(MICROS_PER_DAY))?;
+    let of_day = micros.rem_euclid(MICROS_PER_DAY);
+    let (seconds, fraction) = (of_day / MICROS_PER_SECOND, of_day % MICROS_PER_SECOND);
+    text += &format!(" {:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if fraction > 0 {
+        text += format!(".{fraction:06}").trim_end_matches('0');
+    }
+    Some(text)
+}
+
 /// Microseconds since midnight, without an offset.
 pub fn time(text: &str) -> Option<i64> {
     let (micros, rest) = clock(text)?;
@@ -104,6 +122,18 @@ fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
+/// Year, month and day of `days_from_civil`.
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    (era * 400 + year_of_era + i64::from(month <= 2), month, day)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +169,18 @@ mod tests {
         assert_eq!(timestamp("1969-12-31 23:59:59.5"), Some(-500_000));
         for bad in ["now", "2451545", "2000-02-29 ", "2000-02-29 12:00 UTC", "2000-02-29x12:00", "2000-02-2é 12:00"] {
             assert_eq!(timestamp(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn texts_read_back() {
+        for days in (date("0001-01-01").unwrap()..=date("9999-12-31").unwrap()).step_by(13) {
+            assert_eq!(date(&date_text(days).unwrap()), Some(days));
+        }
+        assert_eq!(date_text(date("0000-12-31").unwrap()), None);
+        assert_eq!(date_text(date("9999-12-31").unwrap() + 1), None);
+        for text in ["1969-12-31 23:59:59.5", "2000-02-29 12:00:00", "2024-12-31 00:00:00.000001"] {
+            assert_eq!(timestamp(text).and_then(timestamp_text).as_deref(), Some(text));
         }
     }
 }

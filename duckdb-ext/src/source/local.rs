@@ -12,8 +12,8 @@ use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Sto
 
 use super::scan::{PageScan, layout_of};
 use super::{
-    BorrowedValue, Branch, Commit, Commits, Identity, Row, RowChange, SchemaChange, Source, SourceColumn, SourceTable,
-    TableChanges, TableScan, Value,
+    BorrowedValue, Branch, Changes, Commit, Commits, Identity, Row, RowChange, SchemaChange, Source, SourceColumn,
+    SourceTable, TableChanges, TableScan, Value,
 };
 use crate::error::{Error, Result};
 
@@ -111,6 +111,11 @@ impl Source for LocalSource {
             };
             commit_of(&entry, Some(schema_change(&read(entry.base)?, &read(entry.version)?)))
         })))
+    }
+
+    fn changes(&self, from: Version, to: Version) -> Result<Changes> {
+        let changes = maniac_history::changes(&self.store, self.branch, from, to, None).map_err(of_history)?;
+        Ok(Box::new(changes.map(|change| change.map_err(of_history))))
     }
 
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {

@@ -113,6 +113,7 @@ pub struct Branch {
 
 /// Commits in version order.
 pub type Commits = Box<dyn Iterator<Item = Result<Commit>> + Send>;
+pub type Changes = Box<dyn Iterator<Item = Result<maniac_history::RowChange>> + Send>;
 
 /// A table at a version. Its readers share the rows among them: each row is read by one.
 pub trait TableScan: Send + Sync {
@@ -145,6 +146,9 @@ pub trait Source: Send + Sync {
 
     /// Commits of the branch with a version above `after`, up to the newest.
     fn commits(&self, after: Version) -> Result<Commits>;
+
+    /// The rows that versions above `from` up to `to` changed, in words, of all tables and with all keys.
+    fn changes(&self, from: Version, to: Version) -> Result<Changes>;
 
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;

@@ -1,8 +1,9 @@
 //! A table's rows straight from its pages, by several threads, only the columns asked for.
 //!
-//! The pages of a table's b-tree are known from its interior pages alone. Threads take them a few at a time; between two
+//! The pages of a table's b-tree are known from its interior pages alone. Threads take runs of them; between two
 //! calls a reader remembers no more than a page's place and a cell's, so that it borrows nothing.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -15,8 +16,10 @@ use maniac_store::Snapshot;
 use super::{Reader, RowView, TableScan};
 use crate::error::{Error, Result};
 
-/// Pages that a reader takes at once.
+/// Pages that a reader takes at once, at least: towards the end of a table, so that all readers end together.
 const PAGES_AT_ONCE: usize = 32;
+/// And at most: about as many as fill a row group of DuckDB, so that its keys follow each other.
+const MOST_PAGES_AT_ONCE: usize = 2048;
 
 pub struct PageScan {
     snapshot: Snapshot,
@@ -39,6 +42,22 @@ impl PageScan {
         .map_err(|error| Error::source(format!("{shown}: {error}")))?;
         Ok(PageScan { snapshot, layout, pages, next: AtomicUsize::new(0), shown })
     }
+}
+
+impl PageScan {
+    /// The next pages for a reader, as places in `pages`.
+    fn take(&self) -> Option<Range<usize>> {
+        let end_of = |start: usize| start + run_of(self.pages.len() - start);
+        let taken = self
+            .next
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (next < self.pages.len()).then(|| end_of(next)));
+        taken.ok().map(|start| start..end_of(start))
+    }
+}
+
+/// How many of the pages that are left a reader takes.
+fn run_of(left: usize) -> usize {
+    (left / 8).clamp(PAGES_AT_ONCE, MOST_PAGES_AT_ONCE).min(left)
 }
 
 /// How to read rows in the shape of the table's `SourceTable`.
@@ -88,12 +107,8 @@ impl Reader for PageReader {
         let mut rows = 0;
         while rows < limit {
             if self.page >= self.end {
-                self.page = scan.next.fetch_add(PAGES_AT_ONCE, Ordering::Relaxed);
-                self.end = (self.page + PAGES_AT_ONCE).min(scan.pages.len());
-                self.cell = 0;
-                if self.page >= self.end {
-                    break;
-                }
+                let Some(pages) = scan.take() else { break };
+                (self.page, self.end, self.cell) = (pages.start, pages.end, 0);
             }
             let no = scan.pages[self.page];
             let page = database.tree_page(no, no, 0).map_err(|error| unreadable(&error))?;
@@ -122,5 +137,24 @@ impl Reader for PageReader {
             }
         }
         Ok(rows)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_shrink_towards_the_end_and_cover_all_pages() {
+        for pages in [0, 1, 31, 32, 33, 500, 100_000] {
+            let (mut left, mut runs) = (pages, Vec::new());
+            while left > 0 {
+                runs.push(run_of(left));
+                left -= run_of(left);
+            }
+            assert_eq!(runs.iter().sum::<usize>(), pages);
+            assert!(runs.iter().rev().is_sorted(), "{runs:?}");
+            assert!(runs.iter().all(|run| (1..=MOST_PAGES_AT_ONCE).contains(run)), "{runs:?}");
+        }
     }
 }

@@ -8,7 +8,6 @@ use rustc_hash::FxHashSet;
 
 use crate::DiffError;
 use crate::leaves;
-use crate::output::Counts;
 use crate::overflow::{Chains, OverflowMap, explain_by_freelist, owner_by_ptrmap};
 use crate::page_map::MapDelta;
 use crate::row_diff::{RowDiffer, TableShape};
@@ -29,26 +28,7 @@ pub struct Captured {
     pub changeset: Vec<u8>,
     /// A changeset of `sqlite_schema`, keyed by rowid. Empty when the schema didn't change.
     pub schema: Vec<u8>,
-    /// One entry for each table with changes, in the order of the changeset.
-    pub summary: Vec<TableSummary>,
     pub update: TrackerUpdate,
-}
-
-/// How many rows of a table changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableSummary {
-    pub table: String,
-    pub inserts: u64,
-    pub updates: u64,
-    pub deletes: u64,
-}
-
-impl TableSummary {
-    /// Nothing for a table without changes.
-    pub(crate) fn of(table: &Table, counts: Counts) -> Option<TableSummary> {
-        let Counts { inserts, updates, deletes } = counts;
-        (counts != Counts::default()).then(|| TableSummary { table: table.name.clone(), inserts, updates, deletes })
-    }
 }
 
 /// A b-tree before and after, and the table whose rows are in it.
@@ -78,13 +58,15 @@ impl Tracker {
             return Err(DiffError::OutOfStep { expected: self.page_count(), found: old.page_count() });
         }
         let old_db = self.header.map(|header| Database::known(old, header));
+        if let Some(old_db) = &old_db
+            && let Some(captured) = leaves::capture(self, old_db, new, dirty)?
+        {
+            return Ok(captured);
+        }
         let new_db = Database::open(new).map_err(DiffError::New)?;
         if let (Some(old_db), Some(new_db)) = (&old_db, &new_db)
             && same_geometry(old_db, new_db)
         {
-            if let Some(captured) = leaves::capture(self, old_db, new_db, dirty)? {
-                return Ok(captured);
-            }
             let touched = Touched::new(&self.map, dirty);
             let chains = Chains { dirty: touched.dirty().collect(), ..Chains::default() };
             return Capture { tracker: self, old: old_db, new: new_db, touched, chains }.run();
@@ -92,14 +74,13 @@ impl Tracker {
         // The first transaction of a database, or a VACUUM that gave its pages another shape.
         let tracker = Box::new(Tracker::new(new)?);
         let newer = tracker.schema.clone();
-        let (mut changeset, mut summary) = (Vec::new(), Vec::new());
+        let mut changeset = Vec::new();
         let schema =
             diff_all((old_db.as_ref(), &self.schema.schema), (new_db.as_ref(), &newer.schema), &mut |table| {
                 changeset.extend(table.changeset);
-                summary.push(table.summary);
                 Ok(())
             })?;
-        Ok(Captured { changeset, schema, summary, update: TrackerUpdate(Update::Rebuilt(tracker)) })
+        Ok(Captured { changeset, schema, update: TrackerUpdate(Update::Rebuilt(tracker)) })
     }
 }
 
@@ -110,7 +91,7 @@ fn same_geometry(old: &Database<'_>, new: &Database<'_>) -> bool {
 }
 
 /// Whether the part of `sqlite_schema` that lies on page 1 is the same.
-pub(crate) fn same_schema_page(old: &Database<'_>, new: &Database<'_>) -> Result<bool, DiffError> {
+fn same_schema_page(old: &Database<'_>, new: &Database<'_>) -> Result<bool, DiffError> {
     let first = PageNo(1);
     if new.source().changed_bytes(first).end <= HEADER_LEN {
         return Ok(true);
@@ -148,12 +129,11 @@ impl Capture<'_, '_> {
             OverflowMap::default()
         };
 
-        let (mut changeset, mut summary) = (Vec::new(), Vec::new());
+        let mut changeset = Vec::new();
         for tree in &trees {
-            let Some((table, shape)) = &tree.rows else { continue };
+            let Some((_, shape)) = &tree.rows else { continue };
             let differ = RowDiffer::new(shape, Some(self.old), Some(self.new), &self.chains);
-            let counts = differ.run(&tree.diff, &mut changeset)?;
-            summary.extend(TableSummary::of(table, counts));
+            differ.run(&tree.diff, &mut changeset)?;
         }
         let mut delta = schema_delta;
         for tree in trees {
@@ -169,7 +149,7 @@ impl Capture<'_, '_> {
             chains,
             schema_chains,
         };
-        Ok(Captured { changeset, schema, summary, update: TrackerUpdate(Update::Step(Box::new(step))) })
+        Ok(Captured { changeset, schema, update: TrackerUpdate(Update::Step(Box::new(step))) })
     }
 
     /// Dirty pages that were part of no b-tree and may have been overflow pages.

@@ -1,52 +1,51 @@
 //! Turns stored records into the records of a changeset, without values in between.
 
-use std::ops::Range;
-
 use maniac_base::{Value, write_varint};
 use maniac_changeset::push_value;
-use maniac_sqlite_format::{Encoding, FieldSource, RecordFields, RowLayout, Serial, utf16_to_utf8};
+use maniac_sqlite_format::{Encoding, FieldReader, FieldSource, RowLayout, Serial, utf16_to_utf8};
 
 /// Reads the rows of one table of one snapshot, in the columns that the changeset has.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct RowEncoder<'a> {
     layout: &'a RowLayout,
     /// The rowid comes first, as the key.
     rowid_first: bool,
-    fields: RecordFields,
 }
 
 impl<'a> RowEncoder<'a> {
     pub fn new(layout: &'a RowLayout, rowid_first: bool) -> RowEncoder<'a> {
-        RowEncoder { layout, rowid_first, fields: RecordFields::default() }
+        RowEncoder { layout, rowid_first }
     }
 
-    /// Appends a row to `out` and notes where each of its values ends up in `spans`.
-    pub fn encode(
-        &mut self,
-        rowid: i64,
-        payload: &[u8],
-        out: &mut Vec<u8>,
-        spans: &mut Vec<Range<usize>>,
-    ) -> Result<(), &'static str> {
-        self.fields.parse(payload)?;
-        spans.clear();
-        let mut start = out.len();
+    /// Appends a row to `out`.
+    pub fn encode(&self, rowid: i64, payload: &[u8], out: &mut Vec<u8>) -> Result<(), &'static str> {
         if self.rowid_first {
             push_value(out, &Value::Integer(rowid));
-            spans.push(start..out.len());
-            start = out.len();
         }
+        let mut fields = FieldReader::new(payload)?;
+        let mut next = 0;
         for source in &self.layout.sources {
             match source {
                 FieldSource::Rowid => push_value(out, &Value::Integer(rowid)),
-                FieldSource::Field { index, real, default } => match self.fields.get(*index, payload) {
-                    Some((serial, bytes)) => push_field(out, serial, bytes, self.layout.encoding, *real),
-                    None => push_value(out, default),
-                },
+                FieldSource::Field { index, real, default } => {
+                    if *index < next {
+                        // Only the key of a WITHOUT ROWID table is stored out of its columns' order.
+                        fields = FieldReader::new(payload)?;
+                        next = 0;
+                    }
+                    let mut field = fields.next_field()?;
+                    while next < *index && field.is_some() {
+                        field = fields.next_field()?;
+                        next += 1;
+                    }
+                    match field {
+                        Some((serial, bytes)) => push_field(out, serial, bytes, self.layout.encoding, *real),
+                        None => push_value(out, default),
+                    }
+                    next += 1;
+                }
                 FieldSource::Constant(value) => push_value(out, value),
             }
-            spans.push(start..out.len());
-            start = out.len();
         }
         Ok(())
     }

@@ -5,13 +5,6 @@ use std::collections::HashMap;
 
 use maniac_changeset::{Op, Record, TableHeader, Writer};
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub inserts: u64,
-    pub updates: u64,
-    pub deletes: u64,
-}
-
 /// Where a row lies in the buffer that it was written to, with the two bytes in front of its record.
 type Span = std::ops::Range<usize>;
 
@@ -32,7 +25,6 @@ pub(crate) struct Output<'a> {
     updates: Writer,
     unpaired_old: Vec<Span>,
     unpaired_new: Vec<Span>,
-    counts: Counts,
 }
 
 impl<'a> Output<'a> {
@@ -48,7 +40,6 @@ impl<'a> Output<'a> {
             updates: Writer::new(),
             unpaired_old: Vec::new(),
             unpaired_new: Vec::new(),
-            counts: Counts::default(),
         }
     }
 
@@ -70,11 +61,10 @@ impl<'a> Output<'a> {
 
     /// The row begun at `start` is complete. `paired` if no row of the other side can have the same key.
     pub fn end(&mut self, op: Op, start: usize, paired: bool) {
-        let (buffer, unpaired, count) = match op {
-            Op::Delete => (&self.deletes, &mut self.unpaired_old, &mut self.counts.deletes),
-            _ => (&self.inserts, &mut self.unpaired_new, &mut self.counts.inserts),
+        let (buffer, unpaired) = match op {
+            Op::Delete => (&self.deletes, &mut self.unpaired_old),
+            _ => (&self.inserts, &mut self.unpaired_new),
         };
-        *count += 1;
         if !paired {
             unpaired.push(start..buffer.len());
         }
@@ -87,26 +77,20 @@ impl<'a> Output<'a> {
             debug_assert!(false, "records are written by this crate");
             return;
         };
-        self.counts.updates += u64::from(self.updates.update(&header, old, new));
+        self.updates.update(&header, old, new);
     }
 
     /// Pairs what is left and appends the table to a changeset, if anything changed: deletes first, then updates, then
     /// inserts, so that a row may take a unique value that another one gave up.
-    pub fn finish(mut self, changeset: &mut Vec<u8>) -> Counts {
+    pub fn finish(mut self, changeset: &mut Vec<u8>) {
         self.pair();
-        if self.counts == Counts::default() {
-            return self.counts;
-        }
         let updates = self.updates.take();
-        if changeset.is_empty() && self.deletes.is_empty() && updates.is_empty() {
-            *changeset = self.inserts;
-            return self.counts;
-        }
         let (header, inserts) = self.inserts.split_at(self.header_len);
-        for part in [header, &self.deletes, &updates, inserts] {
-            changeset.extend_from_slice(part);
+        match (self.deletes.is_empty() && updates.is_empty(), inserts.is_empty()) {
+            (true, true) => {}
+            (true, false) if changeset.is_empty() => *changeset = self.inserts,
+            _ => [header, &self.deletes, &updates, inserts].iter().for_each(|part| changeset.extend_from_slice(part)),
         }
-        self.counts
     }
 
     fn pair(&mut self) {
@@ -126,11 +110,7 @@ impl<'a> Output<'a> {
             let row = &new_rows[span];
             match by_key.remove(&self.key_of(row)) {
                 None => inserts.extend_from_slice(row),
-                Some(old) => {
-                    self.counts.inserts -= 1;
-                    self.counts.deletes -= 1;
-                    self.update(&old_rows[old.start + PREFIX..old.end], &row[PREFIX..]);
-                }
+                Some(old) => self.update(&old_rows[old.start + PREFIX..old.end], &row[PREFIX..]),
             }
         }
         let mut gone: Vec<Span> = by_key.into_values().collect();

@@ -6,21 +6,21 @@
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
-use std::ops::Range;
 
 use maniac_base::Value;
-use maniac_changeset::{NULL_KEY_PREFIX, Op, push_value};
+use maniac_changeset::{NULL_KEY_PREFIX, Op, Record, push_value};
 use maniac_sqlite_format::{Cell, Database, FieldSource, FormatError, KeyForm, RecordFields, RowLayout};
-use maniac_sqlite_format::{Selection, Table, full_payload};
+use maniac_sqlite_format::{Selection, Table, TreePage, full_payload};
 
 use crate::DiffError;
 use crate::encode::RowEncoder;
 use crate::order::KeyOrder;
-use crate::output::{Counts, Output};
+use crate::output::Output;
 use crate::overflow::Chains;
 use crate::schema_match::TableMatch;
 use crate::segments::Cells;
 use crate::tree_diff::TreeDiff;
+use crate::trim::same_cells;
 
 /// How the rows of a table are read on both sides, and told apart.
 #[derive(Debug)]
@@ -97,6 +97,12 @@ impl TableShape {
             raw_comparable: true,
         }
     }
+
+    /// Whether the key of a record that this crate has written holds NULL.
+    fn has_null_key(&self, record: &[u8]) -> bool {
+        let Ok(record) = Record::parse(record, self.key.len()) else { return false };
+        record.fields().enumerate().any(|(column, field)| field.is_null() && self.nullable_key.contains(&column))
+    }
 }
 
 pub(crate) struct RowDiffer<'a, 's> {
@@ -109,17 +115,27 @@ pub(crate) struct RowDiffer<'a, 's> {
     rows: Output<'a>,
     /// Rows whose declared key holds NULL. Few tables have any.
     null_rows: Option<Output<'a>>,
-    spans: Vec<Range<usize>>,
     scratch: (Vec<u8>, Vec<u8>),
     fields: (RecordFields, RecordFields),
 }
 
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Skip,
     Old,
     New,
     Both,
     Done,
+}
+
+impl Step {
+    fn passes_old(self) -> bool {
+        matches!(self, Step::Old | Step::Both | Step::Skip)
+    }
+
+    fn passes_new(self) -> bool {
+        matches!(self, Step::New | Step::Both | Step::Skip)
+    }
 }
 
 impl<'a, 's> RowDiffer<'a, 's> {
@@ -138,54 +154,74 @@ impl<'a, 's> RowDiffer<'a, 's> {
             new: RowEncoder::new(&shape.new, shape.rowid_first),
             rows: Output::new(Cow::Borrowed(&shape.name), Cow::Borrowed(&shape.key)),
             null_rows: None,
-            spans: Vec::new(),
             scratch: Default::default(),
             fields: Default::default(),
         }
     }
 
     /// Compares the rows of a tree's segments and appends what changed to a changeset.
-    pub fn run(mut self, diff: &TreeDiff, changeset: &mut Vec<u8>) -> Result<Counts, DiffError> {
-        let old = Cells::new(self.old_db, &diff.old).map_err(DiffError::Old)?;
-        let new = Cells::new(self.new_db, &diff.new).map_err(DiffError::New)?;
-        self.compare(old, new)?;
-        Ok(self.finish(changeset))
-    }
-
-    /// Compares cells of the older snapshot with those of the newer one.
-    pub fn compare(&mut self, mut old: Cells<'_, '_>, mut new: Cells<'_, '_>) -> Result<(), DiffError> {
+    pub fn run(mut self, diff: &TreeDiff, changeset: &mut Vec<u8>) -> Result<(), DiffError> {
+        let mut old = Cells::new(self.old_db, &diff.old).map_err(DiffError::Old)?;
+        let mut new = Cells::new(self.new_db, &diff.new).map_err(DiffError::New)?;
         if self.shape.raw_comparable && self.chains.untouched {
             old.skip_same(&mut new).map_err(DiffError::New)?;
         }
         loop {
-            let (before, after) = (old.current().map_err(DiffError::Old)?, new.current().map_err(DiffError::New)?);
-            let step = self.step(before.as_ref(), after.as_ref())?;
-            match (&step, before, after) {
-                (Step::Old, Some(cell), _) => self.put(Op::Delete, &cell)?,
-                (Step::New, _, Some(cell)) => self.put(Op::Insert, &cell)?,
-                (Step::Both, Some(before), Some(after)) => self.both(&before, &after)?,
-                (Step::Done, ..) => return Ok(()),
-                _ => {}
+            let step = self.compare(
+                old.current().map_err(DiffError::Old)?.as_ref(),
+                new.current().map_err(DiffError::New)?.as_ref(),
+            )?;
+            if step == Step::Done {
+                break;
             }
-            if matches!(step, Step::Old | Step::Both | Step::Skip) {
+            if step.passes_old() {
                 old.advance().map_err(DiffError::Old)?;
             }
-            if matches!(step, Step::New | Step::Both | Step::Skip) {
+            if step.passes_new() {
                 new.advance().map_err(DiffError::New)?;
             }
         }
+        self.finish(changeset);
+        Ok(())
+    }
+
+    /// Compares one leaf of a tree before and after. From byte `reach` on the two are known to be equal.
+    pub fn compare_leaf(&mut self, old: &TreePage<'_>, new: &TreePage<'_>, reach: usize) -> Result<(), DiffError> {
+        let may_skip = self.shape.raw_comparable && self.chains.untouched;
+        let (front, back) = if may_skip { same_cells(old, new, reach) } else { (0, 0) };
+        let (mut at_old, mut at_new) = (front, front);
+        let (end_old, end_new) = (old.cell_count() - back, new.cell_count() - back);
+        loop {
+            let before = (at_old < end_old).then(|| old.cell(at_old)).transpose().map_err(DiffError::Old)?;
+            let after = (at_new < end_new).then(|| new.cell(at_new)).transpose().map_err(DiffError::New)?;
+            let step = self.compare(before.as_ref(), after.as_ref())?;
+            if step == Step::Done {
+                return Ok(());
+            }
+            at_old += usize::from(step.passes_old());
+            at_new += usize::from(step.passes_new());
+        }
+    }
+
+    /// Takes down how the rows that both sides are at differ, and says which side goes on.
+    #[inline]
+    fn compare(&mut self, before: Option<&Cell<'_>>, after: Option<&Cell<'_>>) -> Result<Step, DiffError> {
+        let step = self.step(before, after)?;
+        match (step, before, after) {
+            (Step::Old, Some(cell), _) => self.put(Op::Delete, cell)?,
+            (Step::New, _, Some(cell)) => self.put(Op::Insert, cell)?,
+            (Step::Both, Some(before), Some(after)) => self.both(before, after)?,
+            _ => {}
+        }
+        Ok(step)
     }
 
     /// Appends what changed to a changeset.
-    pub fn finish(self, changeset: &mut Vec<u8>) -> Counts {
-        let mut counts = self.rows.finish(changeset);
+    pub fn finish(self, changeset: &mut Vec<u8>) {
+        self.rows.finish(changeset);
         if let Some(null_rows) = self.null_rows {
-            let null_counts = null_rows.finish(changeset);
-            counts.inserts += null_counts.inserts;
-            counts.updates += null_counts.updates;
-            counts.deletes += null_counts.deletes;
+            null_rows.finish(changeset);
         }
-        counts
     }
 
     /// What to do with the rows that both sides are at. Cells are equal by their bytes, unless an overflow chain says
@@ -226,12 +262,12 @@ impl<'a, 's> RowDiffer<'a, 's> {
 
     /// A row that is on one side only, as far as the order of the tree tells.
     fn put(&mut self, op: Op, cell: &Cell<'_>) -> Result<(), DiffError> {
-        let (db, encoder) = if op == Op::Delete { (self.old_db, &mut self.old) } else { (self.new_db, &mut self.new) };
+        let (db, encoder) = if op == Op::Delete { (self.old_db, self.old) } else { (self.new_db, self.new) };
         let error = |error| if op == Op::Delete { DiffError::Old(error) } else { DiffError::New(error) };
         let (buffer, start) = self.rows.start(op);
-        encode(db, encoder, cell, buffer, &mut self.spans).map_err(error)?;
-        let has_null = self.shape.nullable_key.iter().any(|&column| buffer[self.spans[column].start] == NULL);
-        if !has_null {
+        let record = buffer.len();
+        encode(db, encoder, cell, buffer).map_err(error)?;
+        if self.shape.nullable_key.is_empty() || !self.shape.has_null_key(&buffer[record..]) {
             self.rows.end(op, start, self.shape.by_rowid);
             return Ok(());
         }
@@ -253,8 +289,8 @@ impl<'a, 's> RowDiffer<'a, 's> {
         let (before, after) = (&mut self.scratch.0, &mut self.scratch.1);
         before.clear();
         after.clear();
-        encode(self.old_db, &mut self.old, old, before, &mut self.spans).map_err(DiffError::Old)?;
-        encode(self.new_db, &mut self.new, new, after, &mut self.spans).map_err(DiffError::New)?;
+        encode(self.old_db, self.old, old, before).map_err(DiffError::Old)?;
+        encode(self.new_db, self.new, new, after).map_err(DiffError::New)?;
         if before == after {
             return Ok(());
         }
@@ -266,9 +302,6 @@ impl<'a, 's> RowDiffer<'a, 's> {
         self.put(Op::Insert, new)
     }
 }
-
-/// The type byte of NULL in a changeset.
-const NULL: u8 = 5;
 
 fn payload<'p>(
     db: Option<&Database<'_>>,
@@ -285,16 +318,13 @@ fn payload<'p>(
 
 fn encode(
     db: Option<&Database<'_>>,
-    encoder: &mut RowEncoder<'_>,
+    encoder: RowEncoder<'_>,
     cell: &Cell<'_>,
     out: &mut Vec<u8>,
-    spans: &mut Vec<Range<usize>>,
 ) -> Result<(), FormatError> {
     let payload = match db {
         Some(db) if cell.overflow.is_some() => full_payload(db, cell)?,
         _ => Cow::Borrowed(cell.local),
     };
-    encoder
-        .encode(cell.rowid, &payload, out, spans)
-        .map_err(|what| FormatError::malformed(cell.page, cell.offset, what))
+    encoder.encode(cell.rowid, &payload, out).map_err(|what| FormatError::malformed(cell.page, cell.offset, what))
 }

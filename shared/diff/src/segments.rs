@@ -22,16 +22,6 @@ impl<'s, 'g> Cells<'s, 'g> {
         Ok(cells)
     }
 
-    /// All cells of one leaf.
-    pub fn of_leaf(db: &Database<'s>, page: TreePage<'s>) -> Cells<'s, 'g> {
-        let end = page.cell_count();
-        let mut cells = Cells { db: Some(*db), segments: [].iter(), page: Some(page), cell: 0, end };
-        if end == 0 {
-            cells.page = None;
-        }
-        cells
-    }
-
     /// Goes to the next segment that has a cell.
     fn load(&mut self) -> Result<(), FormatError> {
         while self.cell >= self.end {

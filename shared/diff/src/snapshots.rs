@@ -4,7 +4,6 @@ use maniac_base::PageSource;
 use maniac_sqlite_format::{Database, Schema, Table};
 
 use crate::DiffError;
-use crate::capture::TableSummary;
 use crate::overflow::Chains;
 use crate::page_map::{MapDelta, PageMap};
 use crate::row_diff::{RowDiffer, TableShape};
@@ -19,7 +18,6 @@ pub struct TableDiff<'t> {
     pub table: &'t Table,
     /// This table's part of the changeset, header included.
     pub changeset: Vec<u8>,
-    pub summary: TableSummary,
 }
 
 type Sink<'f> = &'f mut dyn FnMut(TableDiff<'_>) -> Result<(), DiffError>;
@@ -58,15 +56,9 @@ pub(crate) fn diff_all<'s>(
         let tree = differ.run(before, Some(table.root), &mut MapDelta::default())?;
         let shape = TableShape::new(&pair, table, old, new);
         let mut changeset = Vec::new();
-        let counts = RowDiffer::new(&shape, old, new, &chains).run(&tree, &mut changeset)?;
+        RowDiffer::new(&shape, old, new, &chains).run(&tree, &mut changeset)?;
         if !changeset.is_empty() {
-            let summary = TableSummary {
-                table: table.name.clone(),
-                inserts: counts.inserts,
-                updates: counts.updates,
-                deletes: counts.deletes,
-            };
-            sink(TableDiff { table, changeset, summary })?;
+            sink(TableDiff { table, changeset })?;
         }
     }
     Ok(schema)

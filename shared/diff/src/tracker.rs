@@ -44,8 +44,8 @@ pub struct TrackerUpdate(pub(crate) Update);
 
 #[derive(Debug)]
 pub(crate) enum Update {
-    /// Every page of a tree stayed where it was.
-    InPlace(Header),
+    /// Every page of a tree stayed where it was, and the header says what it said.
+    InPlace,
     Step(Box<Step>),
     Rebuilt(Box<Tracker>),
 }
@@ -120,7 +120,7 @@ impl Tracker {
     /// the captures that gave them; one whose transaction was rolled back is thrown away.
     pub fn advance(&mut self, update: TrackerUpdate) {
         match update.0 {
-            Update::InPlace(header) => self.header = Some(header),
+            Update::InPlace => {}
             Update::Rebuilt(tracker) => *self = *tracker,
             Update::Step(step) => {
                 self.map.apply(step.delta, step.page_count);

@@ -24,6 +24,8 @@ pub struct RowChange {
     pub old: Option<String>,
     /// The row of an INSERT; what the changed columns of an UPDATE hold now.
     pub new: Option<String>,
+    /// The virtual table that keeps its index in this one.
+    pub shadow_of: Option<String>,
 }
 
 /// The changes of the versions after `from`, up to and including `to`, in the branch's line; of one table if asked for.
@@ -58,8 +60,8 @@ impl Iterator for Changes {
             if let Some((version, time_ms, rows)) = &mut self.at {
                 let (version, time_ms) = (*version, *time_ms);
                 match rows.next() {
-                    Some(Ok(TableRow { table, op, key, old, new })) => {
-                        return Some(Ok(RowChange { version, time_ms, table, op, key, old, new }));
+                    Some(Ok(TableRow { table, op, key, old, new, shadow_of })) => {
+                        return Some(Ok(RowChange { version, time_ms, table, op, key, old, new, shadow_of }));
                     }
                     Some(Err(source)) => return Some(Err(HistoryError::Changeset { version, source })),
                     None => self.at = None,

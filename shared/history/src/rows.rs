@@ -6,7 +6,7 @@ use maniac_base::Value;
 use maniac_changeset::{
     Change, ChangesetError, Item, NULL_KEY_PREFIX, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target,
 };
-use maniac_sqlite_format::{KeyForm, Schema};
+use maniac_sqlite_format::{KeyForm, Schema, TableKind};
 
 use crate::JsonObject;
 
@@ -21,6 +21,8 @@ pub struct TableRow {
     pub old: Option<String>,
     /// The row of an INSERT; what the changed columns of an UPDATE hold now.
     pub new: Option<String>,
+    /// The virtual table that keeps its index in this one, as FTS5 and R-Tree do.
+    pub shadow_of: Option<String>,
 }
 
 /// Reads a changeset as it is asked for, one row at a time.
@@ -39,6 +41,7 @@ struct AtTable {
     header: usize,
     name: String,
     columns: Vec<String>,
+    shadow_of: Option<String>,
     wanted: bool,
 }
 
@@ -60,6 +63,7 @@ impl TableRows {
                         header: start,
                         name: name.to_owned(),
                         columns: columns(&self.schema, &header),
+                        shadow_of: shadow_of(&self.schema, name),
                         wanted: self.only.as_ref().is_none_or(|only| only.eq_ignore_ascii_case(name)),
                     });
                 }
@@ -67,7 +71,8 @@ impl TableRows {
                     let (Some(table), Some(header)) = (&self.table, reader.table()) else { continue };
                     if table.wanted {
                         self.at = reader.offset();
-                        return Ok(Some(row(&table.name, &table.columns, &header, &change)));
+                        let shadow_of = table.shadow_of.clone();
+                        return Ok(Some(TableRow { shadow_of, ..row(&table.name, &table.columns, &header, &change) }));
                     }
                 }
             }
@@ -104,7 +109,14 @@ pub fn columns(schema: &Schema, header: &TableHeader<'_>) -> Vec<String> {
     names
 }
 
-/// One change in words.
+fn shadow_of(schema: &Schema, table: &str) -> Option<String> {
+    match &schema.table(table)?.kind {
+        TableKind::Shadow { of } => Some(of.clone()),
+        _ => None,
+    }
+}
+
+/// One change in words; whether its table is the shadow of another the schema would have to say.
 pub fn row(table: &str, columns: &[String], header: &TableHeader<'_>, change: &Change<'_>) -> TableRow {
     debug_assert!(!table.starts_with(NULL_KEY_PREFIX), "the table, not the header's name for it");
     let object = |record: Record<'_>, wanted: &dyn Fn(usize) -> bool| {
@@ -125,5 +137,6 @@ pub fn row(table: &str, columns: &[String], header: &TableHeader<'_>, change: &C
         key: object(change.keyed(), &|n| header.is_key(n)),
         old: side(change.old),
         new: side(change.new),
+        shadow_of: None,
     }
 }

@@ -31,7 +31,7 @@ pub use header::{Encoding, Header};
 pub use page::{PageKind, TreePage};
 pub use payload::{chain, full_payload};
 pub use ptrmap::PtrmapKind;
-pub use record::{RecordFields, Serial};
+pub use record::{FieldReader, RecordFields, Serial};
 pub use rows::{FieldSource, Row, RowLayout, Rows, Selection};
 pub use schema::{Affinity, Collation, Column, Generated, KeyForm, KeyPart, Schema, SchemaRow, Table, TableKind};
 pub use text::utf16_to_utf8;

@@ -22,11 +22,9 @@ pub struct Serial(pub u64);
 impl Serial {
     #[inline]
     fn len(self) -> Option<usize> {
+        const SMALL: [u8; 10] = [0, 1, 2, 3, 4, 6, 8, 8, 0, 0];
         match self.0 {
-            0 | 8 | 9 => Some(0),
-            n @ 1..=4 => Some(n as usize),
-            5 => Some(6),
-            6 | 7 => Some(8),
+            n @ ..10 => Some(SMALL[n as usize].into()),
             10 | 11 => None,
             n => usize::try_from((n - 12) / 2).ok(),
         }
@@ -76,6 +74,56 @@ impl Serial {
     }
 }
 
+/// Reads the fields of a record one after the other.
+#[derive(Clone, Debug)]
+pub struct FieldReader<'p> {
+    payload: &'p [u8],
+    header_len: usize,
+    /// Where the next serial type is in the header.
+    at: usize,
+    /// Where the next field starts.
+    start: usize,
+}
+
+impl<'p> FieldReader<'p> {
+    #[inline]
+    pub fn new(payload: &'p [u8]) -> Result<FieldReader<'p>, &'static str> {
+        let (header_len, at) = read_varint(payload).ok_or("a record is empty")?;
+        let header_len = usize::try_from(header_len).unwrap_or(usize::MAX);
+        if header_len > payload.len() {
+            return Err("a record's header is longer than the record");
+        }
+        if header_len < at {
+            return Err("a record's header is shorter than its own length");
+        }
+        Ok(FieldReader { payload, header_len, at, start: header_len })
+    }
+
+    /// The type of the next field and where it lies in the payload; nothing behind the last.
+    #[inline(always)]
+    fn next_range(&mut self) -> Result<Option<(Serial, usize, usize)>, &'static str> {
+        if self.at >= self.header_len {
+            return Ok(None);
+        }
+        let (serial, n) =
+            read_varint(&self.payload[self.at..self.header_len]).ok_or("a record's header is cut short")?;
+        self.at += n;
+        let serial = Serial(serial);
+        let len = serial.len().ok_or("a record has a reserved serial type")?;
+        let start = self.start;
+        let end = start.checked_add(len).filter(|&end| end <= self.payload.len());
+        self.start = end.ok_or("a field is longer than its record")?;
+        Ok(Some((serial, start, self.start)))
+    }
+
+    /// The type and bytes of the next field; nothing behind the last.
+    #[inline(always)]
+    pub fn next_field(&mut self) -> Result<Option<(Serial, &'p [u8])>, &'static str> {
+        let payload = self.payload;
+        Ok(self.next_range()?.map(|(serial, start, end)| (serial, &payload[start..end])))
+    }
+}
+
 /// Where the fields of one record lie. Kept and filled again for each row, so that reading a table allocates nothing.
 #[derive(Clone, Debug, Default)]
 pub struct RecordFields {
@@ -92,22 +140,10 @@ impl RecordFields {
     #[inline]
     pub fn parse_first(&mut self, payload: &[u8], count: usize) -> Result<(), &'static str> {
         self.fields.clear();
-        let (header_len, mut at) = read_varint(payload).ok_or("a record is empty")?;
-        let header_len = usize::try_from(header_len).unwrap_or(usize::MAX);
-        let header = payload.get(..header_len).ok_or("a record's header is longer than the record")?;
-        if header_len < at {
-            return Err("a record's header is shorter than its own length");
-        }
-        let mut start = header_len;
-        while at < header_len && self.fields.len() < count {
-            let (serial, n) = read_varint(&header[at..]).ok_or("a record's header is cut short")?;
-            at += n;
-            let serial = Serial(serial);
-            let len = serial.len().ok_or("a record has a reserved serial type")?;
-            let end = start.checked_add(len).filter(|&end| end <= payload.len());
-            let end = end.ok_or("a field is longer than its record")?;
+        let mut reader = FieldReader::new(payload)?;
+        while self.fields.len() < count {
+            let Some((serial, start, end)) = reader.next_range()? else { break };
             self.fields.push((serial, start as u32, end as u32));
-            start = end;
         }
         Ok(())
     }

@@ -17,8 +17,8 @@ pub struct Changes;
 impl TableFunction for Changes {
     const NAME: &'static CStr = c"maniac_changes";
     const DECLARATION: &'static CStr = c"CREATE TABLE x(version INTEGER, time TEXT, \"table\" TEXT, op TEXT, \
-        key TEXT, old TEXT, new TEXT, from_version INTEGER HIDDEN, to_version INTEGER HIDDEN, branch TEXT HIDDEN)";
-    const COLUMNS: usize = 7;
+        key TEXT, old TEXT, new TEXT, shadow_of TEXT, from_version INTEGER HIDDEN, to_version INTEGER HIDDEN, branch TEXT HIDDEN)";
+    const COLUMNS: usize = 8;
     const ARGUMENTS: usize = 3;
     const FILTERS: &'static [(usize, IndexConstraintOp)] = &[
         (0, SQLITE_INDEX_CONSTRAINT_EQ),
@@ -68,5 +68,6 @@ fn row_of(row: RowChange) -> Vec<Value> {
         Value::Text(row.key),
         text(row.old),
         text(row.new),
+        text(row.shadow_of),
     ]
 }

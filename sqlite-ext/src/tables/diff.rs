@@ -16,9 +16,10 @@ pub struct Diff;
 
 impl TableFunction for Diff {
     const NAME: &'static CStr = c"maniac_diff";
-    const DECLARATION: &'static CStr = c"CREATE TABLE x(\"table\" TEXT, op TEXT, key TEXT, old TEXT, new TEXT, \
+    const DECLARATION: &'static CStr =
+        c"CREATE TABLE x(\"table\" TEXT, op TEXT, key TEXT, old TEXT, new TEXT, shadow_of TEXT, \
         a HIDDEN, b HIDDEN, only_table TEXT HIDDEN)";
-    const COLUMNS: usize = 5;
+    const COLUMNS: usize = 6;
     const ARGUMENTS: usize = 3;
     const FILTERS: &'static [(usize, IndexConstraintOp)] = &[(0, SQLITE_INDEX_CONSTRAINT_EQ)];
 
@@ -74,5 +75,12 @@ fn snapshot(database: &mut Database, argument: &Option<Value>) -> VfsResult<Opti
 
 fn row_of(row: TableRow) -> Vec<Value> {
     let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
-    vec![Value::Text(row.table), Value::Text(row.op.name().into()), Value::Text(row.key), text(row.old), text(row.new)]
+    vec![
+        Value::Text(row.table),
+        Value::Text(row.op.name().into()),
+        Value::Text(row.key),
+        text(row.old),
+        text(row.new),
+        text(row.shadow_of),
+    ]
 }

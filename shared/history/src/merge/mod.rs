@@ -12,6 +12,9 @@
 mod rows;
 mod schema;
 
+use std::collections::HashSet;
+
+use maniac_changeset::{ChangesetError, Item, Reader, Target};
 use maniac_diff::match_tables;
 use maniac_store::Snapshot;
 
@@ -70,7 +73,9 @@ pub fn merge_plan(base: &Snapshot, ours: &Snapshot, theirs: &Snapshot) -> Result
     let our_changes = difference(base, ours)?;
     let forth = difference(ours, theirs)?;
     let schemas = schema::Schemas { base: schema_of(base)?, ours: schema_of(ours)?, theirs: schema_of(theirs)? };
-    let ours_edited = |table: &str| our_changes.summary.iter().any(|edited| edited.table.eq_ignore_ascii_case(table));
+    let version = ours.version();
+    let edited = tables_of(&our_changes.changeset).map_err(|source| HistoryError::Changeset { version, source })?;
+    let ours_edited = |table: &str| edited.contains(&table.to_ascii_lowercase());
     if !their_changes.schema.is_empty() {
         schema::plan(&schemas, &ours_edited, &mut plan);
     }
@@ -90,4 +95,15 @@ pub fn merge_plan(base: &Snapshot, ours: &Snapshot, theirs: &Snapshot) -> Result
     };
     rows::plan(&sides, &mut plan).map_err(|source| HistoryError::Changeset { version: theirs.version(), source })?;
     Ok(plan)
+}
+
+/// The tables of a changeset, in lower case.
+fn tables_of(changeset: &[u8]) -> Result<HashSet<String>, ChangesetError> {
+    let mut tables = HashSet::new();
+    for item in Reader::new(changeset) {
+        if let Item::Table(header) = item? {
+            tables.insert(Target::of(&header).table.to_ascii_lowercase());
+        }
+    }
+    Ok(tables)
 }

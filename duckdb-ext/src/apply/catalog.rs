@@ -1,0 +1,228 @@
+//! What `direct` needs to know of a lake's catalog, read from its tables.
+
+use std::collections::BTreeMap;
+
+use super::Target;
+use super::bounds::Bounds;
+use crate::error::Result;
+use crate::host::{Session, TextRow};
+use crate::schema::{MirrorColumn, MirrorTable, quote, quote_text};
+
+/// The format of catalogs that are written directly.
+const FORMAT: &str = "1.0";
+
+/// Where the catalog's tables are.
+pub struct Place {
+    pub catalog: String,
+    pub schema: String,
+}
+
+impl Place {
+    pub fn table(&self, name: &str) -> String {
+        format!("{}.{}.{name}", quote(&self.catalog), quote(&self.schema))
+    }
+}
+
+/// The catalog as it is after a snapshot.
+#[derive(Clone)]
+pub struct Plan {
+    pub snapshot: i64,
+    pub schema_version: i64,
+    pub next_catalog: i64,
+    pub next_file: i64,
+    pub tables: Vec<Inlined>,
+}
+
+/// A table of the mirror in the catalog.
+#[derive(Clone)]
+pub struct Inlined {
+    pub name: String,
+    pub id: i64,
+    /// The catalog's table with its rows.
+    pub holder: String,
+    /// So many rows at once were put inline.
+    pub most: usize,
+    pub rows: i64,
+    pub next_row: i64,
+    pub bounds: Vec<Bounds>,
+}
+
+/// The catalog, if it is in a DuckDB file, of the format that is known, and under the name that DuckLake gives it.
+pub fn find(session: &Session, target: &Target) -> Result<Option<Place>> {
+    let lake = quote_text(&target.catalog);
+    let kind = session.value(&format!("SELECT catalog_type::VARCHAR FROM ducklake_settings({lake})"))?;
+    if kind.as_deref() != Some("duckdb") {
+        return Ok(None);
+    }
+    let place = Place { catalog: format!("__ducklake_metadata_{}", target.catalog), schema: "main".to_string() };
+    let metadata = place.table("ducklake_metadata");
+    // Fails for a catalog that was attached under another name or is in another schema: DuckDB does not list it, so that
+    // there is no asking.
+    let format = session.value(&format!("SELECT value FROM {metadata} WHERE key = 'version' AND scope IS NULL"));
+    Ok(format.is_ok_and(|format| format.as_deref() == Some(FORMAT)).then_some(place))
+}
+
+/// What DuckLake was seen to do with a batch of new rows.
+pub struct Seen {
+    /// The one that the batch made.
+    pub snapshot: i64,
+    /// Its rows by table of the mirror.
+    pub rows: Vec<(String, usize)>,
+}
+
+/// What came of `learn`.
+pub enum Learnt {
+    Plan(Plan),
+    /// The newest snapshot is somebody else's.
+    Others,
+    /// The batch that was seen has not gone inline.
+    Elsewhere,
+}
+
+/// What is known after the snapshot `base` of the tables in `most`, which has the rows that can go inline at once.
+pub fn learn(
+    session: &Session,
+    target: &Target,
+    place: &Place,
+    tables: &[MirrorTable],
+    most: &BTreeMap<String, usize>,
+    seen: &Seen,
+    base: i64,
+) -> Result<Learnt> {
+    let snapshots = place.table("ducklake_snapshot");
+    let newest = session.query(&format!(
+        "SELECT schema_version::VARCHAR, next_catalog_id::VARCHAR, next_file_id::VARCHAR, changes_made \
+         FROM {snapshots} AS s, {} AS made WHERE made.snapshot_id = {} AND s.snapshot_id = {base} \
+         AND (SELECT max(snapshot_id) FROM {snapshots}) = {base}",
+        place.table("ducklake_snapshot_changes"),
+        seen.snapshot,
+    ))?;
+    let [newest] = newest.as_slice() else { return Ok(Learnt::Others) };
+    let [Some(schema_version), Some(next_catalog), Some(next_file)] = numbers(newest)[..] else {
+        return Ok(Learnt::Elsewhere);
+    };
+    let made = newest.get(3).cloned().flatten().unwrap_or_default();
+    let mut inlined = learn_tables(session, target, place, most)?;
+    for (name, _) in &seen.rows {
+        let Some(table) = inlined.iter().find(|table| table.name == *name) else { return Ok(Learnt::Elsewhere) };
+        let has = |kind: &str| made.split(',').any(|change| change == format!("{kind}:{}", table.id));
+        if !has("inlined_insert") || has("inserted_into_table") {
+            return Ok(Learnt::Elsewhere);
+        }
+    }
+    learn_columns(session, place, tables, &mut inlined)?;
+    Ok(Learnt::Plan(Plan { snapshot: base, schema_version, next_catalog, next_file, tables: inlined }))
+}
+
+fn learn_tables(
+    session: &Session,
+    target: &Target,
+    place: &Place,
+    most: &BTreeMap<String, usize>,
+) -> Result<Vec<Inlined>> {
+    let names = most.keys().map(|name| quote_text(name)).collect::<Vec<_>>().join(", ");
+    let found = session.query(&format!(
+        "SELECT t.table_id::VARCHAR, record_count::VARCHAR, next_row_id::VARCHAR, t.table_name, \
+         arg_max(i.table_name, i.schema_version) \
+         FROM {} AS t JOIN {} AS s USING (schema_id) JOIN {} AS n USING (table_id) JOIN {} AS i USING (table_id) \
+         WHERE t.end_snapshot IS NULL AND s.end_snapshot IS NULL AND lower(schema_name) = lower({}) \
+         AND t.table_name IN ({names}) GROUP BY ALL",
+        place.table("ducklake_table"),
+        place.table("ducklake_schema"),
+        place.table("ducklake_table_stats"),
+        place.table("ducklake_inlined_data_tables"),
+        quote_text(&target.schema),
+    ))?;
+    let tables = found.iter().filter_map(|row| {
+        let [Some(id), Some(rows), Some(next_row)] = numbers(row)[..] else { return None };
+        let [_, _, _, Some(name), Some(holder)] = row.as_slice() else { return None };
+        let (name, holder, most) = (name.clone(), holder.clone(), *most.get(name)?);
+        Some(Inlined { name, id, holder, most, rows, next_row, bounds: Vec::new() })
+    });
+    Ok(tables.collect())
+}
+
+/// Fills in what the catalog says of the tables' columns. Tables that have something out of the ordinary go: they are
+/// DuckLake's to deal with.
+fn learn_columns(session: &Session, place: &Place, tables: &[MirrorTable], inlined: &mut Vec<Inlined>) -> Result<()> {
+    let ids = inlined.iter().map(|table| table.id.to_string()).collect::<Vec<_>>().join(", ");
+    let columns = session.query(&format!(
+        "SELECT table_id::VARCHAR, column_id::VARCHAR, column_name, contains_null::VARCHAR, min_value, max_value, \
+         (nulls_allowed AND contains_nan IS NULL AND extra_stats IS NULL)::VARCHAR, \
+         (s.column_id IS NOT NULL)::VARCHAR \
+         FROM {} AS c LEFT JOIN {} AS s USING (table_id, column_id) \
+         WHERE table_id IN ({ids}) AND end_snapshot IS NULL AND parent_column IS NULL ORDER BY table_id, column_order",
+        place.table("ducklake_column"),
+        place.table("ducklake_table_column_stats"),
+    ))?;
+    inlined.retain_mut(|known| {
+        let id = Some(known.id.to_string());
+        let rows: Vec<&TextRow> = columns.iter().filter(|row| row.first() == Some(&id)).collect();
+        let Some(table) = tables.iter().find(|table| table.name == known.name) else { return false };
+        let bounds = rows.iter().zip(&table.columns).map(|(row, column)| bounds_of(row, column));
+        known.bounds = bounds.collect::<Option<Vec<_>>>().unwrap_or_default();
+        rows.len() == table.columns.len() && known.bounds.len() == rows.len()
+    });
+    Ok(())
+}
+
+fn bounds_of(row: &TextRow, column: &MirrorColumn) -> Option<Bounds> {
+    let [_, Some(id), Some(name), has_null, least, greatest, Some(usual), Some(kept)] = row.as_slice() else {
+        return None;
+    };
+    let bounds = Bounds {
+        column: id.parse().ok()?,
+        column_type: column.column_type,
+        has_null: has_null.as_ref().map(|has_null| has_null == "true"),
+        least: least.clone(),
+        greatest: greatest.clone(),
+        // Not of columns that were added to a table with rows.
+        kept: kept == "true",
+    };
+    (usual == "true" && *name == column.name && bounds.are_known()).then_some(bounds)
+}
+
+/// The first three columns.
+fn numbers(row: &TextRow) -> Vec<Option<i64>> {
+    row.iter().take(3).map(|text| text.as_ref()?.parse().ok()).collect()
+}
+
+impl Inlined {
+    /// The statements that change the table's statistics into these.
+    pub fn statistics_since(&self, place: &Place, before: &Inlined) -> Vec<String> {
+        let mut statements = vec![format!(
+            "UPDATE {} SET record_count = {}, next_row_id = {} WHERE table_id = {}",
+            place.table("ducklake_table_stats"),
+            self.rows,
+            self.next_row,
+            self.id
+        )];
+        let changed: Vec<&Bounds> = self
+            .bounds
+            .iter()
+            .zip(&before.bounds)
+            .filter(|(after, before)| after != before)
+            .map(|(after, _)| after)
+            .collect();
+        if !changed.is_empty() {
+            let text = |text: &Option<String>| text.as_deref().map_or("NULL".to_string(), quote_text);
+            let assignment = |name: &str, value: &dyn Fn(&Bounds) -> String| {
+                let cases = changed.iter().map(|bounds| format!("WHEN {} THEN {}", bounds.column, value(bounds)));
+                format!("{name} = CASE column_id {} END", cases.collect::<Vec<_>>().join(" "))
+            };
+            let has_null =
+                |bounds: &Bounds| bounds.has_null.map_or("NULL".to_string(), |has_null| has_null.to_string());
+            let columns = changed.iter().map(|bounds| bounds.column.to_string()).collect::<Vec<_>>();
+            statements.push(format!(
+                "UPDATE {} SET {}, {}, {} WHERE table_id = {} AND column_id IN ({})",
+                place.table("ducklake_table_column_stats"),
+                assignment("contains_null", &has_null),
+                assignment("min_value", &|bounds| text(&bounds.least)),
+                assignment("max_value", &|bounds| text(&bounds.greatest)),
+                self.id,
+                columns.join(", ")
+            ));
+        }
+        statements
+    }
+}
