@@ -205,6 +205,17 @@ impl Instance {
     }
 }
 
+impl Lease {
+    /// Looks into all databases, as DuckDB's lists of tables and schemas do, while no mirror of the instance has a
+    /// transaction open: another connection's look at a lake whose schema is being changed has crashed DuckLake 1.5.5, and
+    /// put a new table into no schema. Not to be called with `Instance::work` held.
+    pub fn look_around<T>(&self, look: impl FnOnce(&Session) -> T) -> T {
+        let instance = self.instance.upgrade();
+        let _quiet = instance.as_ref().map(|instance| instance.quiet.write());
+        look(self)
+    }
+}
+
 impl Deref for Lease {
     type Target = Session;
 

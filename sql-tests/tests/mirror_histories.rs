@@ -113,10 +113,6 @@ impl Case {
         }
         self.check_at_rest();
         self.check_the_past();
-        // A default that looks like a number is kept as text in rows that were there before, which SQLite itself notes.
-        let found = self.writer.run("PRAGMA integrity_check").unwrap();
-        let sound = |row: &Vec<Value>| ["ok", "TEXT value in"].iter().any(|text| row[0].to_string().starts_with(text));
-        assert!(found.iter().all(sound), "{found:?}");
         self.duckdb.exit().unwrap();
         self.brancher.exit().unwrap();
         self.reader.exit().unwrap();

@@ -2,7 +2,7 @@
 
 use maniac_sql_tests::{Kind, Session, Tools, Value};
 
-const ROUNDS: usize = 500;
+const ROUNDS: usize = 3000;
 
 #[test]
 fn a_pause_behind_a_resume_ends() {

@@ -182,9 +182,10 @@ impl Applier {
             return Ok(());
         }
         self.ledger = Ledger::default();
-        let (_, state) = state::read(&self.session, &self.target)?;
-        let state = state.filter(|state| state.owner == self.owner.token());
-        let state = state.ok_or_else(|| state::overtaken(&self.target))?;
+        let state = state::read(&self.session, &self.target)?;
+        if state.owner != self.owner.token() {
+            return Err(state::overtaken(&self.target));
+        }
         let shown = ledger::version(&self.session, &self.target, &self.source.identity(), &state)?;
         let shown = shown.ok_or_else(|| {
             Error::Expired(format!(

@@ -57,7 +57,7 @@ impl Applier {
             // For the mirror's own session; what is set for the lake, the schema or a table goes before it.
             session.run(&format!("SET SESSION ducklake_default_data_inlining_row_limit = {INLINED_ROWS}"))?;
         }
-        let (schema_exists, state) = state::read(&session, &target)?;
+        let (schema_exists, state) = session.look_around(|session| state::find(session, &target))?;
         let on_mismatch = choices.on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
         let upkeep = choices.upkeep;
         let mut applier = Applier {
@@ -89,7 +89,7 @@ impl Applier {
         let at = self.source.head()?;
         let tables = self.fresh_tables(at)?;
         if schema_exists {
-            refuse_clashes(&self.session, &self.target, &tables)?;
+            self.session.look_around(|session| refuse_clashes(session, &self.target, &tables))?;
         } else {
             self.session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()))?;
         }
@@ -182,7 +182,7 @@ impl Applier {
         self.transaction(|applier| {
             state::claim(&applier.session, &applier.target, &applier.owner, state, &applier.terms())?;
             if applier.target.lake {
-                ledger::bar(&applier.session, &applier.target, &applier.tables)?;
+                applier.session.look_around(|session| ledger::bar(session, &applier.target, &applier.tables))?;
             }
             applier.mark("attached", None)
         })?;

@@ -79,8 +79,8 @@ impl Moved {
     }
 }
 
-/// Whether the target's schema exists, and the mirror's state in it if there is one.
-pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)> {
+/// Whether the target's schema exists, and the mirror's state in it if there is one. Looks into all databases.
+pub fn find(session: &Session, target: &Target) -> Result<(bool, Option<State>)> {
     let place = |column: &str| {
         format!(
             "lower(database_name) = lower({}) AND lower({column}) = lower({})",
@@ -97,9 +97,14 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         place("schema_name"),
         quote_text(STATE_TABLE)
     );
-    if session.value(&table)?.is_none() {
-        return Ok((true, None));
+    match session.value(&table)? {
+        Some(_) => Ok((true, Some(read(session, target)?))),
+        None => Ok((true, None)),
     }
+}
+
+/// The state of a mirror that is there.
+pub fn read(session: &Session, target: &Target) -> Result<State> {
     let rows = session.query(&format!(
         "SELECT store, branch_id::VARCHAR, branch, source, version::VARCHAR, open_since::VARCHAR, \
          (epoch(now())::BIGINT - compacting)::VARCHAR, maintain_every_s::VARCHAR, keep_snapshots_s::VARCHAR, \
@@ -132,7 +137,7 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         return Err(damaged());
     };
     let seconds = |text: &Option<String>| Some(Duration::from_secs(text.as_ref()?.parse().ok()?));
-    let state = State {
+    Ok(State {
         store: store.clone(),
         branch_id: branch_id.parse().map_err(|_| damaged())?,
         branch: branch.clone(),
@@ -144,8 +149,7 @@ pub fn read(session: &Session, target: &Target) -> Result<(bool, Option<State>)>
         owner: owner.clone().unwrap_or_default(),
         selection: Selection::from_text(selection).ok_or_else(damaged)?,
         on_mismatch: on_mismatch.parse().map_err(|()| damaged())?,
-    };
-    Ok((true, Some(state)))
+    })
 }
 
 /// Makes the two tables, with the state of a copy at `version`.

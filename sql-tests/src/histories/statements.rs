@@ -36,6 +36,7 @@ const REFUSALS: &[&str] = &[
     "no such table",
     "already exists",
     "already another table",
+    "already a table named",
     "duplicate column name",
     "type mismatch on DEFAULT",
     "error in index",
