@@ -14,22 +14,10 @@ use maniac_sql_tests::{Kind, Session, Tools, Value};
 
 use crate::engine::{Engine, scratch};
 use crate::figures::{Table, median, percentile};
+use crate::mirrors::{MIRRORS, Mirror};
 use crate::{Outcome, scale};
 
 const PER_SECOND: u64 = 200;
-
-struct Mirror {
-    name: &'static str,
-    lake: bool,
-    options: &'static str,
-}
-
-const MIRRORS: &[Mirror] = &[
-    Mirror { name: "native, streaming", lake: false, options: ", mode := 'streaming'" },
-    Mirror { name: "native, micro_batch (the default)", lake: false, options: "" },
-    Mirror { name: "DuckLake, streaming", lake: true, options: ", mode := 'streaming'" },
-    Mirror { name: "DuckLake, micro_batch (the default)", lake: true, options: "" },
-];
 
 pub fn run() -> Outcome<String> {
     let count = (2_000 / scale()).max(50) as usize;

@@ -22,6 +22,7 @@ mod delay;
 mod engine;
 mod figures;
 mod lake;
+mod mirrors;
 mod scan;
 mod sqlite;
 mod store;

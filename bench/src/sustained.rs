@@ -10,25 +10,13 @@ use rusqlite::Connection;
 use crate::backlog::peak_bytes;
 use crate::engine::{Engine, scratch};
 use crate::figures::{Table, median, number, percentile};
+use crate::mirrors::{MIRRORS, Mirror};
 use crate::{Outcome, scale};
 
 /// How long the writer writes.
 const MILLISECONDS: u64 = 10_000;
 /// Between two looks at the status.
 const PERIOD: Duration = Duration::from_millis(100);
-
-struct Mirror {
-    name: &'static str,
-    lake: bool,
-    options: &'static str,
-}
-
-const MIRRORS: &[Mirror] = &[
-    Mirror { name: "native, streaming", lake: false, options: ", mode := 'streaming'" },
-    Mirror { name: "native, micro_batch (the default)", lake: false, options: "" },
-    Mirror { name: "DuckLake, streaming", lake: true, options: ", mode := 'streaming'" },
-    Mirror { name: "DuckLake, micro_batch (the default)", lake: true, options: "" },
-];
 
 pub fn run() -> Outcome<String> {
     let time = Duration::from_millis(MILLISECONDS / scale());

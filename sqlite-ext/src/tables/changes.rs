@@ -59,15 +59,14 @@ impl TableFunction for Changes {
 }
 
 fn row_of(row: RowChange) -> Vec<Value> {
-    let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
     vec![
         Value::Integer(row.version.0 as i64),
         Value::Text(time_text(row.time_ms)),
         Value::Text(row.table),
         Value::Text(row.op.name().into()),
         Value::Text(row.key),
-        text(row.old),
-        text(row.new),
-        text(row.shadow_of),
+        row.old.into(),
+        row.new.into(),
+        row.shadow_of.into(),
     ]
 }

@@ -74,13 +74,12 @@ fn snapshot(database: &mut Database, argument: &Option<Value>) -> VfsResult<Opti
 }
 
 fn row_of(row: TableRow) -> Vec<Value> {
-    let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
     vec![
         Value::Text(row.table),
         Value::Text(row.op.name().into()),
         Value::Text(row.key),
-        text(row.old),
-        text(row.new),
-        text(row.shadow_of),
+        row.old.into(),
+        row.new.into(),
+        row.shadow_of.into(),
     ]
 }
