@@ -291,7 +291,7 @@ impl Applier {
                         Settled::Widen(columns) => Outcome::Misfits(columns),
                         Settled::Aside(_) if !self.keys.prepare(session, target, table, &changes)? => Outcome::Diverged,
                         Settled::Aside(rejected) => {
-                            let outcome = rows::apply(session, target, table, &changes)?;
+                            let outcome = rows::apply(session, target, table, &self.keys, &changes)?;
                             applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };
                             outcome
                         }

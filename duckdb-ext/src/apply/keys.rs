@@ -25,6 +25,10 @@ pub fn with_the_copy(rows: u64) -> bool {
     rows <= WITH_THE_COPY
 }
 
+/// From so many rows a key that is changed, lists of the keys, each row found by the index, cost less than a join, which
+/// reads the key of every row (6 to 10 us a key, and 0.02 us a row).
+const ROWS_PER_LISTED_KEY: u64 = 500;
+
 /// How it stands with the keys of a mirror's native tables, by their names in the mirror.
 #[derive(Debug, Default)]
 pub struct Keys {
@@ -56,6 +60,16 @@ impl Keys {
             }
         }
         Ok(())
+    }
+
+    /// Whether a table's index should find rows of so many keys, rather than a join.
+    pub fn by_index(&self, session: &Session, target: &Target, table: &MirrorTable, keys: usize) -> Result<bool> {
+        if target.add_key(table).is_none() || self.missing.contains_key(&table.name) {
+            return Ok(false);
+        }
+        let rows = session.value(&format!("SELECT count(*)::VARCHAR FROM {}", target.table(&table.name)))?;
+        let rows: u64 = rows.and_then(|rows| rows.parse().ok()).unwrap_or(0);
+        Ok(rows / ROWS_PER_LISTED_KEY > keys as u64)
     }
 
     /// Gets a table ready for changes: gives it its key if that pays now. Returns false if a new row's key is in the

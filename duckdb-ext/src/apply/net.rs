@@ -17,7 +17,8 @@ pub enum Net {
     Delete,
 }
 
-/// One table's share of a batch. Keys come in the order in which they were first changed.
+/// One table's share of a batch. Keys that are one integer come in its order, which is that of the source's pages and of
+/// an index: neighbours are found together. Others come in the order in which they were first changed.
 #[derive(Debug, Default, PartialEq)]
 pub struct NetTable {
     pub changes: Vec<(Row, Net)>,
@@ -67,7 +68,12 @@ impl Netting {
     }
 
     fn finish(self) -> NetTable {
-        NetTable { changes: self.changes.into_iter().flatten().collect() }
+        let mut changes: Vec<(Row, Net)> = self.changes.into_iter().flatten().collect();
+        let number = |(key, _): &(Row, Net)| key.first().and_then(Value::as_integer);
+        if changes.iter().all(|change| change.0.len() == 1 && number(change).is_some()) {
+            changes.sort_by_key(number);
+        }
+        NetTable { changes }
     }
 }
 

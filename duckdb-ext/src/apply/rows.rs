@@ -1,6 +1,7 @@
 //! The netted changes of one table as statements: patched rows are completed, touched keys deleted, rows inserted.
 
 use super::Target;
+use super::keys::Keys;
 use super::net::{Net, NetTable};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
@@ -8,7 +9,8 @@ use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote};
 use crate::source::Value;
 
 /// Up to here a list of the keys goes into the statement, where an index or the statistics of a table's parts answer it;
-/// above, a join with a temporary table is faster.
+/// above, a join with a temporary table is faster, unless the table is large and has an index. DuckDB uses an index for
+/// lists of up to 2,048 keys.
 const LISTED_KEYS: usize = 2_000;
 const LISTED_BYTES: usize = 1 << 20;
 
@@ -28,7 +30,13 @@ pub enum Outcome {
 }
 
 /// Applies a table's changes, all of which fit, inside the session's transaction.
-pub fn apply(session: &Session, target: &Target, table: &MirrorTable, changes: &NetTable) -> Result<Outcome> {
+pub fn apply(
+    session: &Session,
+    target: &Target,
+    table: &MirrorTable,
+    keys: &Keys,
+    changes: &NetTable,
+) -> Result<Outcome> {
     let gone: Vec<&[Value]> = changes
         .changes
         .iter()
@@ -46,7 +54,15 @@ pub fn apply(session: &Session, target: &Target, table: &MirrorTable, changes: &
     if !patches.is_empty() && complete(session, target, table, &patches)? != patches.len() as u64 {
         return Ok(Outcome::Diverged);
     }
-    if !gone.is_empty() && delete(session, target, table, &gone)? != gone.len() as u64 {
+    let part = match gone.len() > LISTED_KEYS && keys.by_index(session, target, table, gone.len())? {
+        true => LISTED_KEYS,
+        false => gone.len().max(1),
+    };
+    let mut found = 0;
+    for keys in gone.chunks(part) {
+        found += delete(session, target, table, keys)?;
+    }
+    if found != gone.len() as u64 {
         return Ok(Outcome::Diverged);
     }
     let rows = changes.changes.iter().filter_map(|(_, net)| match net {
