@@ -31,7 +31,7 @@ pub static ATTACH: Function = Function {
         Parameter::Named("keep_snapshots_s", Kind::Integer),
     ],
     columns: &[("table", Kind::Text), ("rows", Kind::Integer), ("version", Kind::Integer)],
-    on_callers_thread: true,
+    is_long: |_, _| true,
     start: attach,
 };
 

@@ -16,7 +16,7 @@ pub static MAINTAIN: Function = Function {
         Parameter::Named("older_than_s", Kind::Integer),
     ],
     columns: &[("step", Kind::Text), ("name", Kind::Text), ("count", Kind::Integer), ("unit", Kind::Text)],
-    on_callers_thread: false,
+    is_long: |_, _| true,
     start: maintain,
 };
 

@@ -32,7 +32,7 @@ pub static STATUS: Function = Function {
         ("last_error", Kind::Text),
         ("copying", Kind::Text),
     ],
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: status,
 };
 
