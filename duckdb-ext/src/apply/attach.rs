@@ -16,7 +16,7 @@ use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{MirrorTable, OnMismatch, Selection, names_of};
+use crate::schema::{MirrorTable, OnMismatch, Selection, names_of, quote, quote_text};
 use crate::source::Source;
 
 /// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
@@ -79,10 +79,35 @@ impl Applier {
         };
         let attached = match state {
             Some(state) => applier.resume(&state, upkeep, progress)?,
-            None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
+            None if schema_exists || !applier.target.lake => {
+                applier.transaction(|applier| applier.first_copy(schema_exists, progress))?
+            }
+            None => applier.first_copy_to_lake(progress)?,
         };
         applier.learn_keys()?;
         Ok((applier, attached))
+    }
+
+    /// Makes the schema first and on its own, since DuckLake sets nothing for one that is not committed, and takes it away
+    /// again if the copy fails.
+    fn first_copy_to_lake(&mut self, progress: Progress) -> Result<Vec<Attached>> {
+        let schema = self.target.schema_name();
+        self.session.look_around(|session| {
+            session.run("BEGIN")?;
+            let made = session.run(&format!("CREATE SCHEMA {schema}")).and_then(|_| self.mark("schema made", None));
+            let made = made.and_then(|()| session.run("COMMIT"));
+            if made.is_err() {
+                drop(session.run("ROLLBACK"));
+            }
+            made
+        })?;
+        let set = self.session.look_around(|session| prefer_parquet_2(session, &self.target));
+        let copied = set.and_then(|()| self.transaction(|applier| applier.first_copy(true, progress)));
+        if copied.is_err() {
+            // This fails, as it should, if somebody has made something in it meanwhile.
+            drop(self.session.look_around(|session| session.run(&format!("DROP SCHEMA {schema}"))));
+        }
+        copied
     }
 
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
@@ -207,13 +232,26 @@ impl Applier {
     }
 }
 
+/// Has the files of a mirror's own schema written in Parquet's version 2, unless the lake's owner has chosen: numbers are
+/// stored as differences there, in half the room or less.
+fn prefer_parquet_2(session: &Session, target: &Target) -> Result<()> {
+    let (lake, schema) = (quote(&target.catalog), quote_text(&target.schema));
+    let chosen = session.value(&format!(
+        "SELECT value FROM {lake}.options() WHERE option_name = 'parquet_version' AND scope = 'GLOBAL'"
+    ))?;
+    if chosen.is_none() {
+        session.run(&format!("CALL {lake}.set_option('parquet_version', 2, schema => {schema})"))?;
+    }
+    Ok(())
+}
+
 /// A schema that is there already must not have what the mirror would make.
 fn refuse_clashes(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
     let place = |from: &str, name: &str| {
         format!(
             "SELECT {name} FROM {from}() WHERE lower(database_name) = lower({}) AND lower(schema_name) = lower({})",
-            crate::schema::quote_text(&target.catalog),
-            crate::schema::quote_text(&target.schema)
+            quote_text(&target.catalog),
+            quote_text(&target.schema)
         )
     };
     let sql = format!("{} UNION ALL {}", place("duckdb_tables", "table_name"), place("duckdb_views", "view_name"));
