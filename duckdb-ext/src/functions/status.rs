@@ -31,6 +31,7 @@ pub static STATUS: Function = Function {
         ("errors", Kind::Integer),
         ("last_error", Kind::Text),
         ("copying", Kind::Text),
+        ("maintained", Kind::Timestamp),
     ],
     is_long: |_, _| false,
     start: status,
@@ -76,5 +77,6 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::Integer(report.errors as i64),
         Field::optional(last_error),
         Field::optional(copying),
+        report.maintained_ms.map_or(Field::Null, |ms| Field::Integer(ms * 1000)),
     ]
 }

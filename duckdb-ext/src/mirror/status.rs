@@ -65,6 +65,8 @@ pub struct Report {
     pub last_error: Option<String>,
     /// The table that the first copy is at, and its rows so far.
     pub copying: Option<(String, Arc<AtomicU64>)>,
+    /// When maintenance in a lake, or a step of it, last ended well, in ms since 1970.
+    pub maintained_ms: Option<i64>,
     /// Transactions applied in the seconds just past, with the time of each batch.
     recent: VecDeque<(Instant, u64)>,
 }
@@ -117,6 +119,7 @@ impl Mirror {
             errors: 0,
             last_error: None,
             copying: None,
+            maintained_ms: None,
             recent: VecDeque::new(),
         };
         Mirror {
