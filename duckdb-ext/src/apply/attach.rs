@@ -101,8 +101,9 @@ impl Applier {
             }
             made
         })?;
-        let set = self.session.look_around(|session| prefer_parquet_2(session, &self.target));
-        let copied = set.and_then(|()| self.transaction(|applier| applier.first_copy(true, progress)));
+        // A lake that refuses this has larger files.
+        drop(self.session.look_around(|session| prefer_parquet_2(session, &self.target)));
+        let copied = self.transaction(|applier| applier.first_copy(true, progress));
         if copied.is_err() {
             // This fails, as it should, if somebody has made something in it meanwhile.
             drop(self.session.look_around(|session| session.run(&format!("DROP SCHEMA {schema}"))));
