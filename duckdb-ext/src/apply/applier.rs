@@ -16,6 +16,7 @@ use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
 use super::state::{self, Moved, Owner};
 use super::upkeep::Upkeep;
+use super::wear::Wear;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
 use crate::schema::{ColumnType, MirrorTable, OnMismatch, Selection, Step, plan};
@@ -53,6 +54,7 @@ pub struct Applier {
     pub(super) on_mismatch: OnMismatch,
     pub(super) rejects: Rejects,
     pub(super) keys: Keys,
+    pub(super) wear: Wear,
     pub(super) tables: Vec<MirrorTable>,
     pub(super) version: Version,
     /// A transaction failed, and what it was to do may have been done nevertheless.
@@ -280,8 +282,10 @@ impl Applier {
             if copied.contains(&self.tables[place].source) {
                 continue;
             }
-            let outcome = match unkeyed.contains(name.as_str()) {
-                // Rows without a key are found by nothing: the table is copied.
+            // Rows without a key are found by nothing.
+            let copied_anew = unkeyed.contains(name.as_str())
+                || self.wear.count(&self.session, &self.target, &self.tables[place], changes.deleted())?;
+            let outcome = match copied_anew {
                 true => Outcome::Diverged,
                 false => {
                     let table = &self.tables[place];
@@ -309,7 +313,7 @@ impl Applier {
                                 self.tables[place].columns[column].column_type = ColumnType::Varchar;
                             }
                         }
-                        _ if unkeyed.contains(name.as_str()) => {}
+                        _ if copied_anew => {}
                         _ => applied.repaired += 1,
                     }
                     applied.add(self.copy(&name, at)?);
@@ -375,6 +379,7 @@ impl Applier {
     pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
         let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
         self.rejects.forget(session, target, &table.name)?;
+        self.wear.forget(&table.name);
         let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, progress)?;
         if copied.rejected > 0 {
             self.rejects.note(&table.name);

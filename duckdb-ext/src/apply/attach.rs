@@ -12,6 +12,7 @@ use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::rejects::Rejects;
 use super::state::{self, Owner, State, Terms};
+use super::wear::Wear;
 use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
@@ -69,6 +70,7 @@ impl Applier {
             on_mismatch,
             rejects: Rejects::default(),
             keys: Keys::default(),
+            wear: Wear::default(),
             tables: Vec::new(),
             version: Version(0),
             unsure: false,

@@ -21,6 +21,7 @@ mod rows;
 mod state;
 mod target;
 mod upkeep;
+mod wear;
 
 pub use applier::{Applied, Applier};
 pub use attach::Choices;

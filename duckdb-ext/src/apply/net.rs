@@ -24,6 +24,13 @@ pub struct NetTable {
     pub changes: Vec<(Row, Net)>,
 }
 
+impl NetTable {
+    /// How many rows of the table go, be it for other ones.
+    pub fn deleted(&self) -> usize {
+        self.changes.iter().filter(|(_, net)| !matches!(net, Net::Insert(_))).count()
+    }
+}
+
 /// What a batch does to each table, by its name in the source.
 pub fn net(commits: &[Commit]) -> Vec<(String, NetTable)> {
     let mut order: Vec<&str> = Vec::new();
