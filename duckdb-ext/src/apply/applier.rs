@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
 use super::Target;
-use super::copy::{Copied, copy_table};
+use super::copy::{Copied, Tally, copy_table};
 use super::direct::{Direct, Insertions, insertions};
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
@@ -372,7 +371,7 @@ impl Applier {
         self.copy_at(place, at, &|_| {})
     }
 
-    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
+    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<Tally>)) -> Result<Copied> {
         let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
         self.rejects.forget(session, target, &table.name)?;
         let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, progress)?;

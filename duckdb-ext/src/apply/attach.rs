@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
-use super::copy::Copied;
+use super::copy::{Copied, Tally};
 use super::direct::Direct;
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
@@ -26,8 +25,8 @@ const INLINED_ROWS: usize = 200;
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
 const COMPACTING_LIMIT: i64 = 10 * 60;
 
-/// Is told of each table that is copied, with the counter of its rows.
-type Progress<'a> = &'a dyn Fn(&str, Arc<AtomicU64>);
+/// Is told of each table that is copied, with the tally of its rows.
+type Progress<'a> = &'a dyn Fn(&str, Arc<Tally>);
 
 /// A table of a mirror that was just attached.
 #[derive(Clone, Debug, PartialEq)]
