@@ -87,8 +87,9 @@ impl Applier {
         }
         let before = self.tables.clone();
         let mut refused = HashSet::new();
+        let mut damaged = HashSet::new();
         loop {
-            let outcome = self.transaction(|applier| applier.write(commits, &refused));
+            let outcome = self.transaction(|applier| applier.write(commits, &refused, &damaged));
             match outcome {
                 Ok((applied, tables_changed)) => {
                     self.version = to;
@@ -117,13 +118,18 @@ impl Applier {
                     if self.version == to {
                         return Ok(Applied::default());
                     }
-                    // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
-                    // one. The tables concerned are copied instead.
-                    let another_way = matches!(error, Error::Database { .. }) && refused.is_empty();
-                    if last.schema.is_none() || !another_way {
+                    if !matches!(error, Error::Database { .. }) || !refused.is_empty() || !damaged.is_empty() {
                         return Err(error);
                     }
-                    refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
+                    if last.schema.is_some() {
+                        // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
+                        // one. The tables concerned are copied instead.
+                        refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
+                    }
+                    damaged = self.damaged();
+                    if refused.is_empty() && damaged.is_empty() {
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -232,7 +238,12 @@ impl Applier {
     }
 
     /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
-    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<(Applied, bool)> {
+    fn write(
+        &mut self,
+        commits: &[Commit],
+        refused: &HashSet<String>,
+        damaged: &HashSet<String>,
+    ) -> Result<(Applied, bool)> {
         let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
             return Ok((Applied::default(), false));
         };
@@ -282,6 +293,7 @@ impl Applier {
             let outcome = match unkeyed.contains(name.as_str()) {
                 // Rows without a key are found by nothing: the table is copied.
                 true => Outcome::Diverged,
+                false if damaged.contains(&self.tables[place].source) => Outcome::Diverged,
                 false => {
                     let table = &self.tables[place];
                     self.complete(table, &mut changes, at)?;
@@ -300,7 +312,7 @@ impl Applier {
             match outcome {
                 Outcome::Applied => applied.rows += changes.changes.len() as u64,
                 outcome => {
-                    self.session.run(&format!("DROP TABLE {}", self.target.table(&self.tables[place].name)))?;
+                    self.drop_table(place)?;
                     match outcome {
                         Outcome::Misfits(columns) => {
                             applied.widened += columns.len() as u64;
@@ -369,6 +381,17 @@ impl Applier {
             return Err(Error::source(format!("table {source_name} is not there at version {at}")));
         };
         self.copy_at(place, at, &|_| {})
+    }
+
+    /// The source's names of the tables that somebody else has dropped or altered in the mirror.
+    pub(super) fn damaged(&self) -> HashSet<String> {
+        let tables = self.tables.iter().filter(|table| !rows::is_intact(&self.session, &self.target, table));
+        tables.map(|table| table.source.clone()).collect()
+    }
+
+    pub(super) fn drop_table(&self, place: usize) -> Result<()> {
+        self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&self.tables[place].name)))?;
+        Ok(())
     }
 
     pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<Tally>)) -> Result<Copied> {
