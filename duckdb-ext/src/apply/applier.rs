@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
 use super::Target;
-use super::copy::{Copied, copy_table};
+use super::copy::{Copied, Tally, copy_table};
 use super::direct::{Direct, Insertions, insertions};
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
@@ -90,8 +89,9 @@ impl Applier {
         }
         let before = self.tables.clone();
         let mut refused = HashSet::new();
+        let mut damaged = HashSet::new();
         loop {
-            let outcome = self.transaction(|applier| applier.write(commits, &refused));
+            let outcome = self.transaction(|applier| applier.write(commits, &refused, &damaged));
             match outcome {
                 Ok((applied, tables_changed)) => {
                     self.version = to;
@@ -120,13 +120,18 @@ impl Applier {
                     if self.version == to {
                         return Ok(Applied::default());
                     }
-                    // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
-                    // one. The tables concerned are copied instead.
-                    let another_way = matches!(error, Error::Database { .. }) && refused.is_empty();
-                    if last.schema.is_none() || !another_way {
+                    if !matches!(error, Error::Database { .. }) || !refused.is_empty() || !damaged.is_empty() {
                         return Err(error);
                     }
-                    refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
+                    if last.schema.is_some() {
+                        // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
+                        // one. The tables concerned are copied instead.
+                        refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
+                    }
+                    damaged = self.damaged();
+                    if refused.is_empty() && damaged.is_empty() {
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -235,7 +240,12 @@ impl Applier {
     }
 
     /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
-    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<(Applied, bool)> {
+    fn write(
+        &mut self,
+        commits: &[Commit],
+        refused: &HashSet<String>,
+        damaged: &HashSet<String>,
+    ) -> Result<(Applied, bool)> {
         let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
             return Ok((Applied::default(), false));
         };
@@ -282,10 +292,11 @@ impl Applier {
             if copied.contains(&self.tables[place].source) {
                 continue;
             }
+            let lost = damaged.contains(&self.tables[place].source);
             // Rows without a key are found by nothing.
             let copied_anew = unkeyed.contains(name.as_str())
-                || self.wear.count(&self.session, &self.target, &self.tables[place], changes.deleted())?;
-            let outcome = match copied_anew {
+                || !lost && self.wear.count(&self.session, &self.target, &self.tables[place], changes.deleted())?;
+            let outcome = match copied_anew || lost {
                 true => Outcome::Diverged,
                 false => {
                     let table = &self.tables[place];
@@ -305,7 +316,7 @@ impl Applier {
             match outcome {
                 Outcome::Applied => applied.rows += changes.changes.len() as u64,
                 outcome => {
-                    self.session.run(&format!("DROP TABLE {}", self.target.table(&self.tables[place].name)))?;
+                    self.drop_table(place)?;
                     match outcome {
                         Outcome::Misfits(columns) => {
                             applied.widened += columns.len() as u64;
@@ -376,7 +387,18 @@ impl Applier {
         self.copy_at(place, at, &|_| {})
     }
 
-    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
+    /// The source's names of the tables that somebody else has dropped or altered in the mirror.
+    pub(super) fn damaged(&self) -> HashSet<String> {
+        let tables = self.tables.iter().filter(|table| !rows::is_intact(&self.session, &self.target, table));
+        tables.map(|table| table.source.clone()).collect()
+    }
+
+    pub(super) fn drop_table(&self, place: usize) -> Result<()> {
+        self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&self.tables[place].name)))?;
+        Ok(())
+    }
+
+    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<Tally>)) -> Result<Copied> {
         let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
         self.rejects.forget(session, target, &table.name)?;
         self.wear.forget(&table.name);

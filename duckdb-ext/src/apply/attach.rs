@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
-use super::copy::Copied;
+use super::copy::{Copied, Tally};
 use super::direct::Direct;
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
@@ -27,8 +26,8 @@ const INLINED_ROWS: usize = 200;
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
 const COMPACTING_LIMIT: i64 = 10 * 60;
 
-/// Is told of each table that is copied, with the counter of its rows.
-type Progress<'a> = &'a dyn Fn(&str, Arc<AtomicU64>);
+/// Is told of each table that is copied, with the tally of its rows.
+type Progress<'a> = &'a dyn Fn(&str, Arc<Tally>);
 
 /// A table of a mirror that was just attached.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,6 +140,20 @@ impl Applier {
         self.copy_all(tables, at, progress)
     }
 
+    /// Copies the tables that somebody has dropped or altered, as they are at the version that the others show.
+    fn repair(&mut self, damaged: &HashSet<String>, progress: Progress) -> Result<()> {
+        state::settle(&self.session, &self.target, &self.owner, self.version, false)?;
+        for place in 0..self.tables.len() {
+            if damaged.contains(&self.tables[place].source) {
+                self.drop_table(place)?;
+                let name = self.tables[place].name.clone();
+                self.copy_at(place, self.version, &|tally| progress(&name, tally))?;
+            }
+        }
+        state::write_tables(&self.session, &self.target, &self.tables)?;
+        self.mark(&format!("repaired at version {}", self.version), Some(self.version))
+    }
+
     fn fresh_tables(&self, at: Version) -> Result<Vec<MirrorTable>> {
         let mut names = names_of(&[]);
         Ok(self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect())
@@ -166,10 +179,17 @@ impl Applier {
         let identity = self.source.identity();
         let shown = self.target.shown();
         if state.store != identity.store || state.branch_id != identity.branch_id {
+            let (was, now) = ((&state.branch, &state.location), (&identity.branch, &identity.location));
+            let which = match (was == now, state.store == identity.store) {
+                (true, true) => format!(
+                    "a branch {} of {} that has been dropped, not the one of that name that is there now",
+                    now.0, now.1
+                ),
+                (true, false) => format!("a store that was at {} before, not the one that is there now", now.1),
+                (false, _) => format!("branch {} of {}, not branch {} of {}", was.0, was.1, now.0, now.1),
+            };
             return Err(Error::input(format!(
-                "{shown} mirrors branch {} of {}, not branch {} of {}: choose another schema with schema := '...', or \
-                 drop that one",
-                state.branch, state.location, identity.branch, identity.location
+                "{shown} mirrors {which}: choose another schema with schema := '...', or drop that one"
             )));
         }
         self.version = ledger::version(&self.session, &self.target, &identity, state)?.unwrap_or(state.version);
@@ -223,6 +243,10 @@ impl Applier {
                 return self.transaction(|applier| applier.copy_again(progress));
             }
             sure => sure?,
+        }
+        let damaged = self.damaged();
+        if !damaged.is_empty() {
+            self.transaction(|applier| applier.repair(&damaged, progress))?;
         }
         let mut attached = Vec::new();
         for table in &self.tables {

@@ -109,6 +109,13 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {same}{condition}", temporary(KEYS)))
 }
 
+/// Whether the mirror's table is there, with the columns that the mirror gave it.
+pub fn is_intact(session: &Session, target: &Target, table: &MirrorTable) -> bool {
+    let columns = format!("SELECT column_name FROM (DESCRIBE {})", target.table(&table.name));
+    let found: Vec<Option<String>> = session.query(&columns).into_iter().flatten().flatten().collect();
+    found.iter().map(Option::as_deref).eq(table.columns.iter().map(|column| Some(column.name.as_str())))
+}
+
 /// How many of the keys the mirror's table has.
 pub fn count(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
     let name = target.table(&table.name);

@@ -101,7 +101,8 @@ impl Target {
     pub fn statement(&self, step: &Step) -> Result<Option<String>> {
         let alter = |table: &str| format!("ALTER TABLE {}", self.table(table));
         Ok(Some(match step {
-            Step::Drop { table } => format!("DROP TABLE {}", self.table(table)),
+            // Somebody may have dropped it here already.
+            Step::Drop { table } => format!("DROP TABLE IF EXISTS {}", self.table(table)),
             Step::RenameTable { from, to } => format!("{} RENAME TO {}", alter(from), quote(to)),
             Step::RenameColumn { table, from, to } => {
                 format!("{} RENAME COLUMN {} TO {}", alter(table), quote(from), quote(to))
