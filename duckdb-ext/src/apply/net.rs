@@ -23,6 +23,22 @@ pub struct NetTable {
     pub changes: Vec<(Row, Net)>,
 }
 
+impl NetTable {
+    /// About how many bytes the values of new rows have beyond a few each.
+    pub fn bytes(&self) -> usize {
+        let long = |value: &Value| match value {
+            Value::Text(bytes) | Value::Blob(bytes) => bytes.len(),
+            _ => 0,
+        };
+        let of = |net: &Net| match net {
+            Net::Insert(row) | Net::Replace(row) => row.iter().map(long).sum(),
+            Net::Patch(values) => values.iter().flatten().map(long).sum(),
+            Net::Delete => 0,
+        };
+        self.changes.iter().map(|(_, net)| of(net)).sum::<usize>()
+    }
+}
+
 /// What a batch does to each table, by its name in the source.
 pub fn net(commits: &[Commit]) -> Vec<(String, NetTable)> {
     let mut order: Vec<&str> = Vec::new();
