@@ -236,7 +236,11 @@ impl Applier {
         if outcome.is_err() {
             // Fails when there is no transaction any more, which is what is wanted.
             drop(self.session.run("ROLLBACK"));
-            self.put_in_files(false)?;
+            if self.target.lake {
+                // Wherever it failed.
+                drop(self.session.run(&Target::inline(INLINED_ROWS)));
+                self.in_files = false;
+            }
         }
         outcome
     }

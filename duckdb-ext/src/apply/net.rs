@@ -26,13 +26,9 @@ pub struct NetTable {
 impl NetTable {
     /// About how many bytes the values of new rows have beyond a few each.
     pub fn bytes(&self) -> usize {
-        let long = |value: &Value| match value {
-            Value::Text(bytes) | Value::Blob(bytes) => bytes.len(),
-            _ => 0,
-        };
         let of = |net: &Net| match net {
-            Net::Insert(row) | Net::Replace(row) => row.iter().map(long).sum(),
-            Net::Patch(values) => values.iter().flatten().map(long).sum(),
+            Net::Insert(row) | Net::Replace(row) => row.iter().map(Value::bytes).sum(),
+            Net::Patch(values) => values.iter().flatten().map(Value::bytes).sum(),
             Net::Delete => 0,
         };
         self.changes.iter().map(|(_, net)| of(net)).sum::<usize>()
