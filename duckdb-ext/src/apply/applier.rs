@@ -14,6 +14,7 @@ use super::net::{Net, NetTable, net};
 use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
 use super::state::{self, Moved, Owner};
+use super::target::{INLINED_BYTES, INLINED_ROWS};
 use super::upkeep::Upkeep;
 use super::wear::Wear;
 use crate::error::{Error, Result};
@@ -58,6 +59,8 @@ pub struct Applier {
     pub(super) version: Version,
     /// A transaction failed, and what it was to do may have been done nevertheless.
     pub(super) unsure: bool,
+    /// In a lake: rows go into files now, however few they are.
+    pub(super) in_files: bool,
     /// For a target in a lake.
     pub(super) ledger: Ledger,
     pub(super) direct: Direct,
@@ -235,8 +238,21 @@ impl Applier {
         if outcome.is_err() {
             // Fails when there is no transaction any more, which is what is wanted.
             drop(self.session.run("ROLLBACK"));
+            if self.target.lake {
+                // Wherever it failed.
+                drop(self.session.run(&Target::inline(INLINED_ROWS)));
+                self.in_files = false;
+            }
         }
         outcome
+    }
+
+    fn put_in_files(&mut self, in_files: bool) -> Result<()> {
+        if self.in_files != in_files {
+            self.session.run(&Target::inline(if in_files { 0 } else { INLINED_ROWS }))?;
+            self.in_files = in_files;
+        }
+        Ok(())
     }
 
     /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
@@ -299,8 +315,9 @@ impl Applier {
             let outcome = match copied_anew || lost {
                 true => Outcome::Diverged,
                 false => {
+                    self.complete(&self.tables[place], &mut changes, at)?;
+                    self.put_in_files(self.target.lake && changes.bytes() > INLINED_BYTES)?;
                     let table = &self.tables[place];
-                    self.complete(table, &mut changes, at)?;
                     let (session, target) = (&self.session, &self.target);
                     match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
                         Settled::Widen(columns) => Outcome::Misfits(columns),
@@ -332,6 +349,7 @@ impl Applier {
                 }
             }
         }
+        self.put_in_files(false)?;
         let tables_changed = first.schema.is_some() || !copied.is_empty();
         if tables_changed {
             state::write_tables(&self.session, &self.target, &self.tables)?;
@@ -388,7 +406,7 @@ impl Applier {
     }
 
     /// The source's names of the tables that somebody else has dropped or altered in the mirror.
-    pub(super) fn damaged(&self) -> HashSet<String> {
+    fn damaged(&self) -> HashSet<String> {
         let tables = self.tables.iter().filter(|table| !rows::is_intact(&self.session, &self.target, table));
         tables.map(|table| table.source.clone()).collect()
     }

@@ -10,7 +10,9 @@ use super::direct::Direct;
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::rejects::Rejects;
+use super::rows;
 use super::state::{self, Owner, State, Terms};
+use super::target::INLINED_ROWS;
 use super::wear::Wear;
 use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
@@ -18,10 +20,6 @@ use crate::host::Session;
 use crate::instance::Lease;
 use crate::schema::{MirrorTable, OnMismatch, Selection, names_of, quote, quote_text};
 use crate::source::Source;
-
-/// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
-/// costs no more, and queries read fewer files.
-const INLINED_ROWS: usize = 200;
 
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
 const COMPACTING_LIMIT: i64 = 10 * 60;
@@ -54,8 +52,7 @@ impl Applier {
         progress: Progress,
     ) -> Result<(Applier, Vec<Attached>)> {
         if target.lake {
-            // For the mirror's own session; what is set for the lake, the schema or a table goes before it.
-            session.run(&format!("SET SESSION ducklake_default_data_inlining_row_limit = {INLINED_ROWS}"))?;
+            session.run(&Target::inline(INLINED_ROWS))?;
         }
         let (schema_exists, state) = session.look_around(|session| state::find(session, &target))?;
         let on_mismatch = choices.on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
@@ -73,6 +70,7 @@ impl Applier {
             tables: Vec::new(),
             version: Version(0),
             unsure: false,
+            in_files: false,
             ledger: Ledger::default(),
             direct: Direct::default(),
             upkeep: upkeep.of(Upkeep::default()),
@@ -244,7 +242,7 @@ impl Applier {
             }
             sure => sure?,
         }
-        let damaged = self.damaged();
+        let damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
         if !damaged.is_empty() {
             self.transaction(|applier| applier.repair(&damaged, progress))?;
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use maniac_base::Version;
 use parking_lot::Mutex;
 
+use super::target::{INLINED_BYTES, INLINED_ROWS};
 use super::{Target, keys, rejects};
 use crate::error::{Error, Result};
 use crate::host::Session;
@@ -155,6 +156,24 @@ pub struct Copied {
     pub rejected: u64,
 }
 
+/// Whether a lake would take the table's rows into its catalog though they had better be in a file.
+fn is_few_and_large(source: &dyn Source, at: Version, table: &MirrorTable) -> Result<bool> {
+    let places: Vec<usize> = (0..table.columns.len()).collect();
+    let mut reader = source.scan(at, &table.source)?.reader(&places);
+    let (mut rows, mut bytes) = (0, 0);
+    while rows <= INLINED_ROWS && bytes <= INLINED_BYTES {
+        let read = reader.read(INLINED_ROWS + 1 - rows, &mut |_, values| {
+            bytes += places.iter().map(|place| values.value(*place).bytes()).sum::<usize>();
+            Ok(())
+        })?;
+        if read == 0 {
+            break;
+        }
+        rows += read;
+    }
+    Ok(bytes > INLINED_BYTES)
+}
+
 /// Makes the table and fills it, inside the session's transaction; the rejects must have nothing of it. Columns that are
 /// widened are so in `table`. `progress` is given the tally of rows at the start.
 pub fn copy_table(
@@ -176,11 +195,18 @@ pub fn copy_table(
         let listed = Listed::new(&job);
         // The pages are read in any order, by all of DuckDB's threads, only if rows need not stay in order.
         session.run("SET SESSION preserve_insertion_order = false")?;
+        let in_files = target.lake && is_few_and_large(source, at, table)?;
+        if in_files {
+            session.run(&Target::inline(0))?;
+        }
         let filled = session.run(&format!("INSERT INTO {} FROM _maniac_copy({})", target.table(&table.name), listed.0));
         if let Some(refusal) = job.refusal.lock().take() {
             return Err(refusal);
         }
         filled?;
+        if in_files {
+            session.run(&Target::inline(INLINED_ROWS))?;
+        }
         let misfits = job.misfits.iter().enumerate().filter(|(_, met)| met.load(Ordering::Relaxed));
         let (rejected, widened): (Vec<usize>, Vec<usize>) =
             misfits.map(|(place, _)| place).partition(|place| on_mismatch.rejects(table.in_key(*place)));

@@ -29,6 +29,16 @@ impl NetTable {
     pub fn deleted(&self) -> usize {
         self.changes.iter().filter(|(_, net)| !matches!(net, Net::Insert(_))).count()
     }
+
+    /// About how many bytes the values of new rows have beyond a few each.
+    pub fn bytes(&self) -> usize {
+        let of = |net: &Net| match net {
+            Net::Insert(row) | Net::Replace(row) => row.iter().map(Value::bytes).sum(),
+            Net::Patch(values) => values.iter().flatten().map(Value::bytes).sum(),
+            Net::Delete => 0,
+        };
+        self.changes.iter().map(|(_, net)| of(net)).sum::<usize>()
+    }
 }
 
 /// What a batch does to each table, by its name in the source.

@@ -1,11 +1,13 @@
 //! The netted changes of one table as statements: patched rows are completed, touched keys deleted, rows inserted.
 
+use std::collections::{HashMap, HashSet};
+
 use super::Target;
 use super::keys::Keys;
 use super::net::{Net, NetTable};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
-use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote};
+use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote, quote_text};
 use crate::source::Value;
 
 /// Up to here a list of the keys goes into the statement, where an index or the statistics of a table's parts answer it;
@@ -114,6 +116,28 @@ pub fn is_intact(session: &Session, target: &Target, table: &MirrorTable) -> boo
     let columns = format!("SELECT column_name FROM (DESCRIBE {})", target.table(&table.name));
     let found: Vec<Option<String>> = session.query(&columns).into_iter().flatten().flatten().collect();
     found.iter().map(Option::as_deref).eq(table.columns.iter().map(|column| Some(column.name.as_str())))
+}
+
+/// The source's names of the tables that are not intact. Looks into all databases, which for many tables costs less than
+/// asking for each.
+pub fn damaged(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<HashSet<String>> {
+    let columns = session.query(&format!(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE lower(database_name) = lower({}) \
+         AND lower(schema_name) = lower({}) ORDER BY table_name, column_index",
+        quote_text(&target.catalog),
+        quote_text(&target.schema)
+    ))?;
+    let mut found: HashMap<&str, Vec<&str>> = HashMap::new();
+    for row in &columns {
+        if let [Some(table), Some(column)] = row.as_slice() {
+            found.entry(table).or_default().push(column);
+        }
+    }
+    let intact = |table: &&MirrorTable| {
+        let names = table.columns.iter().map(|column| column.name.as_str());
+        found.get(table.name.as_str()).is_some_and(|columns| names.eq(columns.iter().copied()))
+    };
+    Ok(tables.iter().filter(|table| !intact(table)).map(|table| table.source.clone()).collect())
 }
 
 /// How many of the keys the mirror's table has.

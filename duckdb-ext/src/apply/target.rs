@@ -7,6 +7,13 @@ use crate::schema::{ColumnType, MirrorTable, Step, literal, quote, quote_text};
 /// Who a lake's snapshots say has made them.
 pub const AUTHOR: &str = "maniac";
 
+/// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
+/// costs no more, and queries read fewer files.
+pub const INLINED_ROWS: usize = 200;
+/// Bytes of such rows. DuckLake writes them as the text of a statement, which takes it half a second for each megabyte of a
+/// blob.
+pub const INLINED_BYTES: usize = 1 << 20;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub catalog: String,
@@ -65,6 +72,12 @@ impl Target {
             return Err(Error::input(format!("{catalog} is attached read only, and a mirror has to write to it")));
         }
         Ok(Target { catalog: catalog.clone(), schema: schema.to_string(), lake: kind == "ducklake" })
+    }
+
+    /// The statement that sets how many rows at once the session puts into the catalogs of lakes. What is set for the lake,
+    /// the schema or a table goes before it.
+    pub fn inline(rows: usize) -> String {
+        format!("SET SESSION ducklake_default_data_inlining_row_limit = {rows}")
     }
 
     /// A table's full name for SQL.
