@@ -90,6 +90,8 @@ fn fit_rare<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> 
         (T::Blob, Value::Blob(bytes)) => Cell::Bytes(bytes),
         (T::Uuid, Value::Blob(bytes)) => Cell::Wide(i128::from_be_bytes(bytes.as_ref().try_into().ok()?)),
         (T::Uuid, Value::Text(text)) => Cell::Wide(uuid(text)?),
+        (T::Timestamp, Value::Integer(_) | Value::Real(_)) => Cell::Integer(time::timestamp_of_number(number(value)?)?),
+        (T::Date, Value::Integer(_) | Value::Real(_)) => Cell::Integer(time::date_of_number(number(value)?)?),
         (T::Time, Value::Text(text)) => Cell::Integer(time::time(std::str::from_utf8(text).ok()?)?),
         (T::Json, Value::Text(text)) if is_json(std::str::from_utf8(text).ok()?) => Cell::Bytes(text),
         // JSON has no infinities.
@@ -99,6 +101,14 @@ fn fit_rare<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> 
         _ => return None,
     };
     Some(Fitted::Cell(cell))
+}
+
+fn number(value: &Value<'_>) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::Real(number) => Some(*number),
+        _ => None,
+    }
 }
 
 /// The value as an SQL literal of the column's type; `None` if it does not fit.
@@ -114,6 +124,8 @@ pub fn literal(value: &Value<'_>, column: ColumnType) -> Option<String> {
         },
         (Cell::Wide(bits), Value::Blob(_)) if column == ColumnType::Uuid => format!("{bits:032x}"),
         (_, Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),
+        (Cell::Integer(micros), _) if column == ColumnType::Timestamp => time::timestamp_text(micros)?,
+        (Cell::Integer(days), _) if column == ColumnType::Date => time::date_text(days)?,
         (_, number) => number_text(number)?,
     };
     Some(format!("CAST({} AS {column})", quote_text(&text)))
@@ -243,6 +255,8 @@ mod tests {
             (Value::Integer(-7), T::Decimal { width: 20, scale: 1 }, Cell::Wide(-70)),
             (Value::Real(1e3), T::Decimal { width: 4, scale: 0 }, Cell::Integer(1000)),
             (text("2024-02-29"), T::Date, Cell::Integer(19_782)),
+            (Value::Integer(1_709_164_801), T::Timestamp, Cell::Integer(1_709_164_801_000_000)),
+            (Value::Real(2_460_369.5), T::Date, Cell::Integer(19_782)),
             (text("{}"), T::Json, Cell::Bytes(b"{}")),
             (Value::Integer(5), T::Varchar, Cell::Bytes(b"5")),
             (Value::Real(5.0), T::Varchar, Cell::Bytes(b"5.0")),
@@ -262,7 +276,8 @@ mod tests {
             (Value::Integer(1000), T::Decimal { width: 4, scale: 1 }),
             (Value::Real(f64::INFINITY), T::Decimal { width: 9, scale: 2 }),
             (text("yesterday"), T::Timestamp),
-            (Value::Integer(1_700_000_000), T::Timestamp),
+            (Value::Integer(1984), T::Timestamp),
+            (Value::Integer(1_700_000_000), T::Date),
             (text("{"), T::Json),
             (Value::Real(f64::INFINITY), T::Json),
             (text("not-a-uuid"), T::Uuid),
@@ -296,6 +311,9 @@ mod tests {
         let decimal = ColumnType::Decimal { width: 6, scale: 2 };
         assert_eq!(literal(&Value::Real(1.25), decimal).unwrap(), "CAST('1.25' AS DECIMAL(6,2))");
         assert_eq!(literal(&Value::Blob(vec![1].into()), ColumnType::Blob).unwrap(), "CAST('\\x01' AS BLOB)");
+        let noon = literal(&Value::Real(2_460_370.0), ColumnType::Timestamp);
+        assert_eq!(noon.unwrap(), "CAST('2024-02-29 12:00:00' AS TIMESTAMP)");
+        assert_eq!(literal(&Value::Integer(0), ColumnType::Date), None);
         assert!(literal(&text("x"), ColumnType::BigInt).is_none());
     }
 }

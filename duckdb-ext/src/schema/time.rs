@@ -2,10 +2,18 @@
 //! `YYYY-MM-DD`, `HH:MM`, `HH:MM:SS`, `HH:MM:SS.SSS`, a date and a time joined by a blank or a `T`, and behind a time `Z`
 //! or an offset `[+-]HH:MM`, which is taken off to give UTC.
 //!
-//! Fractions are read to the microsecond, which is what DuckDB keeps; finer ones are refused rather than rounded.
+//! Fractions are read to the microsecond, which is what DuckDB keeps; finer ones are refused rather than rounded. Numbers are
+//! read as by the modifier `auto`, to the millisecond.
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const MICROS_PER_DAY: i64 = 86_400 * MICROS_PER_SECOND;
+const MS_PER_DAY: f64 = 86_400_000.0;
+/// 1970-01-01 00:00:00 in milliseconds of Julian day numbers.
+const UNIX_EPOCH_JULIAN_MS: f64 = 210_866_760_000_000.0;
+const LAST_JULIAN_DAY: f64 = 5_373_484.5;
+/// The first days of these years, from 1970-01-01 on.
+const YEAR_1: i64 = -719_162;
+const YEAR_10000: i64 = 2_932_897;
 
 /// Days since 1970-01-01.
 pub fn date(text: &str) -> Option<i64> {
@@ -58,6 +66,24 @@ pub fn timestamp(text: &str) -> Option<i64> {
     let rest = rest.strip_prefix([' ', 'T'])?;
     let (micros, zone) = clock(rest)?;
     Some(day + micros - offset(zone.trim_start_matches(' '))?)
+}
+
+/// Microseconds since 1970-01-01 00:00:00 of a number as SQLite's modifier `auto` reads it: a Julian day number up to
+/// 5,373,484.5, which is the end of 9999, and seconds since 1970 otherwise. Only the years 1 to 9999 are times: most Julian day
+/// numbers before are small numbers that mean something else.
+pub fn timestamp_of_number(number: f64) -> Option<i64> {
+    let julian_ms = match (0.0..LAST_JULIAN_DAY).contains(&number) {
+        true => number * MS_PER_DAY,
+        false => number * 1000.0 + UNIX_EPOCH_JULIAN_MS,
+    };
+    let micros = ((julian_ms + 0.5) as i64).saturating_sub(UNIX_EPOCH_JULIAN_MS as i64).checked_mul(1000)?;
+    (YEAR_1..YEAR_10000).contains(&micros.div_euclid(MICROS_PER_DAY)).then_some(micros)
+}
+
+/// Days since 1970-01-01 of a number that is a midnight.
+pub fn date_of_number(number: f64) -> Option<i64> {
+    let micros = timestamp_of_number(number)?;
+    (micros % MICROS_PER_DAY == 0).then_some(micros / MICROS_PER_DAY)
 }
 
 /// `HH:MM[:SS[.fraction]]` at the start of a text, and what follows it.
@@ -170,6 +196,31 @@ mod tests {
         for bad in ["now", "2451545", "2000-02-29 ", "2000-02-29 12:00 UTC", "2000-02-29x12:00", "2000-02-2é 12:00"] {
             assert_eq!(timestamp(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn numbers_are_read_as_sqlite_reads_them() {
+        let times = [
+            (2_460_369.5, "2024-02-29 00:00:00"),
+            (2_460_370.020_833_3, "2024-02-29 12:29:59.997"),
+            (1_721_425.5, "0001-01-01 00:00:00"),
+            (5_373_484.499_999, "9999-12-31 23:59:59.914"),
+            (5_373_484.5, "1970-03-04 04:38:04.5"),
+            (1_709_164_800.0, "2024-02-29 00:00:00"),
+            (1_709_210_096.125, "2024-02-29 12:34:56.125"),
+            (-0.5, "1969-12-31 23:59:59.5"),
+            (253_402_300_799.0, "9999-12-31 23:59:59"),
+        ];
+        for (number, text) in times {
+            assert_eq!(timestamp_of_number(number).and_then(timestamp_text).as_deref(), Some(text), "{number}");
+        }
+        let others = [0.0, 1984.0, 1_721_425.4, 253_402_300_800.0, 1.7e12, -6.3e10, 1e300, f64::NEG_INFINITY, f64::NAN];
+        for number in others {
+            assert_eq!(timestamp_of_number(number), None, "{number}");
+        }
+        assert_eq!(date_of_number(2_460_369.5), Some(19_782));
+        assert_eq!(date_of_number(-86_400.0), Some(-1));
+        assert_eq!(date_of_number(20_240_229.0), None);
     }
 
     #[test]

@@ -50,6 +50,25 @@ const MOMENTS: &[Moment] = &[
     ("12:30:00.001", None, Some("12:30:00.001"), None),
 ];
 
+/// Numbers that SQLite's modifier `auto` reads as times of the years 1 to 9999: as TIMESTAMP, as DATE. There are no others here,
+/// whatever they stand for.
+const NUMBERED: &[(f64, &str, Option<&str>)] = &[
+    (2_460_369.5, "2024-02-29 00:00:00", Some("2024-02-29")),
+    (2_460_370.25, "2024-02-29 18:00:00", None),
+    (1_721_425.5, "0001-01-01 00:00:00", Some("0001-01-01")),
+    (1_709_164_800.0, "2024-02-29 00:00:00", Some("2024-02-29")),
+    (1_709_210_096.125, "2024-02-29 12:34:56.125", None),
+    (4_294_967_296.0, "2106-02-07 06:28:16", None),
+    (-86_400.0, "1969-12-31 00:00:00", Some("1969-12-31")),
+    (-7.0, "1969-12-31 23:59:53", None),
+    (-3.0, "1969-12-31 23:59:57", None),
+    (-2.0, "1969-12-31 23:59:58", None),
+    (-1.0, "1969-12-31 23:59:59", None),
+    (-1.25, "1969-12-31 23:59:58.75", None),
+    (-0.1234567, "1969-12-31 23:59:59.877", None),
+    (-0.01, "1969-12-31 23:59:59.99", None),
+];
+
 const JSON: &[&str] = &["{}", "[1, 2.5, null]", "{\"a\": {\"b\": \"c d\"}}", "\"text\"", "null", "true"];
 
 const UUIDS: &[&str] = &[
@@ -112,8 +131,10 @@ pub fn fitting(dice: &mut Dice, mirror: &str) -> String {
         "BLOB" => dice.pick(&["x''", "x'00'", "x'00ff27225c'", "zeroblob(3000)", "CAST('abc' AS BLOB)"]),
         "DECIMAL(9,2)" | "DECIMAL(30,4)" => dice.pick(&["0", "1.25", "-7", "1234567.89", "0.1", "-0.01"]),
         "DECIMAL(4,0)" => dice.pick(&["0", "9999", "-1", "12.0"]),
+        "DATE" if dice.chance(20) => dice.pick(&["2460369.5", "1721425.5", "1709164800", "-86400"]),
         "DATE" => return moment(dice, |moment| moment.1.is_some()),
         "TIME" => return moment(dice, |moment| moment.2.is_some()),
+        "TIMESTAMP" if dice.chance(20) => dice.pick(&["2460370.25", "1709210096.125", "1709164800", "-86400"]),
         "TIMESTAMP" => return moment(dice, |moment| moment.3.is_some()),
         "JSON" if dice.chance(20) => dice.pick(&["12", "0.5", "-1e300"]),
         "JSON" => return format!("'{}'", dice.pick(JSON)),
@@ -141,6 +162,7 @@ pub fn key(dice: &mut Dice, mirror: &str) -> String {
         "VARCHAR" if dice.chance(70) => return format!("'k{}'", dice.below(20)),
         "VARCHAR" => dice.pick(&["'K1'", "'K2'", "''", "'ä'", "'it''s'", "'a' || char(0) || 'b'", "'k1 '"]),
         "BLOB" => dice.pick(&["x''", "x'00'", "x'00ff27225c'", "x'6b31'", "zeroblob(30)"]),
+        "DATE" => dice.pick(&["'2024-02-29'", "'1969-07-20'", "'9999-12-31'", "-86400"]),
         "TIMESTAMP" => dice.pick(&["'2024-02-29'", "'2024-02-29 12:30'", "'1969-12-31 23:59:59.5'", "'9999-12-31'"]),
         "UUID" => return format!("'{}'", dice.pick(UUIDS)),
         _ => return fitting(dice, mirror),
@@ -223,6 +245,7 @@ impl Cell {
             _ => None,
         };
         let moment = || MOMENTS.iter().find(|moment| Some(moment.0) == text);
+        let numbered = |number: f64| NUMBERED.iter().find(|numbered| numbered.0 == number);
         let shown = match (mirror, self) {
             ("VARCHAR", _) => return Some(self.as_text()),
             ("BLOB", Cell::Blob(bytes)) => return Some(bytes.clone()),
@@ -232,6 +255,10 @@ impl Cell {
             ("BOOLEAN", Cell::Integer(0)) => "false".to_string(),
             ("BOOLEAN", Cell::Integer(1)) => "true".to_string(),
             ("DATE", Cell::Text(_)) => moment()?.1?.to_string(),
+            ("DATE", Cell::Integer(number)) => numbered(*number as f64)?.2?.to_string(),
+            ("DATE", Cell::Real(number)) => numbered(*number)?.2?.to_string(),
+            ("TIMESTAMP", Cell::Integer(number)) => numbered(*number as f64)?.1.to_string(),
+            ("TIMESTAMP", Cell::Real(number)) => numbered(*number)?.1.to_string(),
             ("TIME", Cell::Text(_)) => moment()?.2?.to_string(),
             ("TIMESTAMP", Cell::Text(_)) => moment()?.3?.to_string(),
             ("JSON", Cell::Text(_)) => text.filter(|text| JSON.contains(text))?.to_string(),
