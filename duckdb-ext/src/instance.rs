@@ -37,6 +37,8 @@ pub struct Instance {
     /// Idle connections; `None` after the instance was let go.
     idle: Mutex<Option<Vec<Session>>>,
     mirrors: Mutex<BTreeMap<String, Arc<Mirror>>>,
+    /// By the lower-case names of the lakes that have had a mirror; see `lake`.
+    lakes: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     /// Held for reading by each transaction of a mirror.
     quiet: RwLock<()>,
     /// Transactions of mirrors that are open now.
@@ -69,6 +71,7 @@ impl Instance {
         let instance = Arc::new(Instance {
             idle: Mutex::new(Some(sessions)),
             mirrors: Mutex::default(),
+            lakes: Mutex::default(),
             quiet: RwLock::new(()),
             open: AtomicU32::new(0),
             last_read: Mutex::default(),
@@ -105,6 +108,12 @@ impl Instance {
                  mirror with maniac_detach first"
             ))),
         }
+    }
+
+    /// Held by the one mirror that is at work in the lake of that name: mirrors take turns in it, since a compaction fails when
+    /// others commit meanwhile (design note 024). To be locked before anything else that is waited for.
+    pub fn lake(&self, name: &str) -> Arc<Mutex<()>> {
+        self.lakes.lock().entry(name.to_lowercase()).or_default().clone()
     }
 
     /// To be held around a mirror's transaction; `None` when the process is ending.
@@ -213,6 +222,11 @@ impl Lease {
         let instance = self.instance.upgrade();
         let _quiet = instance.as_ref().map(|instance| instance.quiet.write());
         look(self)
+    }
+
+    /// Another connection of the instance, if one is left.
+    pub fn another(&self) -> Option<Lease> {
+        self.instance.upgrade()?.lease().ok()
     }
 }
 

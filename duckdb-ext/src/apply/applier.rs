@@ -12,6 +12,7 @@ use super::direct::{Direct, Insertions, insertions};
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::net::{Net, NetTable, net};
+use super::pin::Pin;
 use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
 use super::state::{self, Moved, Owner};
@@ -63,6 +64,8 @@ pub struct Applier {
     pub(super) upkeep: Upkeep,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,
+    /// Of the transaction under way.
+    pub(super) pin: Option<Pin>,
 }
 
 impl Applier {
@@ -229,7 +232,15 @@ impl Applier {
             // Fails when there is no transaction any more, which is what is wanted.
             drop(self.session.run("ROLLBACK"));
         }
+        self.pin = None;
         outcome
+    }
+
+    /// To be called in a transaction before it makes, alters or drops a table.
+    pub(super) fn pin(&mut self) {
+        if self.pin.is_none() {
+            self.pin = Pin::new(&self.session, &self.target);
+        }
     }
 
     /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
@@ -245,6 +256,7 @@ impl Applier {
             self.ledger.begin(&self.session, &self.target, &self.owner)?;
         }
         if let Some(change) = &first.schema {
+            self.pin();
             // Rejects name tables and columns, and are right again after a copy.
             let named = self.tables.iter().filter(|table| self.rejects.may_have(&table.name));
             let copies = named.map(|table| table.source.clone()).chain(refused.iter().cloned()).collect();
@@ -301,6 +313,7 @@ impl Applier {
             match outcome {
                 Outcome::Applied => applied.rows += changes.changes.len() as u64,
                 outcome => {
+                    self.pin();
                     self.session.run(&format!("DROP TABLE {}", self.target.table(&self.tables[place].name)))?;
                     match outcome {
                         Outcome::Misfits(columns) => {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
+use parking_lot::Mutex;
 
 use super::copy::Copied;
 use super::direct::Direct;
@@ -44,13 +45,15 @@ pub struct Choices {
 }
 
 impl Applier {
-    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction.
+    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction. `turn` is held
+    /// for all but the copying, during which other mirrors in the lake go on.
     pub fn attach(
         session: Lease,
         source: Arc<dyn Source>,
         target: Target,
         owner: Owner,
         choices: Choices,
+        turn: Option<&Mutex<()>>,
         progress: Progress,
     ) -> Result<(Applier, Vec<Attached>)> {
         if target.lake {
@@ -76,18 +79,29 @@ impl Applier {
             direct: Direct::default(),
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
+            pin: None,
         };
+        let mut held = None;
         let attached = match state {
-            Some(state) => applier.resume(&state, upkeep, progress)?,
-            None => applier.transaction(|applier| applier.first_copy(schema_exists, progress))?,
+            Some(state) => {
+                held = turn.map(Mutex::lock);
+                applier.resume(&state, upkeep, progress)?
+            }
+            None => applier.transaction(|applier| {
+                let attached = applier.first_copy(schema_exists, progress)?;
+                held = turn.map(Mutex::lock);
+                Ok(attached)
+            })?,
         };
         applier.learn_keys()?;
+        drop(held);
         Ok((applier, attached))
     }
 
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
         let tables = self.fresh_tables(at)?;
+        self.pin();
         if schema_exists {
             self.session.look_around(|session| refuse_clashes(session, &self.target, &tables))?;
         } else {
@@ -105,6 +119,7 @@ impl Applier {
     /// Copies all tables again into a mirror of which nobody can tell any more what it shows.
     fn copy_again(&mut self, progress: Progress) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
+        self.pin();
         for table in std::mem::take(&mut self.tables) {
             self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&table.name)))?;
         }
@@ -182,6 +197,7 @@ impl Applier {
         self.transaction(|applier| {
             state::claim(&applier.session, &applier.target, &applier.owner, state, &applier.terms())?;
             if applier.target.lake {
+                applier.pin();
                 applier.session.look_around(|session| ledger::bar(session, &applier.target, &applier.tables))?;
             }
             applier.mark("attached", None)

@@ -63,7 +63,8 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let choices = Choices { selection, on_mismatch, upkeep };
     let identity = source.identity();
-    let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone()));
+    let turn = target.lake.then(|| instance.lake(&target.catalog));
+    let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone(), turn));
     instance.add(&mirror)?;
     // From here on the name is taken, and given back if anything fails.
     let attached = (|| {
@@ -71,7 +72,9 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
             mirror.update(|report| report.copying = Some((table.to_string(), rows)));
         };
         let _shown = Progress::of(&mirror);
-        let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, &progress)?;
+        let turn = mirror.turn.as_deref();
+        let (applier, attached) =
+            Applier::attach(session, source, target, mirror::new_owner(), choices, turn, &progress)?;
         let version = applier.version();
         mirror.update(|report| {
             report.widened = attached.iter().map(|table| table.copied.widened).sum();

@@ -66,7 +66,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
     let mut schedule = Schedule::new(&applier);
     loop {
         if let Some(order) = mirror.order() {
-            match at_work(instance, || Ok(applier.maintain(&order))) {
+            match at_work(instance, mirror, || Ok(applier.maintain(&order))) {
                 Ok(ControlFlow::Continue(answer)) => mirror.answer(answer),
                 _ => break,
             }
@@ -119,6 +119,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
 
 /// Detaches, unless the process is ending: then DuckDB must not be entered, and what is open stays so.
 fn leave(instance: &Weak<Instance>, mirror: &Mirror, applier: Applier) {
+    let _turn = mirror.turn.as_ref().map(|turn| turn.lock());
     let upgraded = instance.upgrade();
     let Some(instance) = upgraded else {
         // The applier's connection is closed here.
@@ -163,7 +164,7 @@ fn step(
         }
     }
     // After a failure, so that the batch follows on what the mirror really shows.
-    if at_work(instance, || applier.make_sure())?.is_break() {
+    if at_work(instance, mirror, || applier.make_sure())?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
     let (mut batch, mut more) = gather(mirror, applier.version(), behind)?;
@@ -174,7 +175,7 @@ fn step(
             report.state = State::Streaming;
         });
         if applier.is_open() && last_batch.is_none_or(|last| last.elapsed() >= QUIET) {
-            return at_work(instance, || applier.settle(false));
+            return at_work(instance, mirror, || applier.settle(false));
         }
         return Ok(ControlFlow::Continue(()));
     }
@@ -188,7 +189,7 @@ fn step(
         }
         applied => applied,
     };
-    let ControlFlow::Continue(applied) = at_work(instance, apply)? else {
+    let ControlFlow::Continue(applied) = at_work(instance, mirror, apply)? else {
         return Ok(ControlFlow::Break(()));
     };
     let last = batch.last().map_or(Version(0), |commit| commit.version);
@@ -237,7 +238,7 @@ fn scheduled(
     applier: &mut Applier,
     schedule: &mut Schedule,
 ) -> Result<ControlFlow<()>> {
-    let outcome = at_work(instance, || Ok(applier.maintain(&applier.due())))?;
+    let outcome = at_work(instance, mirror, || Ok(applier.maintain(&applier.due())))?;
     schedule.put_off();
     match outcome {
         ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
@@ -252,7 +253,12 @@ fn scheduled(
 }
 
 /// Does what needs DuckDB; breaks instead when the process is ending.
-fn at_work<T>(instance: &Weak<Instance>, work: impl FnOnce() -> Result<T>) -> Result<ControlFlow<(), T>> {
+fn at_work<T>(
+    instance: &Weak<Instance>,
+    mirror: &Mirror,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<ControlFlow<(), T>> {
+    let _turn = mirror.turn.as_ref().map(|turn| turn.lock());
     let Some(instance) = instance.upgrade() else { return Ok(ControlFlow::Break(())) };
     let Some(_work) = instance.work() else { return Ok(ControlFlow::Break(())) };
     work().map(ControlFlow::Continue)
