@@ -2,6 +2,7 @@
 //! and a user who has snapshots expire. `python_hosts` has a user who writes meanwhile.
 
 use std::path::Path;
+use std::time::Duration;
 
 use maniac_sql_tests::{Kind, Session, Tools, Value, compare};
 
@@ -49,7 +50,7 @@ fn churn(round: usize) -> String {
 /// same tables.
 #[test]
 fn tables_are_made_while_ducklake_forgets_what_it_has_read() {
-    const TABLES: usize = 12;
+    const TABLES: usize = 40;
     let directory = tempfile::tempdir().unwrap();
     let mut writer = writer(directory.path(), "CREATE TABLE t(id INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)");
     let mut duckdb = duckdb(directory.path());
@@ -63,7 +64,7 @@ fn tables_are_made_while_ducklake_forgets_what_it_has_read() {
             made += &format!(
                 "CREATE TABLE made_{round}_{table}(id INTEGER PRIMARY KEY, v TEXT); \
                  INSERT INTO made_{round}_{table} WITH RECURSIVE n(i) AS \
-                 (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000) SELECT i, 'row ' || i FROM n; "
+                 (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) SELECT i, 'row ' || i FROM n; "
             );
         }
         writer.run(&format!("{made} COMMIT")).unwrap();
@@ -75,6 +76,8 @@ fn tables_are_made_while_ducklake_forgets_what_it_has_read() {
             if integer(&mut duckdb, "SELECT applied_version FROM maniac_status()") >= head {
                 break;
             }
+            // Not so often that it expires while the mirror reads it anew.
+            std::thread::sleep(Duration::from_millis(30));
         }
         duckdb.run("CALL maniac_wait('shop')").unwrap();
     }

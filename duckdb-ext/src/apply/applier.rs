@@ -236,10 +236,11 @@ impl Applier {
         outcome
     }
 
-    /// To be called in a transaction before it makes, alters or drops a table.
+    /// To be called in a transaction before and after it makes, alters or drops a table.
     pub(super) fn pin(&mut self) {
-        if self.pin.is_none() {
-            self.pin = Pin::new(&self.session, &self.target);
+        match &self.pin {
+            Some(pin) => pin.renew(),
+            None => self.pin = Pin::new(&self.session, &self.target),
         }
     }
 
@@ -256,7 +257,6 @@ impl Applier {
             self.ledger.begin(&self.session, &self.target, &self.owner)?;
         }
         if let Some(change) = &first.schema {
-            self.pin();
             // Rejects name tables and columns, and are right again after a copy.
             let named = self.tables.iter().filter(|table| self.rejects.may_have(&table.name));
             let copies = named.map(|table| table.source.clone()).chain(refused.iter().cloned()).collect();
@@ -267,7 +267,11 @@ impl Applier {
                     self.rejects.forget(&self.session, &self.target, table)?;
                 }
                 match (step, self.target.statement(step)?) {
-                    (_, Some(statement)) => drop(self.session.run(&statement)?),
+                    (_, Some(statement)) => {
+                        self.pin();
+                        self.session.run(&statement)?;
+                        self.pin();
+                    }
                     (Step::Copy { table }, None) => {
                         applied.add(self.copy(&table.source, at)?);
                         copied.insert(table.source.clone());
@@ -386,9 +390,16 @@ impl Applier {
     }
 
     pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
+        self.pin();
         let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
         self.rejects.forget(session, target, &table.name)?;
-        let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, progress)?;
+        let made = |rows| {
+            if let Some(pin) = &self.pin {
+                pin.renew();
+            }
+            progress(rows);
+        };
+        let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, &made)?;
         if copied.rejected > 0 {
             self.rejects.note(&table.name);
         }

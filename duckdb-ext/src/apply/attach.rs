@@ -199,6 +199,7 @@ impl Applier {
             if applier.target.lake {
                 applier.pin();
                 applier.session.look_around(|session| ledger::bar(session, &applier.target, &applier.tables))?;
+                applier.pin();
             }
             applier.mark("attached", None)
         })?;
