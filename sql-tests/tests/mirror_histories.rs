@@ -257,7 +257,17 @@ impl Case {
         };
         let state = integer(&self.duckdb.run(&state).unwrap()[0][0]);
         while_reading(self);
-        let shown = content::shown(&mut self.duckdb, schema, "").unwrap_or_else(|error| panic!("{schema}: {error}"));
+        let shown = match content::shown(&mut self.duckdb, schema, "") {
+            Ok(shown) => shown,
+            // A transaction that began before a table's first inlined deletion (design note 024).
+            Err(error) if place == 1 && error.to_string().contains("ducklake_inlined_delete_") => {
+                self.log.add(format!("-- {error}"));
+                self.duckdb.run("ROLLBACK").unwrap();
+                let nothing: fn(&mut Case) = |_| {};
+                return self.check(place, nothing);
+            }
+            Err(error) => panic!("{schema}: {error}"),
+        };
         self.duckdb.run("COMMIT").unwrap();
         let version = if place == 0 { state } else { self.version_of_snapshot(name, state) };
         self.log.add(format!("-- {schema} shows version {version}"));
