@@ -19,8 +19,9 @@ use crate::source::Source;
 
 /// Mirrors that one instance can have: connections cannot be opened later (see `host::entry`), so they are opened ahead.
 pub const MIRROR_LIMIT: usize = 32;
-/// Connections besides those of mirrors: for calls that read or write for a moment, and for the reaper.
-pub const OWN_SESSIONS: usize = 4;
+/// Connections besides those of mirrors: for calls that read or write for a moment, for changes of a lake's tables, and for the
+/// reaper.
+pub const OWN_SESSIONS: usize = 6;
 
 /// How often the reaper looks whether the user's connections are gone.
 const REAPER_PERIOD: Duration = Duration::from_millis(20);
