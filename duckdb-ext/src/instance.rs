@@ -19,8 +19,9 @@ use crate::source::Source;
 
 /// Mirrors that one instance can have: connections cannot be opened later (see `host::entry`), so they are opened ahead.
 pub const MIRROR_LIMIT: usize = 32;
-/// Connections besides those of mirrors: for calls that read or write for a moment, and for the reaper.
-pub const OWN_SESSIONS: usize = 4;
+/// Connections besides those of mirrors: for calls that read or write for a moment, for changes of a lake's tables, and for the
+/// reaper.
+pub const OWN_SESSIONS: usize = 6;
 
 /// How often the reaper looks whether the user's connections are gone.
 const REAPER_PERIOD: Duration = Duration::from_millis(20);
@@ -40,6 +41,8 @@ pub struct Instance {
     /// Idle connections; `None` after the instance was let go.
     idle: Mutex<Option<Vec<Session>>>,
     mirrors: Mutex<BTreeMap<String, Arc<Mirror>>>,
+    /// By the lower-case names of the lakes that have had a mirror; see `lake`.
+    lakes: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
     /// Held for reading by each transaction of a mirror.
     quiet: RwLock<()>,
     /// Transactions of mirrors that are open now.
@@ -72,6 +75,7 @@ impl Instance {
         let instance = Arc::new(Instance {
             idle: Mutex::new(Some(sessions)),
             mirrors: Mutex::default(),
+            lakes: Mutex::default(),
             quiet: RwLock::new(()),
             open: AtomicU32::new(0),
             last_read: Mutex::default(),
@@ -108,6 +112,12 @@ impl Instance {
                  mirror with maniac_detach first"
             ))),
         }
+    }
+
+    /// Held by the one mirror that is at work in the lake of that name: mirrors take turns in it, since a compaction fails when
+    /// others commit meanwhile (design note 024). To be locked before anything else that is waited for.
+    pub fn lake(&self, name: &str) -> Arc<Mutex<()>> {
+        self.lakes.lock().entry(name.to_lowercase()).or_default().clone()
     }
 
     /// To be held around a mirror's transaction; `None` when the process is ending.
@@ -216,6 +226,11 @@ impl Lease {
         let instance = self.instance.upgrade();
         let _quiet = instance.as_ref().map(|instance| instance.quiet.write());
         look(self)
+    }
+
+    /// Another connection of the instance, if one is left.
+    pub fn another(&self) -> Option<Lease> {
+        self.instance.upgrade()?.lease().ok()
     }
 }
 

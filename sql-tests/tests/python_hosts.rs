@@ -214,3 +214,51 @@ except duckdb.Error as error:
 ";
     prints(&python(&tools, directory.path(), "1.4.4", script), "True");
 }
+
+/// A compaction whose commit has to start over because of somebody else's made the database unusable.
+#[test]
+fn a_mirror_is_maintained_while_its_lake_is_written_to() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = store(&tools, directory.path());
+    stream(&mut writer);
+    let output = python(
+        &tools,
+        directory.path(),
+        "1.5.5",
+        "
+import threading
+con = connect('olap.db')
+con.execute(f\"LOAD '{os.environ['DUCKLAKE']}'\")
+con.execute(\"ATTACH 'ducklake:lake.ducklake' AS lake (DATA_PATH 'files')\")
+con.execute('SET enable_progress_bar = false; CREATE TABLE lake.own (i INTEGER)')
+con.execute(\"CALL maniac_attach('shop.maniac', lake := 'lake')\")
+over = threading.Event()
+# Of two that commit at once, one may be told so.
+def attempt(cursor, sql):
+    try:
+        cursor.execute(sql)
+    except duckdb.Error as error:
+        if 'Exceeded the maximum retry count' not in str(error):
+            raise
+failed = []
+def write():
+    try:
+        cursor = con.cursor()
+        while not over.is_set():
+            attempt(cursor, 'INSERT INTO lake.own VALUES (1)')
+    except duckdb.Error as error:
+        failed.append(error)
+thread = threading.Thread(target=write)
+thread.start()
+try:
+    for round in range(6):
+        attempt(con, \"CALL maniac_maintain('shop')\")
+finally:
+    over.set()
+    thread.join()
+print(failed, con.execute('SELECT count(*) > 0 FROM lake.own').fetchone())
+",
+    );
+    prints(&output, "[] (True,)");
+}

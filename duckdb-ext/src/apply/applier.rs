@@ -11,6 +11,7 @@ use super::direct::{Direct, Insertions, insertions};
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::net::{Net, NetTable, net};
+use super::pin::Pin;
 use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
 use super::state::{self, Moved, Owner};
@@ -67,6 +68,8 @@ pub struct Applier {
     pub(super) upkeep: Upkeep,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,
+    /// Of the transaction under way.
+    pub(super) pin: Option<Pin>,
 }
 
 impl Applier {
@@ -244,6 +247,7 @@ impl Applier {
                 self.in_files = false;
             }
         }
+        self.pin = None;
         outcome
     }
 
@@ -253,6 +257,14 @@ impl Applier {
             self.in_files = in_files;
         }
         Ok(())
+    }
+
+    /// To be called in a transaction before and after it makes, alters or drops a table.
+    pub(super) fn pin(&mut self) {
+        match &self.pin {
+            Some(pin) => pin.renew(),
+            None => self.pin = Pin::new(&self.session, &self.target),
+        }
     }
 
     /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
@@ -283,7 +295,11 @@ impl Applier {
                     self.rejects.forget(&self.session, &self.target, table)?;
                 }
                 match (step, self.target.statement(step)?) {
-                    (_, Some(statement)) => drop(self.session.run(&statement)?),
+                    (_, Some(statement)) => {
+                        self.pin();
+                        self.session.run(&statement)?;
+                        self.pin();
+                    }
                     (Step::Copy { table }, None) => {
                         applied.add(self.copy(&table.source, at)?);
                         copied.insert(table.source.clone());
@@ -333,6 +349,7 @@ impl Applier {
             match outcome {
                 Outcome::Applied => applied.rows += changes.changes.len() as u64,
                 outcome => {
+                    self.pin();
                     self.drop_table(place)?;
                     match outcome {
                         Outcome::Misfits(columns) => {
@@ -417,10 +434,17 @@ impl Applier {
     }
 
     pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<Tally>)) -> Result<Copied> {
+        self.pin();
         let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
         self.rejects.forget(session, target, &table.name)?;
         self.wear.forget(&table.name);
-        let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, progress)?;
+        let made = |tally| {
+            if let Some(pin) = &self.pin {
+                pin.renew();
+            }
+            progress(tally);
+        };
+        let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, &made)?;
         if copied.rejected > 0 {
             self.rejects.note(&table.name);
         }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use maniac_base::Version;
+use parking_lot::Mutex;
 
 use super::copy::{Copied, Tally};
 use super::direct::Direct;
@@ -42,13 +43,15 @@ pub struct Choices {
 }
 
 impl Applier {
-    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction.
+    /// Takes up the mirror that is in the target, or makes it: all tables at one version, in one transaction. `turn` is held
+    /// for all but the copying, during which other mirrors in the lake go on.
     pub fn attach(
         session: Lease,
         source: Arc<dyn Source>,
         target: Target,
         owner: Owner,
         choices: Choices,
+        turn: Option<&Mutex<()>>,
         progress: Progress,
     ) -> Result<(Applier, Vec<Attached>)> {
         if target.lake {
@@ -75,44 +78,63 @@ impl Applier {
             direct: Direct::default(),
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
+            pin: None,
         };
+        let mut held = None;
         let attached = match state {
-            Some(state) => applier.resume(&state, upkeep, progress)?,
-            None if schema_exists || !applier.target.lake => {
-                applier.transaction(|applier| applier.first_copy(schema_exists, progress))?
+            Some(state) => {
+                held = turn.map(Mutex::lock);
+                applier.resume(&state, upkeep, progress)?
             }
-            None => applier.first_copy_to_lake(progress)?,
+            None => {
+                let made = applier.target.lake && !schema_exists;
+                if made {
+                    let _turn = turn.map(Mutex::lock);
+                    applier.make_lake_schema()?;
+                }
+                let copied = applier.transaction(|applier| {
+                    let attached = applier.first_copy(schema_exists || made, progress)?;
+                    held = turn.map(Mutex::lock);
+                    Ok(attached)
+                });
+                if copied.is_err() && made {
+                    held = held.or_else(|| turn.map(Mutex::lock));
+                    applier.drop_schema();
+                }
+                copied?
+            }
         };
         applier.learn_keys()?;
+        drop(held);
         Ok((applier, attached))
     }
 
-    /// Makes the schema first and on its own, since DuckLake sets nothing for one that is not committed, and takes it away
-    /// again if the copy fails.
-    fn first_copy_to_lake(&mut self, progress: Progress) -> Result<Vec<Attached>> {
-        let schema = self.target.schema_name();
+    /// Makes the schema on its own, since DuckLake sets nothing for one that is not committed.
+    fn make_lake_schema(&self) -> Result<()> {
         self.session.look_around(|session| {
             session.run("BEGIN")?;
-            let made = session.run(&format!("CREATE SCHEMA {schema}")).and_then(|_| self.mark("schema made", None));
-            let made = made.and_then(|()| session.run("COMMIT"));
+            let made = session.run(&format!("CREATE SCHEMA {}", self.target.schema_name()));
+            let made = made.and_then(|_| self.mark("schema made", None)).and_then(|()| session.run("COMMIT"));
             if made.is_err() {
                 drop(session.run("ROLLBACK"));
             }
-            made
-        })?;
-        // A lake that refuses this has larger files.
-        drop(self.session.look_around(|session| prefer_parquet_2(session, &self.target)));
-        let copied = self.transaction(|applier| applier.first_copy(true, progress));
-        if copied.is_err() {
-            // This fails, as it should, if somebody has made something in it meanwhile.
-            drop(self.session.look_around(|session| session.run(&format!("DROP SCHEMA {schema}"))));
-        }
-        copied
+            made?;
+            // A lake that refuses this has larger files.
+            drop(prefer_parquet_2(session, &self.target));
+            Ok(())
+        })
+    }
+
+    /// Takes the schema away again after a copy that failed. This fails, as it should, if somebody has made something in it.
+    fn drop_schema(&self) {
+        let statement = format!("DROP SCHEMA {}", self.target.schema_name());
+        drop(self.session.look_around(|session| session.run(&statement)));
     }
 
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
         let tables = self.fresh_tables(at)?;
+        self.pin();
         if schema_exists {
             self.session.look_around(|session| refuse_clashes(session, &self.target, &tables))?;
         } else {
@@ -130,6 +152,7 @@ impl Applier {
     /// Copies all tables again into a mirror of which nobody can tell any more what it shows.
     fn copy_again(&mut self, progress: Progress) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
+        self.pin();
         for table in std::mem::take(&mut self.tables) {
             self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&table.name)))?;
         }
@@ -228,7 +251,9 @@ impl Applier {
         self.transaction(|applier| {
             state::claim(&applier.session, &applier.target, &applier.owner, state, &applier.terms())?;
             if applier.target.lake {
+                applier.pin();
                 applier.session.look_around(|session| ledger::bar(session, &applier.target, &applier.tables))?;
+                applier.pin();
             }
             applier.mark("attached", None)
         })?;

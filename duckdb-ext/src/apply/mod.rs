@@ -16,6 +16,7 @@ mod direct;
 mod keys;
 mod ledger;
 mod net;
+mod pin;
 mod rejects;
 mod rows;
 mod state;

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use super::{Applier, ledger, state};
 use crate::error::{Error, Result};
+use crate::host::TextRow;
 use crate::schema::{COLUMNS_TABLE, STATE_TABLE, quote, quote_text};
 
 /// When and how far it is done; stored with the mirror.
@@ -60,6 +61,8 @@ const GRACE: Duration = Duration::from_secs(10 * 60);
 const DELETED_SHARE: f64 = 0.25;
 /// Files with deletions, and files without, that make a table worth the work.
 const MANY_FILES: u64 = 8;
+/// How often a compaction is tried while others commit to the lake.
+const ATTEMPTS: u32 = 3;
 /// Up to here a table with many deletions is rewritten as a whole.
 const SMALL_TABLE: u64 = 64 << 20;
 
@@ -256,6 +259,30 @@ impl Applier {
         dry_run: bool,
         done: &mut Vec<Done>,
     ) -> Result<()> {
+        let retries = self.session.value("SELECT current_setting('ducklake_max_retry_count')::VARCHAR")?;
+        let retries = retries.unwrap_or_default();
+        // When somebody else commits meanwhile, DuckLake 1.5.5 starts the commit over, but cannot with a compaction: an internal
+        // error makes the whole database unusable (design note 024). So the compaction is started over here.
+        self.session.run("SET SESSION ducklake_max_retry_count = 0")?;
+        let mut attempts = ATTEMPTS;
+        let outcome = loop {
+            attempts -= 1;
+            match self.try_compact(step, sql, dry_run) {
+                Ok((_, Err(_))) if attempts > 0 => {}
+                outcome => break outcome.and_then(|(rows, ended)| ended.map(|_| rows)),
+            }
+        };
+        self.session.run(&format!("SET SESSION ducklake_max_retry_count = {retries}"))?;
+        for row in outcome? {
+            let mut row = row.into_iter().map(Option::unwrap_or_default);
+            let (name, count) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
+            done.push(Done { step, name, count: count.parse().unwrap_or(0), unit });
+        }
+        Ok(())
+    }
+
+    /// What the compaction did, and whether its transaction ended as it should.
+    fn try_compact(&mut self, step: UpkeepStep, sql: &str, dry_run: bool) -> Result<(Vec<TextRow>, Result<u64>)> {
         self.session.run("BEGIN")?;
         let outcome = (|| {
             let rows = self.session.query(sql)?;
@@ -266,12 +293,7 @@ impl Applier {
         })();
         let end = if outcome.is_ok() && !dry_run { "COMMIT" } else { "ROLLBACK" };
         let ended = self.session.run(end);
-        for row in outcome? {
-            let mut row = row.into_iter().map(Option::unwrap_or_default);
-            let (name, count) = (row.next().unwrap_or_default(), row.next().unwrap_or_default());
-            done.push(Done { step, name, count: count.parse().unwrap_or(0), unit });
-        }
-        ended.map(|_| ())
+        Ok((outcome?, ended))
     }
 
     /// The tables of the mirror, its own two among them, with what they are stored in.

@@ -62,11 +62,13 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let choices = Choices { selection, on_mismatch, upkeep };
     let identity = source.identity();
-    let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone()));
+    let turn = target.lake.then(|| instance.lake(&target.catalog));
+    let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone(), turn));
     let mut taken = Taken::new(instance, &mirror)?;
     let progress = |table: &str, tally: Arc<Tally>| mirror.copying(table, tally);
     let shown = Progress::of(&mirror);
-    let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, &progress)?;
+    let turn = mirror.turn.as_deref();
+    let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, turn, &progress)?;
     drop(shown);
     let version = applier.version();
     mirror.update(|report| {

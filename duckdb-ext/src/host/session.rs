@@ -85,23 +85,37 @@ impl Session {
         Ok(self.query(sql)?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
     }
 
+    /// Binds a statement and does not run it.
+    pub fn bind(&self, sql: &str) -> Result<()> {
+        self.prepare(sql).map(drop)
+    }
+
     fn execute(&self, sql: &str) -> Result<ResultGuard> {
         self.start(sql)?.finish(sql)
     }
 
     /// Starts a statement, which DuckDB's workers may run already.
     pub(super) fn start(&self, sql: &str) -> Result<Pending> {
+        let mut pending = self.prepare(sql)?;
+        // SAFETY: the statement is valid; the query is destroyed by `pending` even when the call failed.
+        unsafe {
+            if ffi::duckdb_pending_prepared(pending.statement, &mut pending.query) != ffi::duckdb_state_DuckDBSuccess {
+                return Err(failed(sql, &reason(ffi::duckdb_pending_error(pending.query))));
+            }
+        }
+        Ok(pending)
+    }
+
+    fn prepare(&self, sql: &str) -> Result<Pending> {
         let text = CString::new(sql).map_err(|_| failed(sql, "a statement holds a NUL byte"))?;
         let mut pending = Pending { statement: ptr::null_mut(), query: ptr::null_mut() };
-        // SAFETY: the connection is open and the text ends with NUL; both are destroyed by `pending` even when a call failed.
+        // SAFETY: the connection is open and the text ends with NUL; the statement is destroyed by `pending` even when the
+        // call failed.
         unsafe {
             if ffi::duckdb_prepare(self.connection, text.as_ptr(), &mut pending.statement)
                 != ffi::duckdb_state_DuckDBSuccess
             {
                 return Err(failed(sql, &reason(ffi::duckdb_prepare_error(pending.statement))));
-            }
-            if ffi::duckdb_pending_prepared(pending.statement, &mut pending.query) != ffi::duckdb_state_DuckDBSuccess {
-                return Err(failed(sql, &reason(ffi::duckdb_pending_error(pending.query))));
             }
         }
         Ok(pending)
@@ -129,7 +143,7 @@ impl Drop for Session {
     }
 }
 
-/// A statement that has been started. One that is not finished keeps its transaction open until the next one of its
+/// A statement, which may have been started. One that is not finished keeps its transaction open until the next one of its
 /// connection.
 pub(super) struct Pending {
     statement: ffi::duckdb_prepared_statement,

@@ -80,6 +80,8 @@ pub struct Mirror {
     pub target: Target,
     pub settings: Settings,
     pub source: Arc<dyn Source>,
+    /// For a target in a lake, what is held while at work there.
+    pub turn: Option<Arc<Mutex<()>>>,
     inner: Mutex<Inner>,
     changed: Condvar,
 }
@@ -103,6 +105,7 @@ impl Mirror {
         target: Target,
         settings: Settings,
         source: Arc<dyn Source>,
+        turn: Option<Arc<Mutex<()>>>,
     ) -> Mirror {
         let report = Report {
             state: State::Copying,
@@ -128,6 +131,7 @@ impl Mirror {
             target,
             settings,
             source,
+            turn,
             inner: Mutex::new(Inner {
                 wish: Wish::Run,
                 urgent: Version(0),

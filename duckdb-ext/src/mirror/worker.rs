@@ -119,6 +119,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
 
 /// Detaches, unless the process is ending: then DuckDB must not be entered, and what is open stays so.
 fn leave(instance: &Weak<Instance>, mirror: &Mirror, applier: Applier) {
+    let _turn = mirror.turn.as_ref().map(|turn| turn.lock());
     let upgraded = instance.upgrade();
     let Some(instance) = upgraded else {
         // The applier's connection is closed here.
@@ -163,7 +164,7 @@ fn step(
         }
     }
     // After a failure, so that the batch follows on what the mirror really shows.
-    if at_work(instance, || applier.make_sure())?.is_break() {
+    if at_work(instance, mirror, || applier.make_sure())?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
     let (mut batch, mut more) = gather(mirror, applier.version(), behind)?;
@@ -174,7 +175,7 @@ fn step(
             report.state = State::Streaming;
         });
         if applier.is_open() && last_batch.is_none_or(|last| last.elapsed() >= QUIET) {
-            return at_work(instance, || applier.settle(false));
+            return at_work(instance, mirror, || applier.settle(false));
         }
         return Ok(ControlFlow::Continue(()));
     }
@@ -188,7 +189,7 @@ fn step(
         }
         applied => applied,
     };
-    let ControlFlow::Continue(applied) = at_work(instance, apply)? else {
+    let ControlFlow::Continue(applied) = at_work(instance, mirror, apply)? else {
         return Ok(ControlFlow::Break(()));
     };
     let last = batch.last().map_or(Version(0), |commit| commit.version);
@@ -237,7 +238,7 @@ fn maintain(
     applier: &mut Applier,
     order: &Order,
 ) -> Result<ControlFlow<(), Result<Vec<Done>>>> {
-    let outcome = at_work(instance, || Ok(applier.maintain(order)))?;
+    let outcome = at_work(instance, mirror, || Ok(applier.maintain(order)))?;
     if matches!(outcome, ControlFlow::Continue(Ok(_))) && !order.dry_run {
         mirror.update(|report| report.maintained_ms = Some(now_ms()));
     }
@@ -267,7 +268,12 @@ fn scheduled(
 }
 
 /// Does what needs DuckDB; breaks instead when the process is ending.
-fn at_work<T>(instance: &Weak<Instance>, work: impl FnOnce() -> Result<T>) -> Result<ControlFlow<(), T>> {
+fn at_work<T>(
+    instance: &Weak<Instance>,
+    mirror: &Mirror,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<ControlFlow<(), T>> {
+    let _turn = mirror.turn.as_ref().map(|turn| turn.lock());
     let Some(instance) = instance.upgrade() else { return Ok(ControlFlow::Break(())) };
     let Some(_work) = instance.work() else { return Ok(ControlFlow::Break(())) };
     work().map(ControlFlow::Continue)
