@@ -92,11 +92,16 @@ impl Applier {
                     let _turn = turn.map(Mutex::lock);
                     applier.make_lake_schema()?;
                 }
-                let copied = applier.transaction(|applier| {
+                let mut copied = applier.transaction(|applier| {
                     let attached = applier.first_copy(schema_exists || made, progress)?;
                     held = turn.map(Mutex::lock);
                     Ok(attached)
                 });
+                // Only its commit failed: a catalog in SQLite is locked to who began before somebody else's commit. Now no
+                // other mirror comes in between.
+                if copied.is_err() && held.is_some() {
+                    copied = applier.transaction(|applier| applier.first_copy(schema_exists || made, progress));
+                }
                 if copied.is_err() && made {
                     held = held.or_else(|| turn.map(Mutex::lock));
                     applier.drop_schema();
