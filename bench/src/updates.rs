@@ -6,32 +6,56 @@ use maniac_sql_tests::dice::Dice;
 use maniac_sql_tests::{Kind, Session, Tools};
 
 use crate::engine::{Engine, scratch};
-use crate::figures::{Table, number};
+use crate::figures::{Table, median, number};
 use crate::{Outcome, scale};
 
 const SIZES: &[u64] = &[1_000_000, 10_000_000, 50_000_000];
 const TRANSACTIONS: u64 = 200;
 const PER_TRANSACTION: u64 = 100;
+/// Enough that a large native table has got its key before the last of them.
+const ROUNDS: usize = 8;
+const LAST_ROUNDS: usize = 5;
+const SINGLES: usize = 100;
 
 pub fn run() -> Outcome<String> {
-    let mut table = Table::new(&["rows in the table", "target", "first round, us a row", "second", "third", "fourth"]);
+    let mut table = Table::new(&[
+        "rows in the table",
+        "target",
+        "all rounds, us a row",
+        "slowest",
+        "median of the last five",
+        "one row alone, ms",
+    ]);
     for size in SIZES {
         let size = (size / scale()).max(1000);
         for (target, options) in [("native", ""), ("DuckLake", ", lake := 'lake'")] {
             eprintln!("updates: {target}, {size} rows");
-            let rounds = measure(size, options)?.map(number);
-            let cells: Vec<&str> = rounds.iter().map(String::as_str).collect();
-            table.row(&[&[number(size as f64).as_str(), target], cells.as_slice()].concat());
+            let Measured { rounds, singles } = measure(size, options)?;
+            eprintln!("updates: {rounds:.1?} us a row");
+            let mean = rounds.iter().sum::<f64>() / ROUNDS as f64;
+            let slowest = rounds.iter().copied().fold(0.0, f64::max);
+            let last = median(&rounds[ROUNDS - LAST_ROUNDS..]);
+            let cells = [size as f64, mean, slowest, last, median(&singles)].map(number);
+            table.row(&[&cells[0], target, &cells[1], &cells[2], &cells[3], &cells[4]]);
         }
     }
     Ok(format!(
-        "## Random updates\n\nRounds of {TRANSACTIONS} transactions of {PER_TRANSACTION} random updated rows each, committed while \
-         the mirror was paused; then resumed, until `maniac_wait` returns: microseconds for each updated row.\n\n{}\n",
+        "## Random updates\n\n{ROUNDS} rounds of {TRANSACTIONS} transactions of {PER_TRANSACTION} random updated rows each, committed while \
+         the mirror was paused; then resumed, until `maniac_wait` returns: microseconds for each updated row. The slowest round of a \
+         large native table is the one that gives it its key. Then {SINGLES} transactions of one random row, from the commit until \
+         `maniac_wait` returns: the median.\n\n{}\n",
         table.finish()
     ))
 }
 
-fn measure(rows: u64, options: &str) -> Outcome<[f64; 4]> {
+struct Measured {
+    /// Microseconds for each updated row.
+    rounds: [f64; ROUNDS],
+    /// Milliseconds for each transaction.
+    singles: Vec<f64>,
+}
+
+fn measure(rows: u64, options: &str) -> Outcome<Measured> {
     let directory = scratch()?;
     let tools = Tools::find();
     let writer = Engine::Maniac.open(directory.path(), "shop")?;
@@ -50,20 +74,30 @@ fn measure(rows: u64, options: &str) -> Outcome<[f64; 4]> {
     ))?;
     let mut update = writer.prepare("UPDATE t SET n = n + 1 WHERE id = ?1")?;
     let mut dice = Dice::seeded(1);
-    let mut rounds = [0.0; 4];
+    let mut change = |count: u64| -> Outcome<()> {
+        writer.execute_batch("BEGIN")?;
+        for _ in 0..count {
+            update.execute([(dice.below(rows) + 1) as i64])?;
+        }
+        Ok(writer.execute_batch("COMMIT")?)
+    };
+    let mut rounds = [0.0; ROUNDS];
     for round in &mut rounds {
         duckdb.run("CALL maniac_pause('shop')")?;
         for _ in 0..TRANSACTIONS {
-            writer.execute_batch("BEGIN")?;
-            for _ in 0..PER_TRANSACTION {
-                update.execute([(dice.below(rows) + 1) as i64])?;
-            }
-            writer.execute_batch("COMMIT")?;
+            change(PER_TRANSACTION)?;
         }
         let start = Instant::now();
         duckdb.run("CALL maniac_resume('shop'); CALL maniac_wait('shop', timeout_ms := 600000)")?;
         *round = start.elapsed().as_secs_f64() * 1e6 / (TRANSACTIONS * PER_TRANSACTION) as f64;
     }
+    let mut singles = Vec::with_capacity(SINGLES);
+    for _ in 0..SINGLES {
+        change(1)?;
+        let start = Instant::now();
+        duckdb.run("CALL maniac_wait('shop')")?;
+        singles.push(start.elapsed().as_secs_f64() * 1e3);
+    }
     duckdb.exit()?;
-    Ok(rounds)
+    Ok(Measured { rounds, singles })
 }

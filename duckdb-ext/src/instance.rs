@@ -31,6 +31,9 @@ const REAPER_LOOKS: u32 = 2;
 /// of their own, which would pass for the user's.
 const REAPER_QUIET_EVERY: u32 = 25;
 
+/// How long a look waits for that moment.
+const REAPER_PATIENCE: Duration = Duration::from_millis(20);
+
 /// How long a store that a query has read stays open for the next one.
 const KEEP_OPEN: Duration = Duration::from_secs(5);
 
@@ -267,7 +270,8 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
         looks = looks.wrapping_add(1);
         instance.close_idle(KEEP_OPEN);
         let quiet = match instance.open.load(Ordering::Acquire) > 0 && looks.is_multiple_of(REAPER_QUIET_EVERY) {
-            true => Some(instance.quiet.write()),
+            // While this waits, no mirror begins a transaction, and one that is open may last.
+            true => instance.quiet.try_write_for(REAPER_PATIENCE),
             false => None,
         };
         let Some(_busy) = busy() else {

@@ -126,6 +126,68 @@ print(two.execute(\"CALL maniac_wait('other')\").fetchone()[1], two.execute('SEL
 }
 
 #[test]
+fn a_detach_ends_whatever_other_connections_ask_of_the_mirror_meanwhile() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = store(&tools, directory.path());
+    stream(&mut writer);
+    let script = "
+import threading
+con = connect(':memory:')
+for round in range(50):
+    con.execute(\"CALL maniac_attach('shop.maniac', mode := 'streaming')\")
+    detach = threading.Thread(target=con.cursor().execute, args=[\"CALL maniac_detach('shop')\"])
+    detach.start()
+    while detach.is_alive():
+        for call in ['resume', 'pause']:
+            try:
+                con.execute(f\"CALL maniac_{call}('shop')\")
+            except duckdb.Error:
+                pass
+    assert con.execute('SELECT count(*) FROM maniac_status()').fetchone() == (0,)
+print('done')
+";
+    prints(&python(&tools, directory.path(), "1.5.5", script), "done");
+    writer.receive().unwrap();
+}
+
+#[test]
+fn a_detach_from_another_connection_ends_a_first_copy() {
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = store(&tools, directory.path());
+    let rows = 3_000_000;
+    writer
+        .run(&format!(
+            "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1001 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
+             SELECT i, 'row ' || i FROM n"
+        ))
+        .unwrap();
+    let script = "
+import threading
+con = connect(':memory:')
+other = con.cursor()
+outcome = []
+def attach():
+    try:
+        outcome.append(con.execute(\"CALL maniac_attach('shop.maniac')\").fetchall())
+    except duckdb.Error as error:
+        outcome.append(str(error))
+copy = threading.Thread(target=attach)
+copy.start()
+while other.execute(\"SELECT count(*) FROM maniac_status() WHERE copying LIKE '%0 rows'\").fetchone() == (0,):
+    assert copy.is_alive()
+print(other.execute(\"CALL maniac_detach('shop')\").fetchone())
+copy.join()
+print('the mirror was detached while table t was copied: attach it again' in outcome[0])
+print(other.execute(\"SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 'shop'\").fetchone())
+print(other.execute(\"CALL maniac_attach('shop.maniac')\").fetchall()[0][1])
+";
+    let expected = format!("('shop', 'Detached', 0)\nTrue\n(0,)\n{rows}");
+    prints(&python(&tools, directory.path(), "1.5.5", script), &expected);
+}
+
+#[test]
 fn the_newest_duckdb_loads_the_same_file() {
     let tools = Tools::find();
     let directory = tempfile::tempdir().unwrap();

@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 
 use super::Target;
-use super::copy::{Copied, copy_table};
+use super::copy::{Copied, Tally, copy_table};
 use super::direct::{Direct, Insertions, insertions};
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
@@ -16,7 +15,9 @@ use super::pin::Pin;
 use super::rejects::{self, Rejects, Settled};
 use super::rows::{self, Outcome};
 use super::state::{self, Moved, Owner};
+use super::target::{INLINED_BYTES, INLINED_ROWS};
 use super::upkeep::Upkeep;
+use super::wear::Wear;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
 use crate::schema::{ColumnType, MirrorTable, OnMismatch, Selection, Step, plan};
@@ -54,10 +55,13 @@ pub struct Applier {
     pub(super) on_mismatch: OnMismatch,
     pub(super) rejects: Rejects,
     pub(super) keys: Keys,
+    pub(super) wear: Wear,
     pub(super) tables: Vec<MirrorTable>,
     pub(super) version: Version,
     /// A transaction failed, and what it was to do may have been done nevertheless.
     pub(super) unsure: bool,
+    /// In a lake: rows go into files now, however few they are.
+    pub(super) in_files: bool,
     /// For a target in a lake.
     pub(super) ledger: Ledger,
     pub(super) direct: Direct,
@@ -91,8 +95,9 @@ impl Applier {
         }
         let before = self.tables.clone();
         let mut refused = HashSet::new();
+        let mut damaged = HashSet::new();
         loop {
-            let outcome = self.transaction(|applier| applier.write(commits, &refused));
+            let outcome = self.transaction(|applier| applier.write(commits, &refused, &damaged));
             match outcome {
                 Ok((applied, tables_changed)) => {
                     self.version = to;
@@ -121,13 +126,18 @@ impl Applier {
                     if self.version == to {
                         return Ok(Applied::default());
                     }
-                    // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
-                    // one. The tables concerned are copied instead.
-                    let another_way = matches!(error, Error::Database { .. }) && refused.is_empty();
-                    if last.schema.is_none() || !another_way {
+                    if !matches!(error, Error::Database { .. }) || !refused.is_empty() || !damaged.is_empty() {
                         return Err(error);
                     }
-                    refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
+                    if last.schema.is_some() {
+                        // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
+                        // one. The tables concerned are copied instead.
+                        refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
+                    }
+                    damaged = self.damaged();
+                    if refused.is_empty() && damaged.is_empty() {
+                        return Err(error);
+                    }
                 }
             }
         }
@@ -231,6 +241,11 @@ impl Applier {
         if outcome.is_err() {
             // Fails when there is no transaction any more, which is what is wanted.
             drop(self.session.run("ROLLBACK"));
+            if self.target.lake {
+                // Wherever it failed.
+                drop(self.session.run(&Target::inline(INLINED_ROWS)));
+                self.in_files = false;
+            }
         }
         self.pin = None;
         outcome
@@ -244,8 +259,21 @@ impl Applier {
         }
     }
 
+    fn put_in_files(&mut self, in_files: bool) -> Result<()> {
+        if self.in_files != in_files {
+            self.session.run(&Target::inline(if in_files { 0 } else { INLINED_ROWS }))?;
+            self.in_files = in_files;
+        }
+        Ok(())
+    }
+
     /// Writes a batch, in the transaction. Returns also whether tables were made or altered.
-    fn write(&mut self, commits: &[Commit], refused: &HashSet<String>) -> Result<(Applied, bool)> {
+    fn write(
+        &mut self,
+        commits: &[Commit],
+        refused: &HashSet<String>,
+        damaged: &HashSet<String>,
+    ) -> Result<(Applied, bool)> {
         let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
             return Ok((Applied::default(), false));
         };
@@ -296,18 +324,22 @@ impl Applier {
             if copied.contains(&self.tables[place].source) {
                 continue;
             }
-            let outcome = match unkeyed.contains(name.as_str()) {
-                // Rows without a key are found by nothing: the table is copied.
+            let lost = damaged.contains(&self.tables[place].source);
+            // Rows without a key are found by nothing.
+            let copied_anew = unkeyed.contains(name.as_str())
+                || !lost && self.wear.count(&self.session, &self.target, &self.tables[place], changes.deleted())?;
+            let outcome = match copied_anew || lost {
                 true => Outcome::Diverged,
                 false => {
+                    self.complete(&self.tables[place], &mut changes, at)?;
+                    self.put_in_files(self.target.lake && changes.bytes() > INLINED_BYTES)?;
                     let table = &self.tables[place];
-                    self.complete(table, &mut changes, at)?;
                     let (session, target) = (&self.session, &self.target);
                     match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
                         Settled::Widen(columns) => Outcome::Misfits(columns),
                         Settled::Aside(_) if !self.keys.prepare(session, target, table, &changes)? => Outcome::Diverged,
                         Settled::Aside(rejected) => {
-                            let outcome = rows::apply(session, target, table, &changes)?;
+                            let outcome = rows::apply(session, target, table, &self.keys, &changes)?;
                             applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };
                             outcome
                         }
@@ -318,7 +350,7 @@ impl Applier {
                 Outcome::Applied => applied.rows += changes.changes.len() as u64,
                 outcome => {
                     self.pin();
-                    self.session.run(&format!("DROP TABLE {}", self.target.table(&self.tables[place].name)))?;
+                    self.drop_table(place)?;
                     match outcome {
                         Outcome::Misfits(columns) => {
                             applied.widened += columns.len() as u64;
@@ -326,7 +358,7 @@ impl Applier {
                                 self.tables[place].columns[column].column_type = ColumnType::Varchar;
                             }
                         }
-                        _ if unkeyed.contains(name.as_str()) => {}
+                        _ if copied_anew => {}
                         _ => applied.repaired += 1,
                     }
                     applied.add(self.copy(&name, at)?);
@@ -334,6 +366,7 @@ impl Applier {
                 }
             }
         }
+        self.put_in_files(false)?;
         let tables_changed = first.schema.is_some() || !copied.is_empty();
         if tables_changed {
             state::write_tables(&self.session, &self.target, &self.tables)?;
@@ -389,15 +422,27 @@ impl Applier {
         self.copy_at(place, at, &|_| {})
     }
 
-    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<AtomicU64>)) -> Result<Copied> {
+    /// The source's names of the tables that somebody else has dropped or altered in the mirror.
+    fn damaged(&self) -> HashSet<String> {
+        let tables = self.tables.iter().filter(|table| !rows::is_intact(&self.session, &self.target, table));
+        tables.map(|table| table.source.clone()).collect()
+    }
+
+    pub(super) fn drop_table(&self, place: usize) -> Result<()> {
+        self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&self.tables[place].name)))?;
+        Ok(())
+    }
+
+    pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<Tally>)) -> Result<Copied> {
         self.pin();
         let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
         self.rejects.forget(session, target, &table.name)?;
-        let made = |rows| {
+        self.wear.forget(&table.name);
+        let made = |tally| {
             if let Some(pin) = &self.pin {
                 pin.renew();
             }
-            progress(rows);
+            progress(tally);
         };
         let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, &made)?;
         if copied.rejected > 0 {

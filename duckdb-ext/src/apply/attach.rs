@@ -2,33 +2,31 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use maniac_base::Version;
 use parking_lot::Mutex;
 
-use super::copy::Copied;
+use super::copy::{Copied, Tally};
 use super::direct::Direct;
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::rejects::Rejects;
+use super::rows;
 use super::state::{self, Owner, State, Terms};
+use super::target::INLINED_ROWS;
+use super::wear::Wear;
 use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{MirrorTable, OnMismatch, Selection, names_of};
+use crate::schema::{MirrorTable, OnMismatch, Selection, names_of, quote, quote_text};
 use crate::source::Source;
-
-/// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
-/// costs no more, and queries read fewer files.
-const INLINED_ROWS: usize = 200;
 
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
 const COMPACTING_LIMIT: i64 = 10 * 60;
 
-/// Is told of each table that is copied, with the counter of its rows.
-type Progress<'a> = &'a dyn Fn(&str, Arc<AtomicU64>);
+/// Is told of each table that is copied, with the tally of its rows.
+type Progress<'a> = &'a dyn Fn(&str, Arc<Tally>);
 
 /// A table of a mirror that was just attached.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,8 +55,7 @@ impl Applier {
         progress: Progress,
     ) -> Result<(Applier, Vec<Attached>)> {
         if target.lake {
-            // For the mirror's own session; what is set for the lake, the schema or a table goes before it.
-            session.run(&format!("SET SESSION ducklake_default_data_inlining_row_limit = {INLINED_ROWS}"))?;
+            session.run(&Target::inline(INLINED_ROWS))?;
         }
         let (schema_exists, state) = session.look_around(|session| state::find(session, &target))?;
         let on_mismatch = choices.on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
@@ -72,30 +69,67 @@ impl Applier {
             on_mismatch,
             rejects: Rejects::default(),
             keys: Keys::default(),
+            wear: Wear::default(),
             tables: Vec::new(),
             version: Version(0),
             unsure: false,
+            in_files: false,
             ledger: Ledger::default(),
             direct: Direct::default(),
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
             pin: None,
         };
-        let mut held = None;
         let attached = match state {
             Some(state) => {
-                held = turn.map(Mutex::lock);
+                let _turn = turn.map(Mutex::lock);
                 applier.resume(&state, upkeep, progress)?
             }
-            None => applier.transaction(|applier| {
-                let attached = applier.first_copy(schema_exists, progress)?;
-                held = turn.map(Mutex::lock);
-                Ok(attached)
-            })?,
+            None if schema_exists || !applier.target.lake => applier.copy_first(schema_exists, turn, progress)?,
+            None => applier.first_copy_to_lake(turn, progress)?,
         };
         applier.learn_keys()?;
-        drop(held);
         Ok((applier, attached))
+    }
+
+    /// Makes the schema first and on its own, since DuckLake sets nothing for one that is not committed, and takes it away
+    /// again if the copy fails.
+    fn first_copy_to_lake(&mut self, turn: Option<&Mutex<()>>, progress: Progress) -> Result<Vec<Attached>> {
+        let schema = self.target.schema_name();
+        let held = turn.map(Mutex::lock);
+        self.session.look_around(|session| {
+            session.run("BEGIN")?;
+            let made = session.run(&format!("CREATE SCHEMA {schema}")).and_then(|_| self.mark("schema made", None));
+            let made = made.and_then(|()| session.run("COMMIT"));
+            if made.is_err() {
+                drop(session.run("ROLLBACK"));
+            }
+            made
+        })?;
+        // A lake that refuses this has larger files.
+        drop(self.session.look_around(|session| prefer_parquet_2(session, &self.target)));
+        drop(held);
+        let copied = self.copy_first(true, turn, progress);
+        if copied.is_err() {
+            // This fails, as it should, if somebody has made something in it meanwhile.
+            drop(self.session.look_around(|session| session.run(&format!("DROP SCHEMA {schema}"))));
+        }
+        copied
+    }
+
+    fn copy_first(
+        &mut self,
+        schema_exists: bool,
+        turn: Option<&Mutex<()>>,
+        progress: Progress,
+    ) -> Result<Vec<Attached>> {
+        let mut held = None;
+        self.transaction(|applier| {
+            let attached = applier.first_copy(schema_exists, progress)?;
+            // For the commit.
+            held = turn.map(Mutex::lock);
+            Ok(attached)
+        })
     }
 
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
@@ -128,6 +162,21 @@ impl Applier {
         self.copy_all(tables, at, progress)
     }
 
+    /// Copies the tables that somebody has dropped or altered, as they are at the version that the others show.
+    fn repair(&mut self, damaged: &HashSet<String>, progress: Progress) -> Result<()> {
+        state::settle(&self.session, &self.target, &self.owner, self.version, false)?;
+        for place in 0..self.tables.len() {
+            if damaged.contains(&self.tables[place].source) {
+                self.pin();
+                self.drop_table(place)?;
+                let name = self.tables[place].name.clone();
+                self.copy_at(place, self.version, &|tally| progress(&name, tally))?;
+            }
+        }
+        state::write_tables(&self.session, &self.target, &self.tables)?;
+        self.mark(&format!("repaired at version {}", self.version), Some(self.version))
+    }
+
     fn fresh_tables(&self, at: Version) -> Result<Vec<MirrorTable>> {
         let mut names = names_of(&[]);
         Ok(self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect())
@@ -153,10 +202,17 @@ impl Applier {
         let identity = self.source.identity();
         let shown = self.target.shown();
         if state.store != identity.store || state.branch_id != identity.branch_id {
+            let (was, now) = ((&state.branch, &state.location), (&identity.branch, &identity.location));
+            let which = match (was == now, state.store == identity.store) {
+                (true, true) => format!(
+                    "a branch {} of {} that has been dropped, not the one of that name that is there now",
+                    now.0, now.1
+                ),
+                (true, false) => format!("a store that was at {} before, not the one that is there now", now.1),
+                (false, _) => format!("branch {} of {}, not branch {} of {}", was.0, was.1, now.0, now.1),
+            };
             return Err(Error::input(format!(
-                "{shown} mirrors branch {} of {}, not branch {} of {}: choose another schema with schema := '...', or \
-                 drop that one",
-                state.branch, state.location, identity.branch, identity.location
+                "{shown} mirrors {which}: choose another schema with schema := '...', or drop that one"
             )));
         }
         self.version = ledger::version(&self.session, &self.target, &identity, state)?.unwrap_or(state.version);
@@ -213,6 +269,10 @@ impl Applier {
             }
             sure => sure?,
         }
+        let damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
+        if !damaged.is_empty() {
+            self.transaction(|applier| applier.repair(&damaged, progress))?;
+        }
         let mut attached = Vec::new();
         for table in &self.tables {
             let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
@@ -224,13 +284,26 @@ impl Applier {
     }
 }
 
+/// Has the files of a mirror's own schema written in Parquet's version 2, unless the lake's owner has chosen: numbers are
+/// stored as differences there, in half the room or less.
+fn prefer_parquet_2(session: &Session, target: &Target) -> Result<()> {
+    let (lake, schema) = (quote(&target.catalog), quote_text(&target.schema));
+    let chosen = session.value(&format!(
+        "SELECT value FROM {lake}.options() WHERE option_name = 'parquet_version' AND scope = 'GLOBAL'"
+    ))?;
+    if chosen.is_none() {
+        session.run(&format!("CALL {lake}.set_option('parquet_version', 2, schema => {schema})"))?;
+    }
+    Ok(())
+}
+
 /// A schema that is there already must not have what the mirror would make.
 fn refuse_clashes(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
     let place = |from: &str, name: &str| {
         format!(
             "SELECT {name} FROM {from}() WHERE lower(database_name) = lower({}) AND lower(schema_name) = lower({})",
-            crate::schema::quote_text(&target.catalog),
-            crate::schema::quote_text(&target.schema)
+            quote_text(&target.catalog),
+            quote_text(&target.schema)
         )
     };
     let sql = format!("{} UNION ALL {}", place("duckdb_tables", "table_name"), place("duckdb_views", "view_name"));

@@ -9,11 +9,30 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use maniac_base::Version;
 use parking_lot::Mutex;
 
+use super::target::{INLINED_BYTES, INLINED_ROWS};
 use super::{Target, keys, rejects};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{ColumnType, MirrorTable, OnMismatch, show};
 use crate::source::{BorrowedValue, Source, TableScan};
+
+/// How far the copy of a table is, for those who watch it; they can end it.
+#[derive(Debug, Default)]
+pub struct Tally {
+    rows: AtomicU64,
+    ended: AtomicBool,
+}
+
+impl Tally {
+    pub fn rows(&self) -> u64 {
+        self.rows.load(Ordering::Relaxed)
+    }
+
+    /// Makes the copy fail soon.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A copy under way, as `_maniac_copy` sees it.
 pub struct CopyJob {
@@ -21,7 +40,7 @@ pub struct CopyJob {
     pub table: MirrorTable,
     pub output: CopyOutput,
     on_mismatch: OnMismatch,
-    rows: Arc<AtomicU64>,
+    tally: Arc<Tally>,
     /// Per column, whether it has met a value that it cannot hold.
     misfits: Vec<AtomicBool>,
     /// Why the copy was given up.
@@ -42,10 +61,10 @@ impl CopyJob {
         table: &MirrorTable,
         output: CopyOutput,
         on_mismatch: OnMismatch,
-        rows: Arc<AtomicU64>,
+        tally: Arc<Tally>,
     ) -> CopyJob {
         let misfits = table.columns.iter().map(|_| AtomicBool::new(false)).collect();
-        CopyJob { scan, table: table.clone(), output, on_mismatch, rows, misfits, refusal: Mutex::default() }
+        CopyJob { scan, table: table.clone(), output, on_mismatch, tally, misfits, refusal: Mutex::default() }
     }
 
     /// Notes that a column cannot hold a value of its own, or gives the copy up because of it.
@@ -59,16 +78,26 @@ impl CopyJob {
             self.misfits[column].store(true, Ordering::Relaxed);
             return Ok(());
         }
-        let refuse = || misfit_error(&self.table, column, value, key());
+        self.give_up(misfit_error(&self.table, column, value, key()))
+    }
+
+    /// Counts rows that were copied, or gives the copy up if somebody wants its end.
+    pub fn count(&self, rows: u64) -> Result<()> {
+        self.tally.rows.fetch_add(rows, Ordering::Relaxed);
+        match self.tally.ended.load(Ordering::Relaxed) {
+            true => self.give_up(Error::input(format!(
+                "the mirror was detached while table {} was copied: attach it again to start over",
+                self.table.source
+            ))),
+            false => Ok(()),
+        }
+    }
+
+    fn give_up(&self, error: Error) -> Result<()> {
         // DuckDB keeps only an error's text, of one thread.
-        let error = refuse();
         let text = error.to_string();
         self.refusal.lock().get_or_insert(error);
         Err(Error::Source(text))
-    }
-
-    pub fn count(&self, rows: u64) {
-        self.rows.fetch_add(rows, Ordering::Relaxed);
     }
 }
 
@@ -127,8 +156,26 @@ pub struct Copied {
     pub rejected: u64,
 }
 
+/// Whether a lake would take the table's rows into its catalog though they had better be in a file.
+fn is_few_and_large(source: &dyn Source, at: Version, table: &MirrorTable) -> Result<bool> {
+    let places: Vec<usize> = (0..table.columns.len()).collect();
+    let mut reader = source.scan(at, &table.source)?.reader(&places);
+    let (mut rows, mut bytes) = (0, 0);
+    while rows <= INLINED_ROWS && bytes <= INLINED_BYTES {
+        let read = reader.read(INLINED_ROWS + 1 - rows, &mut |_, values| {
+            bytes += places.iter().map(|place| values.value(*place).bytes()).sum::<usize>();
+            Ok(())
+        })?;
+        if read == 0 {
+            break;
+        }
+        rows += read;
+    }
+    Ok(bytes > INLINED_BYTES)
+}
+
 /// Makes the table and fills it, inside the session's transaction; the rejects must have nothing of it. Columns that are
-/// widened are so in `table`. `progress` is given the counter of rows at the start.
+/// widened are so in `table`. `progress` is given the tally of rows at the start.
 pub fn copy_table(
     session: &Session,
     target: &Target,
@@ -136,28 +183,35 @@ pub fn copy_table(
     at: Version,
     table: &mut MirrorTable,
     on_mismatch: OnMismatch,
-    progress: &dyn Fn(Arc<AtomicU64>),
+    progress: &dyn Fn(Arc<Tally>),
 ) -> Result<Copied> {
     let mut copied = Copied::default();
     loop {
         session.run(&target.create_table(table))?;
-        let rows = Arc::new(AtomicU64::new(0));
-        progress(rows.clone());
+        let tally = Arc::new(Tally::default());
+        progress(tally.clone());
         let scan = source.scan(at, &table.source)?;
-        let job = Arc::new(CopyJob::new(scan, table, CopyOutput::Rows, on_mismatch, rows.clone()));
+        let job = Arc::new(CopyJob::new(scan, table, CopyOutput::Rows, on_mismatch, tally.clone()));
         let listed = Listed::new(&job);
         // The pages are read in any order, by all of DuckDB's threads, only if rows need not stay in order.
         session.run("SET SESSION preserve_insertion_order = false")?;
+        let in_files = target.lake && is_few_and_large(source, at, table)?;
+        if in_files {
+            session.run(&Target::inline(0))?;
+        }
         let filled = session.run(&format!("INSERT INTO {} FROM _maniac_copy({})", target.table(&table.name), listed.0));
         if let Some(refusal) = job.refusal.lock().take() {
             return Err(refusal);
         }
         filled?;
+        if in_files {
+            session.run(&Target::inline(INLINED_ROWS))?;
+        }
         let misfits = job.misfits.iter().enumerate().filter(|(_, met)| met.load(Ordering::Relaxed));
         let (rejected, widened): (Vec<usize>, Vec<usize>) =
             misfits.map(|(place, _)| place).partition(|place| on_mismatch.rejects(table.in_key(*place)));
         if widened.is_empty() {
-            copied.rows = rows.load(Ordering::Relaxed);
+            copied.rows = tally.rows();
             if let Some(statement) = target.add_key(table).filter(|_| keys::with_the_copy(copied.rows)) {
                 session.run(&statement)?;
             }

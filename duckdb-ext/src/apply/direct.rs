@@ -23,7 +23,7 @@ use super::bounds::is_bounded;
 use super::catalog::{self, Inlined, Learnt, Place, Plan, Seen};
 use super::net::{Net, NetTable, net};
 use super::rows::fitted;
-use super::target::AUTHOR;
+use super::target::{AUTHOR, INLINED_BYTES};
 use crate::error::Result;
 use crate::host::{Cell, Session, TableWriter};
 use crate::schema::{Fitted, MirrorTable};
@@ -94,7 +94,10 @@ pub fn insertions(commits: &[Commit], tables: &[MirrorTable]) -> Option<Insertio
     // Tables that a mirror does not have are SQLite's own, or not chosen.
     let place = |name: &str| tables.iter().position(|table| table.source.eq_ignore_ascii_case(name));
     let netted = net(commits).into_iter().filter_map(|(name, changes)| Some((place(&name)?, changes)));
-    Some(netted.collect()).filter(|insertions: &Insertions| !insertions.is_empty())
+    let small = |insertions: &Insertions| {
+        !insertions.is_empty() && insertions.iter().all(|(_, changes)| changes.bytes() <= INLINED_BYTES)
+    };
+    Some(netted.collect()).filter(small)
 }
 
 impl Direct {

@@ -22,10 +22,11 @@ mod rows;
 mod state;
 mod target;
 mod upkeep;
+mod wear;
 
 pub use applier::{Applied, Applier};
 pub use attach::Choices;
-pub use copy::{CopyJob, CopyOutput, copy_job};
+pub use copy::{CopyJob, CopyOutput, Tally, copy_job};
 pub use ledger::{history, marked_by};
 pub use state::Owner;
 pub use target::Target;

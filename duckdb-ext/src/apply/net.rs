@@ -17,10 +17,28 @@ pub enum Net {
     Delete,
 }
 
-/// One table's share of a batch. Keys come in the order in which they were first changed.
+/// One table's share of a batch. Keys that are one integer come in its order, which is that of the source's pages and of
+/// an index: neighbours are found together. Others come in the order in which they were first changed.
 #[derive(Debug, Default, PartialEq)]
 pub struct NetTable {
     pub changes: Vec<(Row, Net)>,
+}
+
+impl NetTable {
+    /// How many rows of the table go, be it for other ones.
+    pub fn deleted(&self) -> usize {
+        self.changes.iter().filter(|(_, net)| !matches!(net, Net::Insert(_))).count()
+    }
+
+    /// About how many bytes the values of new rows have beyond a few each.
+    pub fn bytes(&self) -> usize {
+        let of = |net: &Net| match net {
+            Net::Insert(row) | Net::Replace(row) => row.iter().map(Value::bytes).sum(),
+            Net::Patch(values) => values.iter().flatten().map(Value::bytes).sum(),
+            Net::Delete => 0,
+        };
+        self.changes.iter().map(|(_, net)| of(net)).sum::<usize>()
+    }
 }
 
 /// What a batch does to each table, by its name in the source.
@@ -67,7 +85,12 @@ impl Netting {
     }
 
     fn finish(self) -> NetTable {
-        NetTable { changes: self.changes.into_iter().flatten().collect() }
+        let mut changes: Vec<(Row, Net)> = self.changes.into_iter().flatten().collect();
+        let number = |(key, _): &(Row, Net)| key.first().and_then(Value::as_integer);
+        if changes.iter().all(|change| change.0.len() == 1 && number(change).is_some()) {
+            changes.sort_by_key(number);
+        }
+        NetTable { changes }
     }
 }
 

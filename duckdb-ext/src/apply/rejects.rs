@@ -12,6 +12,7 @@ use maniac_base::Version;
 use super::Target;
 use super::copy::misfit_error;
 use super::net::{Net, NetTable};
+use super::state;
 use crate::error::Result;
 use crate::host::{Cell, Session, TableWriter};
 use crate::schema::{ColumnType, MirrorTable, OnMismatch, REJECTS_TABLE, class, fit, quote, quote_text, reason};
@@ -48,7 +49,8 @@ impl Rejects {
 
     /// Learns what is in the table.
     pub fn open(session: &Session, target: &Target) -> Result<Rejects> {
-        let names = session.query(&format!("SELECT DISTINCT table_name FROM {}", target.table(REJECTS_TABLE)))?;
+        let names = session.query(&format!("SELECT DISTINCT table_name FROM {}", target.table(REJECTS_TABLE)));
+        let names = names.map_err(|error| state::unreadable(target, REJECTS_TABLE, &error))?;
         Ok(Rejects { tables: names.into_iter().flatten().flatten().collect() })
     }
 

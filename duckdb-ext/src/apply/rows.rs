@@ -1,14 +1,18 @@
 //! The netted changes of one table as statements: patched rows are completed, touched keys deleted, rows inserted.
 
+use std::collections::{HashMap, HashSet};
+
 use super::Target;
+use super::keys::Keys;
 use super::net::{Net, NetTable};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
-use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote};
+use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote, quote_text};
 use crate::source::Value;
 
 /// Up to here a list of the keys goes into the statement, where an index or the statistics of a table's parts answer it;
-/// above, a join with a temporary table is faster.
+/// above, a join with a temporary table is faster, unless the table is large and has an index. DuckDB uses an index for
+/// lists of up to 2,048 keys.
 const LISTED_KEYS: usize = 2_000;
 const LISTED_BYTES: usize = 1 << 20;
 
@@ -28,7 +32,13 @@ pub enum Outcome {
 }
 
 /// Applies a table's changes, all of which fit, inside the session's transaction.
-pub fn apply(session: &Session, target: &Target, table: &MirrorTable, changes: &NetTable) -> Result<Outcome> {
+pub fn apply(
+    session: &Session,
+    target: &Target,
+    table: &MirrorTable,
+    keys: &Keys,
+    changes: &NetTable,
+) -> Result<Outcome> {
     let gone: Vec<&[Value]> = changes
         .changes
         .iter()
@@ -46,7 +56,15 @@ pub fn apply(session: &Session, target: &Target, table: &MirrorTable, changes: &
     if !patches.is_empty() && complete(session, target, table, &patches)? != patches.len() as u64 {
         return Ok(Outcome::Diverged);
     }
-    if !gone.is_empty() && delete(session, target, table, &gone)? != gone.len() as u64 {
+    let part = match gone.len() > LISTED_KEYS && keys.by_index(session, target, table, gone.len())? {
+        true => LISTED_KEYS,
+        false => gone.len().max(1),
+    };
+    let mut found = 0;
+    for keys in gone.chunks(part) {
+        found += delete(session, target, table, keys)?;
+    }
+    if found != gone.len() as u64 {
         return Ok(Outcome::Diverged);
     }
     let rows = changes.changes.iter().filter_map(|(_, net)| match net {
@@ -91,6 +109,35 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     let condition = condition.map_or(String::new(), |condition| format!(" AND {condition}"));
     let same = same_key(table, "k");
     session.run(&format!("DELETE FROM {name} AS t USING {} AS k WHERE {same}{condition}", temporary(KEYS)))
+}
+
+/// Whether the mirror's table is there, with the columns that the mirror gave it.
+pub fn is_intact(session: &Session, target: &Target, table: &MirrorTable) -> bool {
+    let columns = format!("SELECT column_name FROM (DESCRIBE {})", target.table(&table.name));
+    let found: Vec<Option<String>> = session.query(&columns).into_iter().flatten().flatten().collect();
+    found.iter().map(Option::as_deref).eq(table.columns.iter().map(|column| Some(column.name.as_str())))
+}
+
+/// The source's names of the tables that are not intact. Looks into all databases, which for many tables costs less than
+/// asking for each.
+pub fn damaged(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<HashSet<String>> {
+    let columns = session.query(&format!(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE lower(database_name) = lower({}) \
+         AND lower(schema_name) = lower({}) ORDER BY table_name, column_index",
+        quote_text(&target.catalog),
+        quote_text(&target.schema)
+    ))?;
+    let mut found: HashMap<&str, Vec<&str>> = HashMap::new();
+    for row in &columns {
+        if let [Some(table), Some(column)] = row.as_slice() {
+            found.entry(table).or_default().push(column);
+        }
+    }
+    let intact = |table: &&MirrorTable| {
+        let names = table.columns.iter().map(|column| column.name.as_str());
+        found.get(table.name.as_str()).is_some_and(|columns| names.eq(columns.iter().copied()))
+    };
+    Ok(tables.iter().filter(|table| !intact(table)).map(|table| table.source.clone()).collect())
 }
 
 /// How many of the keys the mirror's table has.

@@ -110,7 +110,8 @@ pub fn read(session: &Session, target: &Target) -> Result<State> {
          (epoch(now())::BIGINT - compacting)::VARCHAR, maintain_every_s::VARCHAR, keep_snapshots_s::VARCHAR, \
          owner, selection, on_mismatch FROM {}",
         target.table(STATE_TABLE)
-    ))?;
+    ));
+    let rows = rows.map_err(|error| unreadable(target, STATE_TABLE, &error))?;
     let damaged = || {
         Error::input(format!(
             "{} does not hold the state of a mirror: drop the schema {} to start over",
@@ -150,6 +151,19 @@ pub fn read(session: &Session, target: &Target) -> Result<State> {
         selection: Selection::from_text(selection).ok_or_else(damaged)?,
         on_mismatch: on_mismatch.parse().map_err(|()| damaged())?,
     })
+}
+
+/// The error of a table of the mirror's own that cannot be read.
+pub fn unreadable(target: &Target, table: &str, error: &Error) -> Error {
+    Error::input(format!(
+        "what the mirror remembers cannot be read: {error}. If {} is detached, attach it again. If {} was dropped: CALL \
+         maniac_detach('{}') if the mirror is attached, drop what is left of the schema {}, and attach again, which copies the \
+         tables anew",
+        target.catalog,
+        target.table(table),
+        target.schema,
+        target.shown()
+    ))
 }
 
 /// Makes the two tables, with the state of a copy at `version`.
@@ -300,7 +314,8 @@ pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable
         "SELECT table_name, mirror_table, column_name, mirror_column, declared_type, mirror_type, \
          key_position::VARCHAR, rowid_key::VARCHAR FROM {} ORDER BY table_name, position",
         target.table(COLUMNS_TABLE)
-    ))?;
+    ));
+    let rows = rows.map_err(|error| unreadable(target, COLUMNS_TABLE, &error))?;
     let mut tables: Vec<MirrorTable> = Vec::new();
     let mut keys: Vec<Vec<(usize, usize)>> = Vec::new();
     for row in rows {

@@ -7,6 +7,13 @@ use crate::schema::{ColumnType, MirrorTable, Step, literal, quote, quote_text};
 /// Who a lake's snapshots say has made them.
 pub const AUTHOR: &str = "maniac";
 
+/// Rows of a batch, or deletions, that a lake takes into its catalog rather than into a file of their own. Up to here it
+/// costs no more, and queries read fewer files.
+pub const INLINED_ROWS: usize = 200;
+/// Bytes of such rows. DuckLake writes them as the text of a statement, which takes it half a second for each megabyte of a
+/// blob.
+pub const INLINED_BYTES: usize = 1 << 20;
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Target {
     pub catalog: String,
@@ -67,6 +74,12 @@ impl Target {
         Ok(Target { catalog: catalog.clone(), schema: schema.to_string(), lake: kind == "ducklake" })
     }
 
+    /// The statement that sets how many rows at once the session puts into the catalogs of lakes. What is set for the lake,
+    /// the schema or a table goes before it.
+    pub fn inline(rows: usize) -> String {
+        format!("SET SESSION ducklake_default_data_inlining_row_limit = {rows}")
+    }
+
     /// A table's full name for SQL.
     pub fn table(&self, name: &str) -> String {
         format!("{}.{}", self.schema_name(), quote(name))
@@ -101,7 +114,8 @@ impl Target {
     pub fn statement(&self, step: &Step) -> Result<Option<String>> {
         let alter = |table: &str| format!("ALTER TABLE {}", self.table(table));
         Ok(Some(match step {
-            Step::Drop { table } => format!("DROP TABLE {}", self.table(table)),
+            // Somebody may have dropped it here already.
+            Step::Drop { table } => format!("DROP TABLE IF EXISTS {}", self.table(table)),
             Step::RenameTable { from, to } => format!("{} RENAME TO {}", alter(from), quote(to)),
             Step::RenameColumn { table, from, to } => {
                 format!("{} RENAME COLUMN {} TO {}", alter(table), quote(from), quote(to))

@@ -1,11 +1,10 @@
 //! `maniac_attach`: starts a mirror.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use super::progress::Progress;
-use crate::apply::{Applier, Choices, Target, UpkeepChange};
+use crate::apply::{Applier, Choices, Tally, Target, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
@@ -31,7 +30,7 @@ pub static ATTACH: Function = Function {
         Parameter::Named("keep_snapshots_s", Kind::Integer),
     ],
     columns: &[("table", Kind::Text), ("rows", Kind::Integer), ("version", Kind::Integer)],
-    on_callers_thread: true,
+    is_long: |_, _| true,
     start: attach,
 };
 
@@ -65,32 +64,46 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let identity = source.identity();
     let turn = target.lake.then(|| instance.lake(&target.catalog));
     let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone(), turn));
-    instance.add(&mirror)?;
-    // From here on the name is taken, and given back if anything fails.
-    let attached = (|| {
-        let progress = |table: &str, rows: Arc<AtomicU64>| {
-            mirror.update(|report| report.copying = Some((table.to_string(), rows)));
-        };
-        let _shown = Progress::of(&mirror);
-        let turn = mirror.turn.as_deref();
-        let (applier, attached) =
-            Applier::attach(session, source, target, mirror::new_owner(), choices, turn, &progress)?;
-        let version = applier.version();
-        mirror.update(|report| {
-            report.widened = attached.iter().map(|table| table.copied.widened).sum();
-            report.rejected = attached.iter().map(|table| table.copied.rejected).sum();
-        });
-        mirror::start(instance, &mirror, applier)?;
-        Ok((attached, version))
-    })();
-    if attached.is_err() {
-        instance.remove(&mirror);
-    }
-    let (attached, version) = attached?;
+    let mut taken = Taken::new(instance, &mirror)?;
+    let progress = |table: &str, tally: Arc<Tally>| mirror.copying(table, tally);
+    let shown = Progress::of(&mirror);
+    let turn = mirror.turn.as_deref();
+    let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, turn, &progress)?;
+    drop(shown);
+    let version = applier.version();
+    mirror.update(|report| {
+        report.widened = attached.iter().map(|table| table.copied.widened).sum();
+        report.rejected = attached.iter().map(|table| table.copied.rejected).sum();
+    });
+    mirror::start(instance, &mirror, applier)?;
+    taken.kept = true;
     let rows = attached.into_iter().map(move |table| {
         Ok(vec![Field::text(table.table), Field::Integer(table.copied.rows as i64), Field::Integer(version.0 as i64)])
     });
     Ok(Box::new(rows))
+}
+
+/// A mirror's name in its instance, given back if the mirror does not come to be.
+struct Taken<'a> {
+    instance: &'a Instance,
+    mirror: &'a Arc<Mirror>,
+    kept: bool,
+}
+
+impl<'a> Taken<'a> {
+    fn new(instance: &'a Instance, mirror: &'a Arc<Mirror>) -> Result<Taken<'a>> {
+        instance.add(mirror)?;
+        Ok(Taken { instance, mirror, kept: false })
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            self.instance.remove(self.mirror);
+            self.mirror.end();
+        }
+    }
 }
 
 fn settings(args: &Args) -> Result<Settings> {

@@ -8,7 +8,7 @@ use maniac_base::Version;
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
-use crate::mirror::{Mirror, Wish};
+use crate::mirror::{Mirror, State, Wish};
 
 const NAME: &str = "the mirror's name";
 const DEFAULT_TIMEOUT_MS: i64 = 60_000;
@@ -20,7 +20,7 @@ pub static DETACH: Function = Function {
     name: "maniac_detach",
     parameters: &[Parameter::Positional(Kind::Text)],
     columns: COLUMNS,
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: |instance, args| {
         let mirror = instance.mirror(&args.text_at(0, NAME)?)?;
         mirror.stop();
@@ -34,7 +34,7 @@ pub static PAUSE: Function = Function {
     name: "maniac_pause",
     parameters: &[Parameter::Positional(Kind::Text)],
     columns: COLUMNS,
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: |instance, args| ask(instance, args, Wish::Pause),
 };
 
@@ -42,7 +42,7 @@ pub static RESUME: Function = Function {
     name: "maniac_resume",
     parameters: &[Parameter::Positional(Kind::Text)],
     columns: COLUMNS,
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: |instance, args| ask(instance, args, Wish::Run),
 };
 
@@ -54,7 +54,7 @@ pub static WAIT: Function = Function {
         Parameter::Named("timeout_ms", Kind::Integer),
     ],
     columns: COLUMNS,
-    on_callers_thread: false,
+    is_long: is_behind,
     start: wait,
 };
 
@@ -62,6 +62,12 @@ fn ask(instance: &Arc<Instance>, args: &Args, wish: Wish) -> Result<Rows> {
     let mirror = instance.mirror(&args.text_at(0, NAME)?)?;
     mirror.ask(wish)?;
     Ok(standing(&mirror))
+}
+
+/// Whether a wait is for more than the next batch.
+fn is_behind(instance: &Arc<Instance>, args: &Args) -> bool {
+    let mirror = args.text_at(0, NAME).and_then(|name| instance.mirror(&name));
+    mirror.is_ok_and(|mirror| mirror.report().state != State::Streaming)
 }
 
 fn wait(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {

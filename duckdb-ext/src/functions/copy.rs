@@ -73,7 +73,7 @@ impl Producer for Rows {
             }
             Ok(())
         })?;
-        job.count(rows as u64);
+        job.count(rows as u64)?;
         Ok(rows)
     }
 }

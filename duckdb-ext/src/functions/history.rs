@@ -31,7 +31,7 @@ pub static CHANGES: Function = Function {
         ("new", Kind::Text),
         ("shadow_of", Kind::Text),
     ],
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: changes,
 };
 
@@ -46,7 +46,7 @@ pub static TABLES: Function = Function {
         ("mirror_type", Kind::Text),
         ("key_position", Kind::Integer),
     ],
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: tables,
 };
 
@@ -62,7 +62,7 @@ pub static BRANCHES: Function = Function {
         ("pages", Kind::Integer),
         ("commits", Kind::Integer),
     ],
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: branches,
 };
 
@@ -78,7 +78,7 @@ pub static LOG: Function = Function {
         ("pages", Kind::Integer),
         ("bytes", Kind::Integer),
     ],
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: log,
 };
 

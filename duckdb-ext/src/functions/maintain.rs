@@ -16,7 +16,7 @@ pub static MAINTAIN: Function = Function {
         Parameter::Named("older_than_s", Kind::Integer),
     ],
     columns: &[("step", Kind::Text), ("name", Kind::Text), ("count", Kind::Integer), ("unit", Kind::Text)],
-    on_callers_thread: false,
+    is_long: |_, _| true,
     start: maintain,
 };
 
@@ -24,7 +24,7 @@ fn maintain(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let mirror = instance.mirror(&args.text_at(0, "the mirror's name")?)?;
     if !mirror.target.lake {
         return Err(Error::input(format!(
-            "mirror {} is not in a DuckLake, and native tables need no maintenance: CHECKPOINT does what there is to do",
+            "mirror {} is not in a DuckLake, and native tables need no maintenance by hand",
             mirror.name
         )));
     }

@@ -38,12 +38,14 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
     [&scan::SCAN, &copy::COPY, &HOLD].into_iter().try_for_each(|function| register_scan(session, function, instance))
 }
 
+/// A thousand years: clocks and DuckDB's intervals can still add that.
+const MOST_SECONDS: u64 = 1000 * 365 * 24 * 3600;
+
 /// A number of seconds, if it was given.
 fn seconds(args: &Args, name: &str) -> Result<Option<Duration>> {
-    let given = args.integer(name).map(|number| {
-        u64::try_from(number)
-            .map(Duration::from_secs)
-            .map_err(|_| Error::input(format!("{name} := {number} cannot be: give 0 or more seconds")))
+    let given = args.integer(name).map(|number| match u64::try_from(number) {
+        Ok(seconds @ ..=MOST_SECONDS) => Ok(Duration::from_secs(seconds)),
+        _ => Err(Error::input(format!("{name} := {number} cannot be: give 0 to {MOST_SECONDS} seconds"))),
     });
     given.transpose()
 }

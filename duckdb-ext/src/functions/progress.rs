@@ -2,7 +2,6 @@
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -31,8 +30,8 @@ impl Progress {
         let tell = move || {
             let mut told = false;
             while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                if let Some((table, rows)) = mirror.report().copying {
-                    write(&format!("{CLEAR}maniac: copying {table}: {} rows", rows.load(Ordering::Relaxed)));
+                if let Some((table, tally)) = mirror.report().copying {
+                    write(&format!("{CLEAR}maniac: copying {table}: {} rows", tally.rows()));
                     told = true;
                 }
             }

@@ -11,7 +11,7 @@ pub static SNAPSHOT: Function = Function {
     name: "maniac_snapshot",
     parameters: &[Parameter::Positional(Kind::Text), Parameter::Positional(Kind::Integer)],
     columns: &[("snapshot", Kind::Integer), ("version", Kind::Integer)],
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: snapshot,
 };
 

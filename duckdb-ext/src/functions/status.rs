@@ -1,7 +1,6 @@
 //! `maniac_status`: a row per mirror.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::error::Result;
 use crate::host::{Args, Field, Function, Kind, Rows};
@@ -31,8 +30,9 @@ pub static STATUS: Function = Function {
         ("errors", Kind::Integer),
         ("last_error", Kind::Text),
         ("copying", Kind::Text),
+        ("maintained", Kind::Timestamp),
     ],
-    on_callers_thread: false,
+    is_long: |_, _| false,
     start: status,
 };
 
@@ -54,8 +54,7 @@ fn row(mirror: &Mirror) -> Vec<Field> {
     };
     let lag_ms = since.map_or(0, |since| (crate::source::now_ms() - since).max(0));
     let last_error = report.last_error.clone().or_else(|| committed.as_ref().err().map(ToString::to_string));
-    let copying =
-        report.copying.as_ref().map(|(table, rows)| format!("{table}: {} rows", rows.load(Ordering::Relaxed)));
+    let copying = report.copying.as_ref().map(|(table, tally)| format!("{table}: {} rows", tally.rows()));
     vec![
         Field::text(mirror.name.clone()),
         Field::text(mirror.location.clone()),
@@ -76,5 +75,6 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::Integer(report.errors as i64),
         Field::optional(last_error),
         Field::optional(copying),
+        report.maintained_ms.map_or(Field::Null, |ms| Field::Integer(ms * 1000)),
     ]
 }

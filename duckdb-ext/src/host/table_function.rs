@@ -66,8 +66,9 @@ pub struct Function {
     pub name: &'static str,
     pub parameters: &'static [Parameter],
     pub columns: &'static [(&'static str, Kind)],
-    /// Whether the call runs long queries of its own, for which DuckDB's workers had better be free.
-    pub on_callers_thread: bool,
+    /// Whether a call is likely to take long: it runs on its caller's thread then, which leaves DuckDB's workers to the
+    /// queries that it makes or waits for.
+    pub is_long: fn(&Arc<Instance>, &Args) -> bool,
     pub start: fn(&Arc<Instance>, &Args) -> Result<Rows>,
 }
 
@@ -240,11 +241,11 @@ unsafe extern "C" fn bind(info: ffi::duckdb_bind_info) {
                 let c_name = c_string(name);
                 with_type(*kind, |t| ffi::duckdb_bind_add_result_column(info, c_name.as_ptr(), t));
             }
-            ffi::duckdb_bind_set_bind_data(info, Box::into_raw(Box::new(args)).cast(), Some(destroy::<Args>));
-            if registered.function.on_callers_thread {
+            if (registered.function.is_long)(&registered.instance, &args) {
                 // A call that cannot have this is only slower.
                 registered.instance.set_hold(hold_workers(&registered.instance).ok());
             }
+            ffi::duckdb_bind_set_bind_data(info, Box::into_raw(Box::new(args)).cast(), Some(destroy::<Args>));
             Ok(())
         },
         // SAFETY: as above; DuckDB copies the message.
@@ -274,9 +275,7 @@ unsafe extern "C" fn produce(info: ffi::duckdb_function_info, output: ffi::duckd
             if matches!(*call, Call::Ready) {
                 // A call that fails or panics must not be started again.
                 *call = Call::Done;
-                if registered.function.on_callers_thread {
-                    registered.instance.set_hold(None);
-                }
+                registered.instance.set_hold(None);
                 *call = Call::Running((registered.function.start)(&registered.instance, args)?);
             }
             let Call::Running(rows) = &mut *call else {

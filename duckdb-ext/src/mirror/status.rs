@@ -3,14 +3,13 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
-use crate::apply::{Applied, Done, Order, Target};
+use crate::apply::{Applied, Done, Order, Tally, Target};
 use crate::error::{Error, Result};
 use crate::source::{Identity, Source};
 
@@ -64,7 +63,9 @@ pub struct Report {
     pub errors: u64,
     pub last_error: Option<String>,
     /// The table that the first copy is at, and its rows so far.
-    pub copying: Option<(String, Arc<AtomicU64>)>,
+    pub copying: Option<(String, Arc<Tally>)>,
+    /// When maintenance in a lake, or a step of it, last ended well, in ms since 1970.
+    pub maintained_ms: Option<i64>,
     /// Transactions applied in the seconds just past, with the time of each batch.
     recent: VecDeque<(Instant, u64)>,
 }
@@ -120,6 +121,7 @@ impl Mirror {
             errors: 0,
             last_error: None,
             copying: None,
+            maintained_ms: None,
             recent: VecDeque::new(),
         };
         Mirror {
@@ -182,6 +184,9 @@ impl Mirror {
             if inner.report.state == State::Detached || inner.report.state == State::Copying {
                 return Err(Error::input(format!("mirror {} is not running: it is {}", self.name, inner.report.state)));
             }
+            if inner.wish == Wish::Stop {
+                return Err(Error::input(format!("mirror {} is being detached by another call", self.name)));
+            }
             inner.wish = wish;
             if wish == Wish::Run {
                 // At once, so that who waits next is not told of the pause that just ended.
@@ -201,18 +206,43 @@ impl Mirror {
         Ok(())
     }
 
-    /// Ends the thread after the batch under way, and returns when it has ended.
+    /// Reports the table that is copied now, whose copy ends at once if the mirror is not wanted any more.
+    pub fn copying(&self, table: &str, tally: Arc<Tally>) {
+        let mut inner = self.inner.lock();
+        if inner.wish == Wish::Stop {
+            tally.end();
+        }
+        inner.report.copying = Some((table.to_string(), tally));
+    }
+
+    /// Ends the thread after the batch under way, or the copy that is made before there is one, and returns when it has
+    /// ended.
     pub fn stop(&self) {
         let thread = {
             let mut inner = self.inner.lock();
             inner.wish = Wish::Stop;
+            if let Some((_, tally)) = &inner.report.copying {
+                tally.end();
+            }
             inner.thread.take()
         };
         self.wake();
-        if let Some(thread) = thread {
+        match thread {
             // A thread that panicked has ended too, and has reported it.
-            drop(thread.join());
+            Some(thread) => drop(thread.join()),
+            // There is none yet, or another call waits for it.
+            None => {
+                let mut inner = self.inner.lock();
+                while inner.report.state != State::Detached {
+                    self.changed.wait(&mut inner);
+                }
+            }
         }
+    }
+
+    /// Reports that the mirror is none any more.
+    pub fn end(&self) {
+        self.update(|report| report.state = State::Detached);
     }
 
     /// Waits until the mirror shows everything of its branch up to `version`.

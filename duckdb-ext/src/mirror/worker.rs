@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 
 use super::status::{Mirror, Report, State, Wish};
-use crate::apply::Applier;
+use crate::apply::{Applier, Done, Order};
 use crate::error::{Error, Result};
 use crate::host::busy;
 use crate::instance::Instance;
-use crate::source::Commit;
+use crate::source::{Commit, now_ms};
 
 /// Bytes of changes that a batch may hold; a single larger transaction is applied alone.
 const BATCH_BYTES: usize = 32 << 20;
@@ -66,7 +66,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
     let mut schedule = Schedule::new(&applier);
     loop {
         if let Some(order) = mirror.order() {
-            match at_work(instance, mirror, || Ok(applier.maintain(&order))) {
+            match maintain(instance, mirror, &mut applier, &order) {
                 Ok(ControlFlow::Continue(answer)) => mirror.answer(answer),
                 _ => break,
             }
@@ -231,6 +231,20 @@ impl Schedule {
     }
 }
 
+/// Does an order's steps, and notes when they have ended.
+fn maintain(
+    instance: &Weak<Instance>,
+    mirror: &Mirror,
+    applier: &mut Applier,
+    order: &Order,
+) -> Result<ControlFlow<(), Result<Vec<Done>>>> {
+    let outcome = at_work(instance, mirror, || Ok(applier.maintain(order)))?;
+    if matches!(outcome, ControlFlow::Continue(Ok(_))) && !order.dry_run {
+        mirror.update(|report| report.maintained_ms = Some(now_ms()));
+    }
+    Ok(outcome)
+}
+
 /// Maintains the mirror as its schedule says. What fails is reported and tried again next time; batches go on.
 fn scheduled(
     instance: &Weak<Instance>,
@@ -238,7 +252,8 @@ fn scheduled(
     applier: &mut Applier,
     schedule: &mut Schedule,
 ) -> Result<ControlFlow<()>> {
-    let outcome = at_work(instance, mirror, || Ok(applier.maintain(&applier.due())))?;
+    let order = applier.due();
+    let outcome = maintain(instance, mirror, applier, &order)?;
     schedule.put_off();
     match outcome {
         ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),

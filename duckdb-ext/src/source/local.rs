@@ -83,10 +83,12 @@ impl Source for LocalSource {
     }
 
     fn head(&self) -> Result<Version> {
+        self.check_place()?;
         Ok(self.store.branch_by_id(self.branch).map_err(of_store)?.head)
     }
 
     fn wait(&self, after: Version, timeout: Duration, done: &dyn Fn() -> bool) -> Result<Version> {
+        self.check_place()?;
         self.store.wait_until(Some(timeout), || self.store.head() > after || done()).map_err(of_store)?;
         Ok(self.store.head())
     }
@@ -178,6 +180,18 @@ impl Source for LocalSource {
 }
 
 impl LocalSource {
+    /// Fails if the store is gone from where it was opened: its writers are elsewhere then, and unheard.
+    fn check_place(&self) -> Result<()> {
+        match self.store.is_in_place() {
+            true => Ok(()),
+            false => Err(Error::source(format!(
+                "{} was deleted, moved or replaced after it was opened: put it back, or detach its mirrors, and attach what is \
+                 there now to another schema",
+                self.store.path().display()
+            ))),
+        }
+    }
+
     fn unreadable(&self, at: Version, error: &dyn std::fmt::Display) -> Error {
         Error::source(format!("{} at version {at} of branch {}: {error}", self.identity.location, self.identity.branch))
     }
@@ -188,7 +202,12 @@ fn of_history(error: maniac_history::HistoryError) -> Error {
 }
 
 fn of_store(error: StoreError) -> Error {
-    Error::source(error)
+    match error {
+        StoreError::BranchDropped { .. } => {
+            Error::source(format!("{error}: detach its mirrors; their tables stay as they are"))
+        }
+        error => Error::source(error),
+    }
 }
 
 /// Tables of the user's. What SQLite keeps for itself and what has no rows of its own stays behind.

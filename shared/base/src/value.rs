@@ -15,6 +15,14 @@ pub enum Value<'a> {
 }
 
 impl Value<'_> {
+    /// Bytes of a text or a blob.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Value::Text(bytes) | Value::Blob(bytes) => bytes.len(),
+            Value::Null | Value::Integer(_) | Value::Real(_) => 0,
+        }
+    }
+
     pub fn text(text: &str) -> Value<'_> {
         Value::Text(Cow::Borrowed(text.as_bytes()))
     }

@@ -3,8 +3,8 @@
 //! Whatever lies behind the last entry is zero: a file may be longer than its entries, because overwriting zeroes that
 //! are on disk already makes an fsync cheaper than growing the file does.
 
-use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::fs::{self, File, Metadata, OpenOptions};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
@@ -103,6 +103,14 @@ impl Segment {
     /// Makes a new segment, on disk under its final name before this returns.
     pub fn create(store: &Path, id: StoreId, first: Version, created_ms: i64) -> Result<Segment, StoreError> {
         NewSegment::begin(store)?.finish(id, first, created_ms)
+    }
+
+    /// Whether the file that is open is the one that is there under its name.
+    pub fn is_in_place(&self) -> bool {
+        let place = |meta: Metadata| (meta.dev(), meta.ino());
+        // What is open keeps its inode, so that no other file has it.
+        let (open, there) = (self.file.metadata().map(place), fs::metadata(&self.path).map(place));
+        there.is_ok_and(|there| open.is_ok_and(|open| open == there))
     }
 
     pub fn open(store: &Path, first: Version, writable: bool) -> Result<Segment, StoreError> {

@@ -80,7 +80,9 @@ impl Store {
         }
         let key = (meta.dev(), meta.ino());
         open.retain(|_, store| store.strong_count() > 0);
-        if let Some(store) = open.get(&key).and_then(Weak::upgrade).filter(|store| store.check_process().is_ok()) {
+        if let Some(store) =
+            open.get(&key).and_then(Weak::upgrade).filter(|store| store.check_process().is_ok() && store.is_in_place())
+        {
             return Ok(store);
         }
         let path = fs::canonicalize(path).map_err(StoreError::io(path, "resolve"))?;
@@ -151,6 +153,12 @@ impl Store {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the store that is open is still the one at its path: it may have been deleted, moved or replaced, and then its
+    /// files live on for those who have them open, and nobody else.
+    pub fn is_in_place(&self) -> bool {
+        self.segments.get(0).is_none_or(Segment::is_in_place)
     }
 
     pub fn id(&self) -> StoreId {
