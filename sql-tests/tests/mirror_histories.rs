@@ -250,6 +250,12 @@ impl Case {
     /// What a mirror shows, in one transaction, and which version it says that it is.
     fn check(&mut self, place: usize, while_reading: impl FnOnce(&mut Case)) -> i64 {
         let (name, schema) = MIRRORS[place];
+        // A transaction that reads a lake while its mirror follows is left out: DuckLake 1.5.5 may then look for inlined tables
+        // that are not there (design note 024). The mirror rests meanwhile, wherever it is.
+        let rests = place == 1 && !self.mirrors[place].paused;
+        if rests {
+            self.duck(&format!("CALL maniac_pause('{name}')"));
+        }
         self.duckdb.run("BEGIN").unwrap();
         let state = match place {
             0 => format!("SELECT version FROM {schema}._maniac_state"),
@@ -257,19 +263,12 @@ impl Case {
         };
         let state = integer(&self.duckdb.run(&state).unwrap()[0][0]);
         while_reading(self);
-        let shown = match content::shown(&mut self.duckdb, schema, "") {
-            Ok(shown) => shown,
-            // A transaction that began before a table's first inlined deletion (design note 024).
-            Err(error) if place == 1 && error.to_string().contains("ducklake_inlined_delete_") => {
-                self.log.add(format!("-- {error}"));
-                self.duckdb.run("ROLLBACK").unwrap();
-                let nothing: fn(&mut Case) = |_| {};
-                return self.check(place, nothing);
-            }
-            Err(error) => panic!("{schema}: {error}"),
-        };
+        let shown = content::shown(&mut self.duckdb, schema, "").unwrap_or_else(|error| panic!("{schema}: {error}"));
         self.duckdb.run("COMMIT").unwrap();
         let version = if place == 0 { state } else { self.version_of_snapshot(name, state) };
+        if rests {
+            self.duck(&format!("CALL maniac_resume('{name}')"));
+        }
         self.log.add(format!("-- {schema} shows version {version}"));
         assert!(
             version >= self.mirrors[place].shown,

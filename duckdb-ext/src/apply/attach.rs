@@ -80,10 +80,9 @@ impl Applier {
             changed: true,
             pin: None,
         };
-        let mut held = None;
         let attached = match state {
             Some(state) => {
-                held = turn.map(Mutex::lock);
+                let _turn = turn.map(Mutex::lock);
                 applier.resume(&state, upkeep, progress)?
             }
             None => {
@@ -110,7 +109,6 @@ impl Applier {
             }
         };
         applier.learn_keys()?;
-        drop(held);
         Ok((applier, attached))
     }
 
@@ -134,6 +132,21 @@ impl Applier {
     fn drop_schema(&self) {
         let statement = format!("DROP SCHEMA {}", self.target.schema_name());
         drop(self.session.look_around(|session| session.run(&statement)));
+    }
+
+    fn copy_first(
+        &mut self,
+        schema_exists: bool,
+        turn: Option<&Mutex<()>>,
+        progress: Progress,
+    ) -> Result<Vec<Attached>> {
+        let mut held = None;
+        self.transaction(|applier| {
+            let attached = applier.first_copy(schema_exists, progress)?;
+            // For the commit.
+            held = turn.map(Mutex::lock);
+            Ok(attached)
+        })
     }
 
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
@@ -171,6 +184,7 @@ impl Applier {
         state::settle(&self.session, &self.target, &self.owner, self.version, false)?;
         for place in 0..self.tables.len() {
             if damaged.contains(&self.tables[place].source) {
+                self.pin();
                 self.drop_table(place)?;
                 let name = self.tables[place].name.clone();
                 self.copy_at(place, self.version, &|tally| progress(&name, tally))?;
