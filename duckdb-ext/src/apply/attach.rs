@@ -91,18 +91,9 @@ impl Applier {
                     let _turn = turn.map(Mutex::lock);
                     applier.make_lake_schema()?;
                 }
-                let mut copied = applier.transaction(|applier| {
-                    let attached = applier.first_copy(schema_exists || made, progress)?;
-                    held = turn.map(Mutex::lock);
-                    Ok(attached)
-                });
-                // Only its commit failed: a catalog in SQLite is locked to who began before somebody else's commit. Now no
-                // other mirror comes in between.
-                if copied.is_err() && held.is_some() {
-                    copied = applier.transaction(|applier| applier.first_copy(schema_exists || made, progress));
-                }
+                let copied = applier.copy_first(schema_exists || made, turn, progress);
                 if copied.is_err() && made {
-                    held = held.or_else(|| turn.map(Mutex::lock));
+                    let _turn = turn.map(Mutex::lock);
                     applier.drop_schema();
                 }
                 copied?
@@ -134,6 +125,7 @@ impl Applier {
         drop(self.session.look_around(|session| session.run(&statement)));
     }
 
+    /// The first copy, during which other mirrors in the lake go on; but not during its commit.
     fn copy_first(
         &mut self,
         schema_exists: bool,
@@ -141,12 +133,17 @@ impl Applier {
         progress: Progress,
     ) -> Result<Vec<Attached>> {
         let mut held = None;
-        self.transaction(|applier| {
+        let copied = self.transaction(|applier| {
             let attached = applier.first_copy(schema_exists, progress)?;
-            // For the commit.
             held = turn.map(Mutex::lock);
             Ok(attached)
-        })
+        });
+        // Only the commit failed: a catalog in SQLite is locked to who began before somebody else's commit. Now no other mirror
+        // comes in between.
+        match (copied, &held) {
+            (Err(_), Some(_)) => self.transaction(|applier| applier.first_copy(schema_exists, progress)),
+            (copied, _) => copied,
+        }
     }
 
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
