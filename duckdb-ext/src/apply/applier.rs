@@ -68,6 +68,8 @@ pub struct Applier {
     pub(super) upkeep: Upkeep,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,
+    /// In a lake: tables that may have rows or deletions in the catalog, by their names in the mirror.
+    pub(super) inlined: HashSet<String>,
     /// Of the transaction under way.
     pub(super) pin: Option<Pin>,
 }
@@ -87,6 +89,9 @@ impl Applier {
     pub fn apply(&mut self, commits: &[Commit]) -> Result<Applied> {
         let Some(last) = commits.last() else { return Ok(Applied::default()) };
         let to = last.version;
+        if self.target.lake {
+            self.note_inlined(commits);
+        }
         let new_rows = self.target.lake.then(|| insertions(commits, &self.tables)).flatten();
         if let Some(new_rows) = &new_rows
             && let Some(applied) = self.add(new_rows, commits)?
@@ -113,6 +118,7 @@ impl Applier {
                     }
                     self.changed = true;
                     if tables_changed {
+                        self.note_all_inlined();
                         self.learn_keys()?;
                     }
                     return Ok(applied);

@@ -78,6 +78,7 @@ impl Applier {
             direct: Direct::default(),
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
+            inlined: HashSet::new(),
             pin: None,
         };
         let attached = match state {
@@ -100,6 +101,7 @@ impl Applier {
             }
         };
         applier.learn_keys()?;
+        applier.note_all_inlined();
         Ok((applier, attached))
     }
 

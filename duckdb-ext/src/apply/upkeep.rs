@@ -12,6 +12,7 @@
 //! goes before it and nothing comes between them: the mirror's row says that the applier is compacting, and nobody takes
 //! the mirror over meanwhile.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -19,7 +20,8 @@ use std::time::Duration;
 use super::{Applier, ledger, state};
 use crate::error::{Error, Result};
 use crate::host::TextRow;
-use crate::schema::{COLUMNS_TABLE, STATE_TABLE, quote, quote_text};
+use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, quote, quote_text};
+use crate::source::Commit;
 
 /// When and how far it is done; stored with the mirror.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -61,6 +63,8 @@ const GRACE: Duration = Duration::from_secs(10 * 60);
 const DELETED_SHARE: f64 = 0.25;
 /// Files with deletions, and files without, that make a table worth the work.
 const MANY_FILES: u64 = 8;
+/// What a mirror has besides its source's tables.
+const OWN_TABLES: [&str; 3] = [STATE_TABLE, COLUMNS_TABLE, REJECTS_TABLE];
 /// How often a compaction is tried while others commit to the lake.
 const ATTEMPTS: u32 = 3;
 /// Up to here a table with many deletions is rewritten as a whole.
@@ -158,12 +162,22 @@ impl Applier {
         let schema = quote_text(&self.target.schema);
         match step {
             UpkeepStep::Flush => {
-                self.read_versions()?;
-                let sql = format!(
-                    "SELECT table_name::VARCHAR, rows_flushed::VARCHAR \
-                     FROM ducklake_flush_inlined_data({lake}, schema_name => {schema})"
-                );
-                self.compact(step, &sql, "rows", order.dry_run, done)?;
+                // One after the other: where several tables are flushed at once by several threads, DuckLake 1.5.5 has corrupted
+                // the heap (design note 024).
+                let (own, inlined) = (OWN_TABLES.map(str::to_string), &self.inlined);
+                let tables = self.tables.iter().map(|table| table.name.clone()).filter(|table| inlined.contains(table));
+                for table in tables.chain(own).collect::<Vec<_>>() {
+                    self.read_versions()?;
+                    let sql = format!(
+                        "SELECT table_name::VARCHAR, rows_flushed::VARCHAR FROM \
+                         ducklake_flush_inlined_data({lake}, schema_name => {schema}, table_name => {})",
+                        quote_text(&table)
+                    );
+                    self.compact(step, &sql, "rows", order.dry_run, done)?;
+                    if !order.dry_run {
+                        self.inlined.remove(&table);
+                    }
+                }
             }
             UpkeepStep::Rewrite => {
                 if !order.dry_run && !order.steps.contains(&UpkeepStep::Flush) {
@@ -296,10 +310,28 @@ impl Applier {
         Ok((outcome?, ended))
     }
 
-    /// The tables of the mirror, its own two among them, with what they are stored in.
+    /// Notes that the tables of the commits may have rows or deletions in the lake's catalog.
+    pub(super) fn note_inlined(&mut self, commits: &[Commit]) {
+        let mut names: HashSet<&str> = HashSet::new();
+        for commit in commits {
+            names.extend(commit.tables.iter().map(|changes| changes.table.as_str()));
+            names.extend(commit.unkeyed.iter().map(String::as_str));
+        }
+        for table in &self.tables {
+            if names.iter().any(|name| table.source.eq_ignore_ascii_case(name)) && !self.inlined.contains(&table.name) {
+                self.inlined.insert(table.name.clone());
+            }
+        }
+    }
+
+    /// Notes the same of all tables.
+    pub(super) fn note_all_inlined(&mut self) {
+        self.inlined = self.tables.iter().map(|table| table.name.clone()).collect();
+    }
+
+    /// The tables of the mirror, its own among them, with what they are stored in.
     fn files(&self) -> Result<Vec<(String, Files)>> {
-        let own = [STATE_TABLE.to_string(), COLUMNS_TABLE.to_string()];
-        let tables = self.tables.iter().map(|table| table.name.clone()).chain(own);
+        let tables = self.tables.iter().map(|table| table.name.clone()).chain(OWN_TABLES.map(str::to_string));
         tables.map(|table| self.files_of(&table).map(|files| (table, files))).collect()
     }
 
