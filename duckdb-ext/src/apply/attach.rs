@@ -151,6 +151,9 @@ impl Applier {
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
         let tables = self.fresh_tables(at)?;
+        if tables.is_empty() {
+            self.refuse_empty_choice(at)?;
+        }
         self.pin();
         if schema_exists {
             self.session.look_around(|session| refuse_clashes(session, &self.target, &tables))?;
@@ -160,6 +163,19 @@ impl Applier {
         state::create(&self.session, &self.target, &self.source.identity(), at, &self.owner, &self.terms())?;
         Rejects::create(&self.session, &self.target)?;
         self.copy_all(tables, at, progress)
+    }
+
+    /// Fails if there are tables, of which none was chosen.
+    fn refuse_empty_choice(&self, at: Version) -> Result<()> {
+        let names: Vec<String> = self.source.tables(at)?.into_iter().map(|table| table.name).collect();
+        match names.is_empty() {
+            true => Ok(()),
+            false => Err(Error::input(format!(
+                "tables := ... and exclude := ... choose none of the tables of {} ({}): name one of them, or a pattern such as '*'",
+                self.source.identity().location,
+                names.join(", ")
+            ))),
+        }
     }
 
     fn terms(&self) -> Terms<'_> {

@@ -342,9 +342,10 @@ pub(super) unsafe fn take_value(mut value: ffi::duckdb_value, kind: Kind) -> Fie
             Kind::Texts => {
                 let items = (0..ffi::duckdb_get_list_size(value))
                     .map(|at| take_value(ffi::duckdb_get_list_child(value, at), Kind::Text));
-                let texts = items.filter_map(|item| match item {
-                    Field::Text(text) => Some(text),
-                    _ => None,
+                // NULL is the name of nothing, as an empty text is.
+                let texts = items.map(|item| match item {
+                    Field::Text(text) => text,
+                    _ => String::new(),
                 });
                 Field::Texts(texts.collect())
             }
