@@ -9,6 +9,7 @@
 
 mod applier;
 mod attach;
+mod batch;
 mod bounds;
 mod catalog;
 mod copy;
