@@ -3,11 +3,11 @@
 //!
 //! `make setup` puts the versions under `.venv/hosts/`.
 
-use std::path::Path;
 use std::process::{Command, Output};
 
 use maniac_sql_tests::tools::workspace_root;
 use maniac_sql_tests::{Kind, Session, Tools};
+use tempfile::TempDir;
 
 const STORE: &str = "file:shop.maniac?vfs=maniac";
 
@@ -23,18 +23,52 @@ def connect(database):
 /// A watchdog, as `timeout` gives it: an ending process that hangs fails the test.
 const PATIENCE: &str = "60";
 
-fn python(tools: &Tools, directory: &Path, version: &str, script: &str) -> Output {
-    let root = workspace_root();
-    Command::new("timeout")
-        .args(["--signal=KILL", PATIENCE])
-        .arg(root.join(".venv/bin/python"))
-        .args(["-c", &format!("{CONNECT}{script}")])
-        .current_dir(directory)
-        .env("PYTHONPATH", root.join(".venv/hosts").join(version))
-        .env("DIST", &tools.dist)
-        .env("DUCKLAKE", &tools.ducklake)
-        .output()
-        .expect("python starts")
+/// A directory with a store that has a table of 1,000 rows, and its writer.
+struct Host {
+    tools: Tools,
+    writer: Session,
+    directory: TempDir,
+}
+
+impl Host {
+    fn new() -> Host {
+        let tools = Tools::find();
+        let directory = tempfile::tempdir().unwrap();
+        let mut writer = Session::new(Kind::Sqlite, &tools, directory.path());
+        writer.open(STORE).unwrap();
+        writer
+            .run(
+                "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); \
+                 INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
+                   SELECT i, 'row ' || i FROM n",
+            )
+            .unwrap();
+        Host { tools, writer, directory }
+    }
+
+    /// Sends the writer a stream that outlasts what is started meanwhile.
+    fn streaming() -> Host {
+        let mut host = Host::new();
+        let commits: String =
+            (0..3000).map(|n| format!("UPDATE t SET v = 'v{n}' WHERE id = {};", n % 1000 + 1)).collect();
+        host.writer.send(&format!("PRAGMA synchronous = OFF; {commits}")).unwrap();
+        host
+    }
+
+    /// Runs a script in that version of DuckDB.
+    fn python(&self, version: &str, script: &str) -> Output {
+        let root = workspace_root();
+        Command::new("timeout")
+            .args(["--signal=KILL", PATIENCE])
+            .arg(root.join(".venv/bin/python"))
+            .args(["-c", &format!("{CONNECT}{script}")])
+            .current_dir(self.directory.path())
+            .env("PYTHONPATH", root.join(".venv/hosts").join(version))
+            .env("DIST", &self.tools.dist)
+            .env("DUCKLAKE", &self.tools.ducklake)
+            .output()
+            .expect("python starts")
+    }
 }
 
 #[track_caller]
@@ -44,35 +78,10 @@ fn prints(output: &Output, expected: &str) {
     assert_eq!((stdout.trim(), stderr.trim()), (expected, ""));
 }
 
-/// A store with a table of 1,000 rows, and its writer.
-fn store(tools: &Tools, directory: &Path) -> Session {
-    let mut writer = Session::new(Kind::Sqlite, tools, directory);
-    writer.open(STORE).unwrap();
-    writer
-        .run(
-            "CREATE TABLE t(id INTEGER PRIMARY KEY, v TEXT); \
-             INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) \
-               SELECT i, 'row ' || i FROM n",
-        )
-        .unwrap();
-    writer
-}
-
-/// Sends the writer a stream that outlasts what is started meanwhile.
-fn stream(writer: &mut Session) {
-    let commits: String = (0..3000).map(|n| format!("UPDATE t SET v = 'v{n}' WHERE id = {};", n % 1000 + 1)).collect();
-    writer.send(&format!("PRAGMA synchronous = OFF; {commits}")).unwrap();
-}
-
 #[test]
 fn a_closed_file_can_be_opened_again_at_once() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
-    let mut writer = store(&tools, directory.path());
-    stream(&mut writer);
-    let output = python(
-        &tools,
-        directory.path(),
+    let mut host = Host::streaming();
+    let output = host.python(
         "1.5.5",
         "
 for round in range(4):
@@ -84,15 +93,12 @@ print('done')
 ",
     );
     prints(&output, "done");
-    writer.receive().unwrap();
+    host.writer.receive().unwrap();
 }
 
 #[test]
 fn a_process_with_live_mirrors_just_ends() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
-    let mut writer = store(&tools, directory.path());
-    stream(&mut writer);
+    let mut host = Host::streaming();
     for round in 0..3 {
         let script = format!(
             "
@@ -104,16 +110,14 @@ con.execute(\"CALL maniac_attach('shop.maniac', lake := 'lake', schema := 'laked
 print(con.execute('SELECT count(*) FROM shop.t').fetchone()[0], con.execute('SELECT count(*) FROM lake.laked.t').fetchone()[0])
 "
         );
-        prints(&python(&tools, directory.path(), "1.5.5", &script), "1000 1000");
+        prints(&host.python("1.5.5", &script), "1000 1000");
     }
-    writer.receive().unwrap();
+    host.writer.receive().unwrap();
 }
 
 #[test]
 fn two_databases_in_one_process_keep_their_mirrors_apart() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
-    drop(store(&tools, directory.path()));
+    let host = Host::new();
     let script = "
 one, two = connect('one.db'), connect(':memory:')
 one.execute(\"CALL maniac_attach('shop.maniac')\")
@@ -122,15 +126,12 @@ print(one.execute('SELECT name FROM maniac_status()').fetchall(), two.execute('S
 one.close()
 print(two.execute(\"CALL maniac_wait('other')\").fetchone()[1], two.execute('SELECT count(*) FROM other.t').fetchone())
 ";
-    prints(&python(&tools, directory.path(), "1.5.5", script), "[('shop',)] [('other',)]\nStreaming (1000,)");
+    prints(&host.python("1.5.5", script), "[('shop',)] [('other',)]\nStreaming (1000,)");
 }
 
 #[test]
 fn a_detach_ends_whatever_other_connections_ask_of_the_mirror_meanwhile() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
-    let mut writer = store(&tools, directory.path());
-    stream(&mut writer);
+    let mut host = Host::streaming();
     let script = "
 import threading
 con = connect(':memory:')
@@ -147,17 +148,15 @@ for round in range(50):
     assert con.execute('SELECT count(*) FROM maniac_status()').fetchone() == (0,)
 print('done')
 ";
-    prints(&python(&tools, directory.path(), "1.5.5", script), "done");
-    writer.receive().unwrap();
+    prints(&host.python("1.5.5", script), "done");
+    host.writer.receive().unwrap();
 }
 
 #[test]
 fn a_detach_from_another_connection_ends_a_first_copy() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
-    let mut writer = store(&tools, directory.path());
+    let mut host = Host::new();
     let rows = 3_000_000;
-    writer
+    host.writer
         .run(&format!(
             "INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1001 UNION ALL SELECT i + 1 FROM n WHERE i < {rows}) \
              SELECT i, 'row ' || i FROM n"
@@ -184,47 +183,39 @@ print(other.execute(\"SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 
 print(other.execute(\"CALL maniac_attach('shop.maniac')\").fetchall()[0][1])
 ";
     let expected = format!("('shop', 'Detached', 0)\nTrue\n(0,)\n{rows}");
-    prints(&python(&tools, directory.path(), "1.5.5", script), &expected);
+    prints(&host.python("1.5.5", script), &expected);
 }
 
 #[test]
 fn the_newest_duckdb_loads_the_same_file() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
-    let mut writer = store(&tools, directory.path());
-    writer.run("UPDATE t SET v = NULL WHERE id <= 10; DELETE FROM t WHERE id > 900").unwrap();
+    let mut host = Host::new();
+    host.writer.run("UPDATE t SET v = NULL WHERE id <= 10; DELETE FROM t WHERE id > 900").unwrap();
     let script = "
 con = connect('olap.db')
 con.execute(\"CALL maniac_attach('shop.maniac')\")
 con.execute(\"CALL maniac_wait('shop')\")
 print(duckdb.__version__, con.execute('SELECT count(*), count(v) FROM shop.t').fetchone())
 ";
-    prints(&python(&tools, directory.path(), "2.0.0", script), "2.0.0 (900, 890)");
+    prints(&host.python("2.0.0", script), "2.0.0 (900, 890)");
 }
 
 #[test]
 fn a_host_that_is_too_old_is_told_so() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
+    let host = Host::new();
     let script = "
 try:
     connect(':memory:')
 except duckdb.Error as error:
     print('needs DuckDB 1.5 or newer, and this is v1.4.4' in str(error))
 ";
-    prints(&python(&tools, directory.path(), "1.4.4", script), "True");
+    prints(&host.python("1.4.4", script), "True");
 }
 
 /// A compaction whose commit has to start over because of somebody else's made the database unusable.
 #[test]
 fn a_mirror_is_maintained_while_its_lake_is_written_to() {
-    let tools = Tools::find();
-    let directory = tempfile::tempdir().unwrap();
-    let mut writer = store(&tools, directory.path());
-    stream(&mut writer);
-    let output = python(
-        &tools,
-        directory.path(),
+    let host = Host::streaming();
+    let output = host.python(
         "1.5.5",
         "
 import threading

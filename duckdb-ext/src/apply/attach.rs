@@ -317,7 +317,7 @@ impl Applier {
 }
 
 /// Has the files of a mirror's own schema written in Parquet's version 2, unless the lake's owner has chosen: numbers are
-/// stored as differences there, in half the room or less.
+/// stored as differences there, in a quarter to about half of the room.
 fn prefer_parquet_2(session: &Session, target: &Target) -> Result<()> {
     let (lake, schema) = (quote(&target.catalog), quote_text(&target.schema));
     let chosen = session.value(&format!(
