@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 
 use crate::host::Cell;
-use crate::schema::{ColumnType, date_text, timestamp_text};
+use crate::schema::ColumnType;
+use crate::schema::time::{date_text, timestamp_text};
 
 /// One column's row in `ducklake_table_column_stats`.
 #[derive(Clone, Debug, PartialEq)]

@@ -10,7 +10,7 @@ use maniac_base::Version;
 use parking_lot::Mutex;
 
 use super::target::{INLINED_BYTES, INLINED_ROWS};
-use super::{Target, keys, rejects};
+use super::{Target, keys, packing, rejects};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{ColumnType, MirrorTable, OnMismatch, show};
@@ -162,8 +162,9 @@ fn is_few_and_large(source: &dyn Source, at: Version, table: &MirrorTable) -> Re
     let mut reader = source.scan(at, &table.source)?.reader(&places);
     let (mut rows, mut bytes) = (0, 0);
     while rows <= INLINED_ROWS && bytes <= INLINED_BYTES {
-        let read = reader.read(INLINED_ROWS + 1 - rows, &mut |_, values| {
-            bytes += places.iter().map(|place| values.value(*place).bytes()).sum::<usize>();
+        let read = reader.read(INLINED_ROWS + 1 - rows, &mut |_, rows| {
+            let of_row = |row| places.iter().map(|place| rows.value(row, *place).bytes()).sum::<usize>();
+            bytes += (0..rows.len()).map(of_row).sum::<usize>();
             Ok(())
         })?;
         if read == 0 {
@@ -186,11 +187,12 @@ pub fn copy_table(
     progress: &dyn Fn(Arc<Tally>),
 ) -> Result<Copied> {
     let mut copied = Copied::default();
+    let mut scan = source.scan(at, &table.source)?;
+    let unrepeated = packing::unrepeated_texts(session, target, table, &scan)?;
     loop {
-        session.run(&target.create_table(table))?;
+        session.run(&target.create_table(table, &unrepeated))?;
         let tally = Arc::new(Tally::default());
         progress(tally.clone());
-        let scan = source.scan(at, &table.source)?;
         let job = Arc::new(CopyJob::new(scan, table, CopyOutput::Rows, on_mismatch, tally.clone()));
         let listed = Listed::new(&job);
         // The pages are read in any order, by all of DuckDB's threads, only if rows need not stay in order.
@@ -230,5 +232,6 @@ pub fn copy_table(
         }
         // Each round widens at least one column for good, so that the rounds end.
         session.run(&format!("DROP TABLE {}", target.table(&table.name)))?;
+        scan = source.scan(at, &table.source)?;
     }
 }

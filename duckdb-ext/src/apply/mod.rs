@@ -17,6 +17,7 @@ mod direct;
 mod keys;
 mod ledger;
 mod net;
+mod packing;
 mod pin;
 mod rejects;
 mod rows;

@@ -94,9 +94,12 @@ impl Target {
         format!("{}.{}", self.catalog, self.schema)
     }
 
-    /// The statement that makes a mirror's table, before it is filled.
-    pub fn create_table(&self, table: &MirrorTable) -> String {
-        let columns = table.columns.iter().map(|column| format!("{} {}", quote(&column.name), column.column_type));
+    /// The statement that makes a mirror's table, before it is filled, with the columns of texts that hardly repeat.
+    pub fn create_table(&self, table: &MirrorTable, unrepeated: &[usize]) -> String {
+        let columns = table.columns.iter().enumerate().map(|(place, column)| {
+            let method = if unrepeated.contains(&place) { " USING COMPRESSION fsst" } else { "" };
+            format!("{} {}{method}", quote(&column.name), column.column_type)
+        });
         format!("CREATE TABLE {} ({})", self.table(&table.name), columns.collect::<Vec<_>>().join(", "))
     }
 

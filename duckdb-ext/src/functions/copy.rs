@@ -3,12 +3,13 @@
 
 use std::sync::Arc;
 
+use super::fill::Filler;
 use crate::apply::{CopyJob, CopyOutput, copy_job};
 use crate::error::{Error, Result};
 use crate::host::{Args, Cell, Columns, Kind, Parameter, Producer, Scan, ScanFunction, ScanPlan};
 use crate::instance::Instance;
-use crate::schema::{ColumnType, class, fit, fit_into, reason};
-use crate::source::{Reader, RowView};
+use crate::schema::{ColumnType, class, fit, reason};
+use crate::source::{BorrowedValue, Reader, RowsView};
 
 pub static COPY: ScanFunction =
     ScanFunction { name: "_maniac_copy", parameters: &[Parameter::Positional(Kind::Integer)], bind: copy };
@@ -41,7 +42,7 @@ impl Scan for Copying {
         let all: Vec<usize> = (0..self.job.table.columns.len()).collect();
         let (reader, job) = (self.job.scan.clone().reader(&all), self.job.clone());
         match &self.job.output {
-            CopyOutput::Rows => Box::new(Rows { reader, job, places: self.places.clone() }),
+            CopyOutput::Rows => Box::new(Rows { reader, job, places: self.places.clone(), filler: Filler::default() }),
             CopyOutput::Misfits(columns) => {
                 Box::new(Misfits { reader, job, places: self.places.clone(), columns: columns.clone() })
             }
@@ -54,27 +55,24 @@ struct Rows {
     job: Arc<CopyJob>,
     /// The columns that are asked for.
     places: Vec<usize>,
+    filler: Filler,
 }
 
 impl Producer for Rows {
     fn fill(&mut self, limit: usize, out: &mut Columns) -> Result<usize> {
         let (job, places) = (&self.job, &self.places);
-        let rows = self.reader.read(limit, &mut |row, values| {
+        let copied = self.reader.read(limit, &mut |first, rows| {
             for (at, place) in places.iter().enumerate() {
-                let value = values.value(*place);
                 let column = job.table.columns[*place].column_type;
-                match fit_into(&value, column, out.at(at, row)) {
-                    Some(stored) => stored?,
-                    None => {
-                        job.misfit(*place, &value, || job.table.key.iter().map(|place| values.value(*place)))?;
-                        out.put(at, row, &Cell::Null)?;
-                    }
-                }
+                let mut note = |row: usize, value: &BorrowedValue<'_>| {
+                    job.misfit(*place, value, || job.table.key.iter().map(|key| rows.value(row, *key)))
+                };
+                self.filler.fill((rows, *place), column, (out, at, first), &mut note)?;
             }
             Ok(())
         })?;
-        job.count(rows as u64)?;
-        Ok(rows)
+        job.count(copied as u64)?;
+        Ok(copied)
     }
 }
 
@@ -101,9 +99,11 @@ impl Producer for Misfits {
         // Each row read may give a row for each of the columns.
         let at_once = (limit / self.columns.len().max(1)).max(1);
         loop {
-            let rows = self.reader.read(at_once, &mut |_, values| {
-                for column in &self.columns {
-                    found += usize::from(put_misfit(&self.job, &self.places, *column, values, found, out)?);
+            let rows = self.reader.read(at_once, &mut |_, rows| {
+                for row in 0..rows.len() {
+                    for column in &self.columns {
+                        found += usize::from(put_misfit(&self.job, &self.places, *column, (rows, row), found, out)?);
+                    }
                 }
                 Ok(())
             })?;
@@ -114,27 +114,27 @@ impl Producer for Misfits {
     }
 }
 
-/// Writes the value of a column as the `row`-th of the output, if it does not fit. Returns whether it did.
+/// Writes the value of a row's column as the `to`-th of the output, if it does not fit. Returns whether it did.
 fn put_misfit(
     job: &CopyJob,
     places: &[usize],
     column: usize,
-    values: &RowView<'_>,
-    row: usize,
+    (rows, row): (&RowsView<'_>, usize),
+    to: usize,
     out: &mut Columns,
 ) -> Result<bool> {
-    let (value, shape) = (values.value(column), &job.table.columns[column]);
+    let (value, shape) = (rows.value(row, column), &job.table.columns[column]);
     if fit(&value, shape.column_type).is_some() {
         return Ok(false);
     }
-    let text = |text: &str, at: usize, out: &mut Columns| out.put(at, row, &Cell::Bytes(text.as_bytes()));
+    let text = |text: &str, at: usize, out: &mut Columns| out.put(at, to, &Cell::Bytes(text.as_bytes()));
     for (at, place) in places.iter().enumerate() {
         match place {
             0 => text(&shape.name, at, out)?,
-            1 => text(&job.table.key_text(job.table.key.iter().map(|place| values.value(*place))), at, out)?,
+            1 => text(&job.table.key_text(job.table.key.iter().map(|key| rows.value(row, *key))), at, out)?,
             2 => {
                 if let Some(fitted) = fit(&value, ColumnType::Varchar) {
-                    out.put(at, row, &fitted.cell())?;
+                    out.put(at, to, &fitted.cell())?;
                 }
             }
             3 => text(class(&value), at, out)?,

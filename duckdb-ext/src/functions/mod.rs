@@ -3,6 +3,7 @@
 mod attach;
 mod control;
 mod copy;
+mod fill;
 mod history;
 mod maintain;
 mod progress;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use super::fill::Filler;
 use crate::error::{Error, Result};
 use crate::host::{Args, Columns, Kind, Parameter, Producer, Scan, ScanFunction, ScanPlan};
 use crate::instance::Instance;
-use crate::schema::{ColumnType, Names, fit_into, show};
+use crate::schema::{ColumnType, Names, show};
 use crate::source::{self, BorrowedValue, Reader, TableScan};
 
 pub static SCAN: ScanFunction = ScanFunction {
@@ -80,25 +81,24 @@ impl Scan for Running {
     }
 
     fn producer(&self) -> Box<dyn Producer> {
-        Box::new(Filler { reader: self.scan.clone().reader(&self.places), shape: self.shape.clone() })
+        let reader = self.scan.clone().reader(&self.places);
+        Box::new(Rows { reader, shape: self.shape.clone(), filler: Filler::default() })
     }
 }
 
-struct Filler {
+struct Rows {
     reader: Box<dyn Reader>,
     shape: Arc<Shape>,
+    filler: Filler,
 }
 
-impl Producer for Filler {
+impl Producer for Rows {
     fn fill(&mut self, limit: usize, out: &mut Columns) -> Result<usize> {
         let Shape { table, columns } = &*self.shape;
-        self.reader.read(limit, &mut |row, values| {
+        self.reader.read(limit, &mut |first, rows| {
             for (place, (name, column)) in columns.iter().enumerate() {
-                let value = values.value(place);
-                match fit_into(&value, *column, out.at(place, row)) {
-                    Some(stored) => stored?,
-                    None => return Err(misfit(table, name, *column, &value)),
-                }
+                let mut refuse = |_: usize, value: &BorrowedValue<'_>| Err(misfit(table, name, *column, value));
+                self.filler.fill((rows, place), *column, (out, place, first), &mut refuse)?;
             }
             Ok(())
         })

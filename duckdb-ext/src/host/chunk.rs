@@ -73,7 +73,7 @@ impl TableWriter {
     pub fn push<'a>(&mut self, cells: impl IntoIterator<Item = Cell<'a>>) -> Result<()> {
         let mut column = 0;
         for cell in cells {
-            let Some(vector) = self.vectors.get(column) else { return Err(self.arity(column + 1)) };
+            let Some(vector) = self.vectors.get_mut(column) else { return Err(self.arity(column + 1)) };
             // SAFETY: `filled` is below the chunk's capacity, and the chunk is alive.
             if !unsafe { vector.write(self.filled, &cell) } {
                 let message = format!("column {column} stores {:?}, and was given {cell:?}", vector.storage());

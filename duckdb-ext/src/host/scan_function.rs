@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use super::Session;
 use super::exit::watch;
 use super::table_function::{Args, Parameter, Registered, c_string, contain, destroy, register_with};
-use super::vector::{Cell, ColumnVector, storage_of, with_column_type};
+use super::vector::{Cell, ColumnVector, ShortTexts, Storage, storage_of, with_column_type};
 use crate::error::{Error, Result};
 use crate::instance::Instance;
 use crate::schema::{ColumnType, Fitted, Store};
@@ -79,14 +79,61 @@ impl Columns {
     pub fn put(&mut self, place: usize, row: usize, cell: &Cell<'_>) -> Result<()> {
         // SAFETY: `produce` makes the columns from a live chunk, and `row` is below the limit it gives.
         let written =
-            self.0.get(place).is_some_and(|(limit, column)| row < *limit && unsafe { column.write(row, cell) });
-        if written {
-            return Ok(());
+            self.0.get_mut(place).is_some_and(|(limit, column)| row < *limit && unsafe { column.write(row, cell) });
+        if written { Ok(()) } else { Err(misplaced(place, row, &format!("{cell:?}"))) }
+    }
+
+    pub fn put_null(&mut self, place: usize, row: usize) -> Result<()> {
+        self.put(place, row, &Cell::Null)
+    }
+
+    /// Rows of a column that stores 64-bit integers, to be written.
+    pub fn integers(&mut self, place: usize, first: usize, rows: usize) -> Result<&mut [i64]> {
+        self.elements(place, first, rows, Storage::I64)
+    }
+
+    /// Rows of a column of doubles, to be written.
+    pub fn doubles(&mut self, place: usize, first: usize, rows: usize) -> Result<&mut [f64]> {
+        self.elements(place, first, rows, Storage::F64)
+    }
+
+    /// Rows of a column of texts, to be written where they are short.
+    pub fn short_texts(&mut self, place: usize, first: usize, rows: usize) -> Result<ShortTexts<'_>> {
+        self.elements(place, first, rows, Storage::Text).map(ShortTexts)
+    }
+
+    /// Stores texts that are not short: `joined` has them one behind the other, `rows` their rows and lengths.
+    pub fn put_joined(&mut self, place: usize, rows: &[(usize, usize)], joined: &[u8]) -> Result<()> {
+        let Some((limit, column)) = self.0.get_mut(place) else { return Err(misplaced(place, 0, "texts")) };
+        if rows.iter().any(|(row, _)| row >= limit) {
+            return Err(misplaced(place, *limit, "a text"));
         }
-        Err(Error::Database {
-            message: format!("place {place} of a scan was given {cell:?} in row {row}"),
-            statement: "scan".to_string(),
-        })
+        // SAFETY: the column is of a live chunk, and the rows are below its capacity.
+        match unsafe { column.write_joined(rows, joined) } {
+            true => Ok(()),
+            false => Err(misplaced(place, 0, "texts that are short, or not what their lengths say")),
+        }
+    }
+
+    fn elements<T>(&mut self, place: usize, first: usize, rows: usize, storage: Storage) -> Result<&mut [T]> {
+        let fits = |limit: usize| first.checked_add(rows).is_some_and(|end| end <= limit);
+        match self.0.get_mut(place) {
+            // SAFETY: the column is of a live chunk, its storage is that of `T` by the callers above, and the rows are
+            // below its capacity.
+            Some((limit, column)) if fits(*limit) && column.storage() == storage => unsafe {
+                Ok(column.elements(first, rows))
+            },
+            _ => Err(misplaced(place, first, &format!("{rows} values stored as {storage:?}"))),
+        }
+    }
+}
+
+/// A defect of the extension's own.
+#[cold]
+fn misplaced(place: usize, row: usize, what: &str) -> Error {
+    Error::Database {
+        message: format!("place {place} of a scan was given {what} in row {row}"),
+        statement: "scan".to_string(),
     }
 }
 

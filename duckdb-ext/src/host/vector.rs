@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CString, c_void};
+use std::{ptr, slice};
 
 use libduckdb_sys as ffi;
 
@@ -40,17 +41,55 @@ const INLINED: usize = 12;
 
 /// A short string as `duckdb_string_t` has it: zeroes behind its bytes.
 #[repr(C)]
-struct Inlined {
+#[derive(Clone, Copy)]
+pub(super) struct Inlined {
     length: u32,
     bytes: [u8; INLINED],
 }
 
+impl Inlined {
+    #[inline(always)]
+    fn new(text: &[u8]) -> Option<Inlined> {
+        let mut bytes = [0; INLINED];
+        bytes.get_mut(..text.len())?.copy_from_slice(text);
+        Some(Inlined { length: text.len() as u32, bytes })
+    }
+}
+
+/// Any other string: its first bytes, and where all of them are.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Pointed {
+    length: u32,
+    prefix: [u8; 4],
+    bytes: *const u8,
+}
+
 const _: () = assert!(size_of::<Inlined>() == size_of::<ffi::duckdb_string_t>());
+const _: () = assert!(size_of::<Pointed>() == size_of::<ffi::duckdb_string_t>());
+
+/// Rows of a column of texts.
+pub struct ShortTexts<'c>(pub(super) &'c mut [Inlined]);
+
+impl ShortTexts<'_> {
+    /// Stores the text if it is short enough to lie in the vector itself.
+    #[inline(always)]
+    pub fn put(&mut self, row: usize, text: &[u8]) -> bool {
+        match Inlined::new(text) {
+            Some(inlined) => {
+                self.0[row] = inlined;
+                true
+            }
+            None => false,
+        }
+    }
+}
 
 /// A vector of a chunk with its buffers looked up, valid until the chunk is reset or destroyed.
 pub(super) struct ColumnVector {
     vector: ffi::duckdb_vector,
     data: *mut c_void,
+    /// Null as long as no row is NULL: a vector without a mask is faster to DuckDB.
     validity: *mut u64,
     storage: Storage,
 }
@@ -60,11 +99,8 @@ impl ColumnVector {
     /// `vector` is a live vector whose elements are stored as `storage`; it outlives what is returned.
     pub(super) unsafe fn new(vector: ffi::duckdb_vector, storage: Storage) -> ColumnVector {
         // SAFETY: by the caller.
-        unsafe {
-            ffi::duckdb_vector_ensure_validity_writable(vector);
-            let data = ffi::duckdb_vector_get_data(vector);
-            ColumnVector { vector, data, validity: ffi::duckdb_vector_get_validity(vector), storage }
-        }
+        let data = unsafe { ffi::duckdb_vector_get_data(vector) };
+        ColumnVector { vector, data, validity: ptr::null_mut(), storage }
     }
 
     pub(super) fn storage(&self) -> Storage {
@@ -76,12 +112,12 @@ impl ColumnVector {
     /// # Safety
     /// `row` is within the vector's capacity, and the vector is alive.
     #[inline(always)]
-    pub(super) unsafe fn write(&self, row: usize, cell: &Cell<'_>) -> bool {
+    pub(super) unsafe fn write(&mut self, row: usize, cell: &Cell<'_>) -> bool {
         // SAFETY: by the caller: each arm writes an element of the size that its storage has.
         unsafe {
             let data = self.data;
             match (self.storage, cell) {
-                (_, Cell::Null) => ffi::duckdb_validity_set_row_invalid(self.validity, row as u64),
+                (_, Cell::Null) => self.write_null(row),
                 (Storage::Bool, Cell::Bool(value)) => data.cast::<bool>().add(row).write(*value),
                 (Storage::I64, Cell::Integer(value)) => data.cast::<i64>().add(row).write(*value),
                 (Storage::F64, Cell::Double(value)) => data.cast::<f64>().add(row).write(*value),
@@ -98,21 +134,76 @@ impl ColumnVector {
                 (Storage::Uuid, Cell::Wide(value)) => {
                     data.cast::<i128>().add(row).write_unaligned(*value ^ i128::MIN);
                 }
-                (Storage::Text, Cell::Bytes(bytes)) if bytes.len() <= INLINED => {
-                    let mut inlined = Inlined { length: bytes.len() as u32, bytes: [0; INLINED] };
-                    inlined.bytes[..bytes.len()].copy_from_slice(bytes);
-                    data.cast::<Inlined>().add(row).write(inlined);
-                }
-                (Storage::Text, Cell::Bytes(bytes)) => ffi::duckdb_vector_assign_string_element_len(
-                    self.vector,
-                    row as u64,
-                    bytes.as_ptr().cast(),
-                    bytes.len() as u64,
-                ),
+                (Storage::Text, Cell::Bytes(bytes)) => match Inlined::new(bytes) {
+                    Some(inlined) => data.cast::<Inlined>().add(row).write(inlined),
+                    None => self.write_text(row, bytes),
+                },
                 _ => return false,
             }
         }
         true
+    }
+
+    /// # Safety
+    /// As for `write`.
+    unsafe fn write_null(&mut self, row: usize) {
+        // SAFETY: by the caller; the mask has a bit for each row of the vector's capacity.
+        unsafe {
+            if self.validity.is_null() {
+                ffi::duckdb_vector_ensure_validity_writable(self.vector);
+                self.validity = ffi::duckdb_vector_get_validity(self.vector);
+            }
+            ffi::duckdb_validity_set_row_invalid(self.validity, row as u64);
+        }
+    }
+
+    /// # Safety
+    /// As for `write`, and the vector is of strings.
+    unsafe fn write_text(&self, row: usize, text: &[u8]) {
+        // SAFETY: by the caller; DuckDB copies the bytes.
+        unsafe {
+            let (bytes, length) = (text.as_ptr().cast(), text.len() as u64);
+            ffi::duckdb_vector_assign_string_element_len(self.vector, row as u64, bytes, length);
+        }
+    }
+
+    /// Writes strings that lie one behind the other in `joined`, by their rows and lengths, with one call of DuckDB's: what
+    /// it copies into the vector's heap for the first row is all of them. False if one is short, or they are not all of
+    /// `joined`.
+    ///
+    /// # Safety
+    /// The rows are within the vector's capacity, and the vector is alive.
+    pub(super) unsafe fn write_joined(&mut self, rows: &[(usize, usize)], joined: &[u8]) -> bool {
+        let Some((first, _)) = rows.first() else { return joined.is_empty() };
+        let known = rows.iter().all(|(_, length)| *length > INLINED);
+        if !known || self.storage != Storage::Text || rows.iter().map(|row| row.1).sum::<usize>() != joined.len() {
+            return false;
+        }
+        // SAFETY: by the caller; what is longer than `INLINED` is stored as `Pointed`, in memory that lives as long as the
+        // vector's content, and each string is a part of it since their lengths add up to `joined`'s.
+        unsafe {
+            let strings = self.data.cast::<Pointed>();
+            self.write_text(*first, joined);
+            let heap = strings.add(*first).read().bytes;
+            let mut start = 0;
+            for (row, length) in rows {
+                let text = &joined[start..start + length];
+                let prefix = [text[0], text[1], text[2], text[3]];
+                strings.add(*row).write(Pointed { length: *length as u32, prefix, bytes: heap.add(start) });
+                start += length;
+            }
+        }
+        true
+    }
+
+    /// Some rows of the vector.
+    ///
+    /// # Safety
+    /// The rows are within the vector's capacity, its elements are of the type `T`, and the vector is alive.
+    pub(super) unsafe fn elements<T>(&mut self, first: usize, rows: usize) -> &mut [T] {
+        // SAFETY: by the caller. DuckDB allocates vectors with a size of their elements' for each row of the capacity;
+        // any bytes are a value of the types that are asked for.
+        unsafe { slice::from_raw_parts_mut(self.data.cast::<T>().add(first), rows) }
     }
 }
 

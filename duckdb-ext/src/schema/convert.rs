@@ -74,7 +74,7 @@ pub fn fit_into<'a, S: Store<'a>>(value: &'a Value<'_>, column: ColumnType, plac
 
 /// Most text is ASCII, which is told faster.
 #[inline(always)]
-fn is_utf8(text: &[u8]) -> bool {
+pub fn is_utf8(text: &[u8]) -> bool {
     text.is_ascii() || std::str::from_utf8(text).is_ok()
 }
 

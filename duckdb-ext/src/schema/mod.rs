@@ -7,13 +7,12 @@ mod mismatch;
 mod names;
 mod plan;
 mod selection;
-mod time;
+pub mod time;
 mod types;
 
-pub use convert::{Fitted, Store, fit, fit_into, literal, show};
+pub use convert::{Fitted, Store, fit, fit_into, is_utf8, literal, show};
 pub use mismatch::{OnMismatch, class, reason};
 pub use names::{Names, quote, quote_text};
 pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, REJECTS_TABLE, STATE_TABLE, Step, names_of, plan};
 pub use selection::Selection;
-pub use time::{date_text, timestamp_text};
 pub use types::ColumnType;

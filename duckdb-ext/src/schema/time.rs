@@ -11,6 +11,8 @@ const MS_PER_DAY: f64 = 86_400_000.0;
 /// 1970-01-01 00:00:00 in milliseconds of Julian day numbers.
 const UNIX_EPOCH_JULIAN_MS: f64 = 210_866_760_000_000.0;
 const LAST_JULIAN_DAY: f64 = 5_373_484.5;
+/// From the day before 0000-01-01 on.
+const DAYS_TO_1970: i64 = 719_529;
 /// The first days of these years, from 1970-01-01 on.
 const YEAR_1: i64 = -719_162;
 const YEAR_10000: i64 = 2_932_897;
@@ -21,15 +23,23 @@ pub fn date(text: &str) -> Option<i64> {
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return None;
     }
-    let (year, month, day) = (digits(&bytes[..4])?, digits(&bytes[5..7])?, digits(&bytes[8..])?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let last = match month {
-        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
-        4 | 6 | 9 | 11 => 30,
-        2 => 28 + i64::from(leap),
-        _ => return None,
-    };
-    (1..=last).contains(&day).then(|| days_from_civil(year, month, day))
+    days_of_date(digits(&bytes[..4])?, digits(&bytes[5..7])?, digits(&bytes[8..])?)
+}
+
+/// Days since 1970-01-01 in the proleptic Gregorian calendar, if there is such a day.
+#[inline]
+fn days_of_date(year: u32, month: u32, day: u32) -> Option<i64> {
+    const BEFORE_MONTH: [u32; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
+    let from_january = usize::try_from(month.checked_sub(1)?).ok()?;
+    let (before, after) = (BEFORE_MONTH[..12].get(from_january)?, BEFORE_MONTH[from_january + 1]);
+    let leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let last = after - before + u32::from(leap && month == 2);
+    if day == 0 || day > last {
+        return None;
+    }
+    // The year 0 is a leap year, so that each count of leap years before a year is rounded up.
+    let of_years = year * 365 + year.div_ceil(4) - year.div_ceil(100) + year.div_ceil(400);
+    Some(i64::from(of_years + before + u32::from(leap && month > 2) + day) - DAYS_TO_1970)
 }
 
 /// Days since 1970-01-01 as DuckDB writes the date, in years of four digits after Christ.
@@ -66,6 +76,33 @@ pub fn timestamp(text: &str) -> Option<i64> {
     let rest = rest.strip_prefix([' ', 'T'])?;
     let (micros, zone) = clock(rest)?;
     Some(day + micros - offset(zone.trim_start_matches(' '))?)
+}
+
+/// What `timestamp` gives for a text of the form `YYYY-MM-DD HH:MM:SS`, which is what SQLite's `datetime` writes; nothing for
+/// others, and for those that are no time.
+#[inline]
+pub fn plain_timestamp(text: &[u8]) -> Option<i64> {
+    let text: &[u8; 19] = text.try_into().ok()?;
+    let start = numerals(text[..8].try_into().ok()?, *b"0000-00-")?;
+    let middle = numerals(text[8..16].try_into().ok()?, *b"00 00:00")?;
+    // The last of these again, and the rest.
+    let end = numerals(text[11..].try_into().ok()?, *b"00:00:00")?;
+    let two = |from: &[u8; 8], at: usize| u32::from(from[at]) * 10 + u32::from(from[at + 1]);
+    let (year, month) = (two(&start, 0) * 100 + two(&start, 2), two(&start, 5));
+    let days = days_of_date(year, month, two(&middle, 0))?;
+    let (hour, minute, second) = (two(&end, 0), two(&end, 3), two(&end, 6));
+    let seconds = (hour <= 23 && minute <= 59 && second <= 59).then(|| (hour * 60 + minute) * 60 + second)?;
+    Some(days * MICROS_PER_DAY + i64::from(seconds) * MICROS_PER_SECOND)
+}
+
+/// The digits' values where `form` has zeroes, if there are digits, and elsewhere is what it has.
+#[inline(always)]
+fn numerals(text: [u8; 8], form: [u8; 8]) -> Option<[u8; 8]> {
+    // Digits are 0x30 to 0x39 and become 0 to 9, the others 0. What added to them reaches the top bit is more.
+    let values = u64::from_le_bytes(text) ^ u64::from_le_bytes(form);
+    let room = form.map(|byte| if byte == b'0' { 0x76 } else { 0x7f });
+    let beyond = values | (values & 0x7f7f_7f7f_7f7f_7f7f).wrapping_add(u64::from_le_bytes(room));
+    (beyond & 0x8080_8080_8080_8080 == 0).then(|| values.to_le_bytes())
 }
 
 /// Microseconds since 1970-01-01 00:00:00 of a number as SQLite's modifier `auto` reads it: a Julian day number up to
@@ -114,7 +151,7 @@ fn clock(text: &str) -> Option<(i64, &str)> {
     if hour > 23 || minute > 59 || second > 59 {
         return None;
     }
-    Some((((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros, &text[at..]))
+    Some((i64::from((hour * 60 + minute) * 60 + second) * MICROS_PER_SECOND + micros, &text[at..]))
 }
 
 /// Microseconds that a zone is ahead of UTC.
@@ -131,24 +168,14 @@ fn offset(zone: &str) -> Option<i64> {
         return None;
     }
     let (hours, minutes) = (digits(&bytes[1..3])?, digits(&bytes[4..])?);
-    (hours <= 14 && minutes <= 59).then_some(sign * (hours * 60 + minutes) * 60 * MICROS_PER_SECOND)
+    (hours <= 14 && minutes <= 59).then_some(sign * i64::from((hours * 60 + minutes) * 60) * MICROS_PER_SECOND)
 }
 
-fn digits(bytes: &[u8]) -> Option<i64> {
-    bytes.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes.iter().try_fold(0, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
 }
 
-/// Days from 1970-01-01 in the proleptic Gregorian calendar. Years are counted from March, so that the leap day ends one.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    era * 146_097 + day_of_era - 719_468
-}
-
-/// Year, month and day of `days_from_civil`.
+/// Year, month and day in the proleptic Gregorian calendar. Years are counted from March, so that the leap day ends one.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));
@@ -195,6 +222,35 @@ mod tests {
         assert_eq!(timestamp("1969-12-31 23:59:59.5"), Some(-500_000));
         for bad in ["now", "2451545", "2000-02-29 ", "2000-02-29 12:00 UTC", "2000-02-29x12:00", "2000-02-2é 12:00"] {
             assert_eq!(timestamp(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn plain_timestamps_are_read_as_all_are() {
+        let text = "2024-02-29 23:59:59";
+        assert_eq!(plain_timestamp(text.as_bytes()), timestamp(text));
+        let mut read = 0;
+        for at in 0..text.len() {
+            for byte in 0..=u8::MAX {
+                let mut bytes = text.as_bytes().to_vec();
+                bytes[at] = byte;
+                let plain = plain_timestamp(&bytes);
+                if byte == b'T' && at == 10 {
+                    assert_eq!(plain, None, "{bytes:?}");
+                    continue;
+                }
+                assert_eq!(plain, std::str::from_utf8(&bytes).ok().and_then(timestamp), "{bytes:?}");
+                read += usize::from(plain.is_some());
+            }
+        }
+        assert!((50..100).contains(&read), "{read}");
+        for days in (date("0000-01-01").unwrap()..=date("9999-12-31").unwrap()).step_by(17) {
+            let (year, month, day) = civil_from_days(days);
+            let text = format!("{year:04}-{month:02}-{day:02} 01:02:03");
+            assert_eq!(plain_timestamp(text.as_bytes()), timestamp(&text), "{text}");
+        }
+        for bad in ["", "2024-02-29", "2024-02-29 23:59", "2024-02-29 23:59:59Z", "2023-02-29 00:00:00"] {
+            assert_eq!(plain_timestamp(bad.as_bytes()), None, "{bad}");
         }
     }
 

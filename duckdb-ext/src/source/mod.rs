@@ -16,8 +16,8 @@ pub type Value = maniac_base::Value<'static>;
 /// A value that may borrow its bytes from a page.
 pub type BorrowedValue<'a> = maniac_base::Value<'a>;
 
-/// A row that a reader is at, with the columns asked for.
-pub type RowView<'a> = maniac_sqlite_format::Row<'a>;
+/// Rows that a reader is at, with the columns asked for.
+pub type RowsView<'a> = maniac_sqlite_format::BlockRows<'a>;
 
 /// A row in the shape of its `SourceTable`.
 pub type Row = Vec<Value>;
@@ -120,13 +120,17 @@ pub trait TableScan: Send + Sync {
     /// In how many parts the rows are handed out: more readers than that are of no use.
     fn parts(&self) -> usize;
 
+    /// A scan of a few stretches of the table, spread over it.
+    fn sample(&self) -> Arc<dyn TableScan>;
+
     /// A reader of some columns, by their places in the `SourceTable`.
     fn reader(self: Arc<Self>, columns: &[usize]) -> Box<dyn Reader>;
 }
 
 pub trait Reader: Send {
-    /// Shows up to `limit` rows to `each`, with the row's number in this call. Returns how many rows; 0 is the end.
-    fn read(&mut self, limit: usize, each: &mut dyn FnMut(usize, &RowView<'_>) -> Result<()>) -> Result<usize>;
+    /// Shows up to `limit` rows to `each`, some at a time, with the number that the first of them has in this call.
+    /// Returns how many rows; 0 is the end.
+    fn read(&mut self, limit: usize, each: &mut dyn FnMut(usize, &RowsView<'_>) -> Result<()>) -> Result<usize>;
 }
 
 /// One branch of a store. Methods may be called from several threads.

@@ -9,17 +9,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use maniac_base::PageNo;
 use maniac_sqlite_format::{
-    Database, FieldSource, KeyForm, PageKind, RecordFields, RowLayout, Selection, Table, full_payload, tree_pages,
+    Database, FieldSource, KeyForm, PageKind, RowBlock, RowLayout, Selection, Table, TreePage, full_payload, tree_pages,
 };
 use maniac_store::Snapshot;
 
-use super::{Reader, RowView, TableScan};
+use super::{Reader, RowsView, TableScan};
 use crate::error::{Error, Result};
 
 /// Pages that a reader takes at once, at least: towards the end of a table, so that all readers end together.
 const PAGES_AT_ONCE: usize = 32;
 /// And at most: about as many as fill a row group of DuckDB, so that its keys follow each other.
 const MOST_PAGES_AT_ONCE: usize = 2048;
+
+/// What a sample reads of a table: so many stretches of so many pages.
+const SAMPLE_STRETCHES: usize = 8;
+const SAMPLE_PAGES: usize = 32;
 
 pub struct PageScan {
     snapshot: Snapshot,
@@ -60,6 +64,18 @@ fn run_of(left: usize) -> usize {
     (left / 8).clamp(PAGES_AT_ONCE, MOST_PAGES_AT_ONCE).min(left)
 }
 
+/// Where in so many pages the stretches of a sample are: all of them if they are few.
+fn stretches_of(pages: usize) -> impl Iterator<Item = Range<usize>> {
+    let (stretches, length) = match pages > SAMPLE_STRETCHES * SAMPLE_PAGES {
+        true => (SAMPLE_STRETCHES, SAMPLE_PAGES),
+        false => (1, pages),
+    };
+    (0..stretches).map(move |n| {
+        let start = (pages - length) * n / (SAMPLE_STRETCHES - 1);
+        start..start + length
+    })
+}
+
 /// How to read rows in the shape of the table's `SourceTable`.
 pub fn layout_of(database: &Database<'_>, table: &Table) -> RowLayout {
     let mut layout = RowLayout::new(table, database.header().encoding, Selection::Changeset);
@@ -74,6 +90,13 @@ impl TableScan for PageScan {
         self.pages.len().div_ceil(PAGES_AT_ONCE)
     }
 
+    fn sample(&self) -> Arc<dyn TableScan> {
+        let pages = &self.pages;
+        let stretches = stretches_of(pages.len()).flat_map(|stretch| pages[stretch].iter().copied());
+        let (snapshot, layout, shown) = (self.snapshot.clone(), self.layout.clone(), self.shown.clone());
+        Arc::new(PageScan { snapshot, layout, pages: stretches.collect(), next: AtomicUsize::new(0), shown })
+    }
+
     fn reader(self: Arc<Self>, columns: &[usize]) -> Box<dyn Reader> {
         let sources = columns.iter().filter_map(|place| self.layout.sources.get(*place).cloned()).collect();
         let layout = RowLayout { encoding: self.layout.encoding, sources };
@@ -82,8 +105,7 @@ impl TableScan for PageScan {
             FieldSource::Rowid | FieldSource::Constant(_) => 0,
         });
         let needed = needed.max().unwrap_or(0);
-        let fields = RecordFields::default();
-        Box::new(PageReader { scan: self, layout, needed, fields, page: 0, end: 0, cell: 0 })
+        Box::new(PageReader { scan: self, layout, needed, block: RowBlock::new(needed), page: 0, end: 0, cell: 0 })
     }
 }
 
@@ -92,15 +114,49 @@ struct PageReader {
     layout: RowLayout,
     /// How many leading fields of a record are needed.
     needed: usize,
-    fields: RecordFields,
+    block: RowBlock,
     /// The page under way and the end of those taken, as places in the scan's pages, and the next cell.
     page: usize,
     end: usize,
     cell: usize,
 }
 
+impl PageReader {
+    /// Puts the next rows of a page into the block, at most `limit`, and shows them to `each`. A row that continues on
+    /// other pages is shown alone.
+    fn read_page(
+        &mut self,
+        database: &Database<'_>,
+        page: &TreePage<'_>,
+        limit: usize,
+        each: &mut dyn FnMut(&RowsView<'_>) -> Result<()>,
+    ) -> Result<usize> {
+        let unreadable = |error: &dyn std::fmt::Display| Error::source(format!("{}: {error}", self.scan.shown));
+        let malformed = |what: &'static str| unreadable(&format!("page {}: {what}", page.no()));
+        self.block.clear();
+        while self.cell < page.cell_count() && self.block.len() < limit {
+            let cell = page.cell(self.cell).map_err(|error| unreadable(&error))?;
+            if cell.overflow.is_some() && self.needed > 0 {
+                if self.block.is_empty() {
+                    let payload = full_payload(database, &cell).map_err(|error| unreadable(&error))?;
+                    self.block.push(cell.rowid, &payload, 0..payload.len()).map_err(malformed)?;
+                    self.cell += 1;
+                    each(&self.block.rows(&self.layout, &payload))?;
+                    return Ok(1);
+                }
+                break;
+            }
+            let record = cell.local_at..cell.local_at + cell.local.len();
+            self.block.push(cell.rowid, page.bytes(), record).map_err(malformed)?;
+            self.cell += 1;
+        }
+        each(&self.block.rows(&self.layout, page.bytes()))?;
+        Ok(self.block.len())
+    }
+}
+
 impl Reader for PageReader {
-    fn read(&mut self, limit: usize, each: &mut dyn FnMut(usize, &RowView<'_>) -> Result<()>) -> Result<usize> {
+    fn read(&mut self, limit: usize, each: &mut dyn FnMut(usize, &RowsView<'_>) -> Result<()>) -> Result<usize> {
         let scan = self.scan.clone();
         let unreadable = |error: &dyn std::fmt::Display| Error::source(format!("{}: {error}", scan.shown));
         let Some(database) = Database::open(&scan.snapshot).map_err(|error| unreadable(&error))? else { return Ok(0) };
@@ -114,22 +170,7 @@ impl Reader for PageReader {
             let page = database.tree_page(no, no, 0).map_err(|error| unreadable(&error))?;
             let cells = if page.kind() == PageKind::InteriorTable { 0 } else { page.cell_count() };
             while self.cell < cells && rows < limit {
-                let cell = page.cell(self.cell).map_err(|error| unreadable(&error))?;
-                let spilled;
-                let payload = match cell.overflow {
-                    Some(_) if self.needed > 0 => {
-                        spilled = full_payload(&database, &cell).map_err(|error| unreadable(&error))?;
-                        &*spilled
-                    }
-                    _ => cell.local,
-                };
-                if self.needed > 0 {
-                    let parsed = self.fields.parse_first(payload, self.needed);
-                    parsed.map_err(|what| unreadable(&format!("page {no}: {what}")))?;
-                }
-                each(rows, &self.layout.row(cell.rowid, payload, &self.fields))?;
-                self.cell += 1;
-                rows += 1;
+                rows += self.read_page(&database, &page, limit - rows, &mut |block| each(rows, block))?;
             }
             if self.cell >= cells {
                 self.page += 1;
@@ -143,6 +184,18 @@ impl Reader for PageReader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn samples_are_spread_from_the_first_page_to_the_last() {
+        for pages in [0, 1, 256] {
+            assert!(stretches_of(pages).eq(std::iter::once(0..pages)));
+        }
+        for pages in [257, 1000, 1_000_000] {
+            let stretches: Vec<_> = stretches_of(pages).collect();
+            assert_eq!((stretches.len(), stretches[0].start, stretches[7].end), (8, 0, pages));
+            assert!(stretches.windows(2).all(|pair| pair[0].end <= pair[1].start), "{stretches:?}");
+        }
+    }
 
     #[test]
     fn runs_shrink_towards_the_end_and_cover_all_pages() {

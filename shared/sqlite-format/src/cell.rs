@@ -13,6 +13,8 @@ pub struct Cell<'p> {
     pub len: usize,
     /// The payload's first bytes, all of them unless `overflow` is set.
     pub local: &'p [u8],
+    /// Where in the page they start.
+    pub local_at: usize,
     /// The first page of the overflow chain.
     pub overflow: Option<PageNo>,
 }

@@ -10,6 +10,7 @@
 //! endless loop or an allocation that the database's own size doesn't justify. The formats are those of SQLite's
 //! fileformat2.html.
 
+mod block;
 mod cell;
 mod database;
 mod error;
@@ -24,6 +25,7 @@ mod seek;
 mod text;
 mod walk;
 
+pub use block::{BlockColumn, BlockFields, BlockRows, RowBlock};
 pub use cell::Cell;
 pub use database::Database;
 pub use error::FormatError;

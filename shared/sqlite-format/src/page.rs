@@ -118,6 +118,7 @@ impl<'s> TreePage<'s> {
     }
 
     /// The `i`-th cell of a page that holds payloads: any but the interior pages of a table.
+    #[inline]
     pub fn cell(&self, i: usize) -> Result<Cell<'_>, FormatError> {
         debug_assert!(i < self.cells && self.kind != PageKind::InteriorTable);
         let offset = self.cell_offset(i)?;
@@ -148,7 +149,7 @@ impl<'s> TreePage<'s> {
                 Some(PageNo(u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
             }
         };
-        Ok(Cell { page: self.no, offset, rowid, len, local: &page[at..at + local], overflow })
+        Ok(Cell { page: self.no, offset, rowid, len, local: &page[at..at + local], local_at: at, overflow })
     }
 
     /// The page as it is stored.

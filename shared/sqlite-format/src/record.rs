@@ -34,6 +34,10 @@ impl Serial {
         self.0 == 0
     }
 
+    pub fn is_text(self) -> bool {
+        self.0 >= 13 && self.0 % 2 == 1
+    }
+
     /// The integer of the types that are one.
     #[inline]
     pub fn integer(self, bytes: &[u8]) -> Option<i64> {
@@ -52,16 +56,21 @@ impl Serial {
         }
     }
 
+    /// The real of the type that is one. A NaN can only come from a damaged or crafted file; SQLite reads it as NULL.
+    #[inline]
+    pub fn real(self, bytes: &[u8]) -> Option<f64> {
+        match (self.0, bytes.try_into()) {
+            (7, Ok(bits)) => Some(f64::from_be_bytes(bits)).filter(|real| !real.is_nan()),
+            _ => None,
+        }
+    }
+
     /// The value of a field, with text in UTF-8. A column of REAL affinity may store an integer, which reads as the
     /// real that it stands for (`real`).
     #[inline(always)]
     pub fn value(self, bytes: &[u8], encoding: Encoding, real: bool) -> Value<'_> {
         match self.0 {
-            7 => match bytes.try_into() {
-                // A NaN can only come from a damaged or crafted file; SQLite reads it as NULL.
-                Ok(bits) if !f64::from_be_bytes(bits).is_nan() => Value::Real(f64::from_be_bytes(bits)),
-                _ => Value::Null,
-            },
+            7 => self.real(bytes).map_or(Value::Null, Value::Real),
             n if n >= 12 && n % 2 == 0 => Value::Blob(Cow::Borrowed(bytes)),
             n if n >= 12 && encoding == Encoding::Utf8 => Value::Text(Cow::Borrowed(bytes)),
             n if n >= 12 => Value::Text(Cow::Owned(utf16_to_utf8(bytes, encoding))),
@@ -101,7 +110,7 @@ impl<'p> FieldReader<'p> {
 
     /// The type of the next field and where it lies in the payload; nothing behind the last.
     #[inline(always)]
-    fn next_range(&mut self) -> Result<Option<(Serial, usize, usize)>, &'static str> {
+    pub(crate) fn next_range(&mut self) -> Result<Option<(Serial, usize, usize)>, &'static str> {
         if self.at >= self.header_len {
             return Ok(None);
         }

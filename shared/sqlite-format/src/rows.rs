@@ -81,7 +81,7 @@ impl RowLayout {
     }
 }
 
-fn borrow<'v>(value: &'v Value<'static>) -> Value<'v> {
+pub(crate) fn borrow<'v>(value: &'v Value<'static>) -> Value<'v> {
     match value {
         Value::Text(bytes) => Value::Text(Cow::Borrowed(bytes)),
         Value::Blob(bytes) => Value::Blob(Cow::Borrowed(bytes)),

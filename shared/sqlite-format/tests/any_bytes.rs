@@ -2,8 +2,11 @@
 
 use std::borrow::Cow;
 
-use maniac_base::{PageError, PageNo, PageSource};
-use maniac_sqlite_format::{Database, RecordFields, Rows, Schema, SchemaRow, Selection, TreePage};
+use maniac_base::{PageError, PageNo, PageSource, Value};
+use maniac_sqlite_format::{
+    BlockColumn, Database, Encoding, FieldSource, RecordFields, RowBlock, RowLayout, Rows, Schema, SchemaRow,
+    Selection, TreePage,
+};
 use proptest::prelude::*;
 
 const STATEMENT: &str = "CREATE TABLE t(a INTEGER PRIMARY KEY DESC, \"b c\" VARCHAR(10, 2) DEFAULT (-5) NOT NULL, \
@@ -55,6 +58,32 @@ proptest! {
             for i in 0..fields.len() {
                 prop_assert!(fields.get(i, &payload).is_some());
             }
+        }
+    }
+
+    /// A block reads of a record what is read of it alone, wherever it lies in its page.
+    #[test]
+    fn blocks(page in prop::collection::vec(any::<u8>(), 0..300), start in 0..40usize, width in 0..6usize, encoding in prop::sample::select(vec![Encoding::Utf8, Encoding::Utf16Le]), real: bool) {
+        let field = |index| FieldSource::Field { index, real, default: Value::text("default") };
+        let layout = RowLayout { encoding, sources: (0..width).map(field).collect() };
+        let payload = page.get(start..).unwrap_or_default();
+        let mut fields = RecordFields::default();
+        let expected = match (width, start > page.len()) {
+            (0, _) => Ok(()),
+            (_, true) => Err("a record lies outside its page"),
+            (_, false) => fields.parse_first(payload, width),
+        };
+        let mut block = RowBlock::new(width);
+        prop_assert_eq!(block.push(5, &page, start..start.max(page.len())), expected);
+        prop_assert_eq!(block.len(), usize::from(expected.is_ok()));
+        let rows = block.rows(&layout, &page);
+        for i in (0..width).take_while(|_| !block.is_empty()) {
+            let value = layout.value(i, 5, payload, &fields);
+            prop_assert_eq!(rows.value(0, i), value.clone());
+            let BlockColumn::Fields(column) = rows.column(i) else { panic!("a field") };
+            let integer = fields.get(i, payload).and_then(|(serial, bytes)| serial.integer(bytes));
+            prop_assert_eq!(column.integer(0), integer);
+            prop_assert_eq!(column.get(0).is_some(), fields.get(i, payload).is_some());
         }
     }
 
