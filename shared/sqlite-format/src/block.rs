@@ -55,7 +55,7 @@ impl RowBlock {
 
     /// Adds the row whose record is the part `record` of `bytes`; all rows of a block are of the same bytes. Where the
     /// record is malformed, the row is not added.
-    #[inline]
+    #[inline(always)]
     pub fn push(&mut self, rowid: i64, bytes: &[u8], record: Range<usize>) -> Result<(), &'static str> {
         if self.width > 0 {
             let base = record.start;

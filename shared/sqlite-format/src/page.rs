@@ -118,7 +118,7 @@ impl<'s> TreePage<'s> {
     }
 
     /// The `i`-th cell of a page that holds payloads: any but the interior pages of a table.
-    #[inline]
+    #[inline(always)]
     pub fn cell(&self, i: usize) -> Result<Cell<'_>, FormatError> {
         debug_assert!(i < self.cells && self.kind != PageKind::InteriorTable);
         let offset = self.cell_offset(i)?;
