@@ -23,6 +23,6 @@ pub use caller::{Barrier, HOLD, Hold};
 pub use chunk::TableWriter;
 pub use exit::{Busy, busy};
 pub use scan_function::{Columns, Producer, Scan, ScanFunction, ScanPlan, register_scan};
-pub use session::{Session, TextRow};
+pub use session::{Prepared, Session, TextRow};
 pub use table_function::{Args, Field, Function, Kind, Parameter, Rows, register};
 pub use vector::Cell;

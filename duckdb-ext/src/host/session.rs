@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, CString, c_char};
+use std::marker::PhantomData;
 use std::time::Duration;
 use std::{mem, ptr, thread};
 
@@ -45,44 +46,17 @@ impl Session {
 
     /// Runs a query whose columns are all VARCHAR and returns its rows.
     pub fn query(&self, sql: &str) -> Result<Vec<TextRow>> {
-        let mut result = self.execute(sql)?;
-        let mut rows = Vec::new();
-        // SAFETY: the result is valid; chunks and vectors are read within their sizes and before the chunk is
-        // destroyed; the type check makes the vector's elements `duckdb_string_t`.
-        unsafe {
-            let columns = ffi::duckdb_column_count(&mut result.0);
-            for column in 0..columns {
-                if ffi::duckdb_column_type(&mut result.0, column) != ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR {
-                    let message = format!("column {column} of an internal query is not VARCHAR");
-                    return Err(Error::Database { message, statement: shorten(sql) });
-                }
-            }
-            loop {
-                let mut chunk = ffi::duckdb_fetch_chunk(result.0);
-                if chunk.is_null() {
-                    return Ok(rows);
-                }
-                let size = ffi::duckdb_data_chunk_get_size(chunk);
-                let start = rows.len();
-                rows.resize_with(start + size as usize, || Vec::with_capacity(columns as usize));
-                for column in 0..columns {
-                    let vector = ffi::duckdb_data_chunk_get_vector(chunk, column);
-                    let data = ffi::duckdb_vector_get_data(vector).cast::<ffi::duckdb_string_t>();
-                    let validity = ffi::duckdb_vector_get_validity(vector);
-                    for row in 0..size {
-                        let valid = validity.is_null() || ffi::duckdb_validity_row_is_valid(validity, row);
-                        let text = valid.then(|| text_of(data.add(row as usize)));
-                        rows[start + row as usize].push(text);
-                    }
-                }
-                ffi::duckdb_destroy_data_chunk(&mut chunk);
-            }
-        }
+        self.execute(sql)?.rows(sql)
     }
 
     /// The only value of a query; `None` if it has no row or the value is NULL.
     pub fn value(&self, sql: &str) -> Result<Option<String>> {
-        Ok(self.query(sql)?.into_iter().next().and_then(|row| row.into_iter().next()).flatten())
+        self.query(sql).map(only_value)
+    }
+
+    /// Prepares a query for running it again and again, which costs half of preparing it each time.
+    pub fn prepared(&self, sql: &'static str) -> Result<Prepared<'_>> {
+        Ok(Prepared { statement: self.prepare(sql)?, sql, session: PhantomData })
     }
 
     /// Binds a statement and does not run it.
@@ -96,29 +70,72 @@ impl Session {
 
     /// Starts a statement, which DuckDB's workers may run already.
     pub(super) fn start(&self, sql: &str) -> Result<Pending> {
-        let mut pending = self.prepare(sql)?;
-        // SAFETY: the statement is valid; the query is destroyed by `pending` even when the call failed.
-        unsafe {
-            if ffi::duckdb_pending_prepared(pending.statement, &mut pending.query) != ffi::duckdb_state_DuckDBSuccess {
-                return Err(failed(sql, &reason(ffi::duckdb_pending_error(pending.query))));
-            }
-        }
-        Ok(pending)
+        let statement = self.prepare(sql)?;
+        Ok(Pending { query: statement.start(sql)?, _statement: Some(statement) })
     }
 
-    fn prepare(&self, sql: &str) -> Result<Pending> {
+    fn prepare(&self, sql: &str) -> Result<Statement> {
         let text = CString::new(sql).map_err(|_| failed(sql, "a statement holds a NUL byte"))?;
-        let mut pending = Pending { statement: ptr::null_mut(), query: ptr::null_mut() };
-        // SAFETY: the connection is open and the text ends with NUL; the statement is destroyed by `pending` even when the
-        // call failed.
+        let mut statement = Statement(ptr::null_mut());
+        // SAFETY: the connection is open and the text ends with NUL; `statement` destroys what is made even when the call
+        // failed.
         unsafe {
-            if ffi::duckdb_prepare(self.connection, text.as_ptr(), &mut pending.statement)
-                != ffi::duckdb_state_DuckDBSuccess
+            if ffi::duckdb_prepare(self.connection, text.as_ptr(), &mut statement.0) != ffi::duckdb_state_DuckDBSuccess
             {
-                return Err(failed(sql, &reason(ffi::duckdb_prepare_error(pending.statement))));
+                return Err(failed(sql, &reason(ffi::duckdb_prepare_error(statement.0))));
             }
         }
-        Ok(pending)
+        Ok(statement)
+    }
+}
+
+/// A query that its session runs again and again.
+pub struct Prepared<'s> {
+    statement: Statement,
+    sql: &'static str,
+    session: PhantomData<&'s Session>,
+}
+
+impl Prepared<'_> {
+    /// The only value; `None` if there is no row or the value is NULL.
+    pub fn value(&self) -> Result<Option<String>> {
+        let pending = Pending { query: self.statement.start(self.sql)?, _statement: None };
+        pending.finish(self.sql)?.rows(self.sql).map(only_value)
+    }
+}
+
+fn only_value(rows: Vec<TextRow>) -> Option<String> {
+    rows.into_iter().next().and_then(|row| row.into_iter().next()).flatten()
+}
+
+struct Statement(ffi::duckdb_prepared_statement);
+
+impl Statement {
+    fn start(&self, sql: &str) -> Result<Query> {
+        let mut query = Query(ptr::null_mut());
+        // SAFETY: the statement is valid; `query` destroys what is made even when the call failed.
+        unsafe {
+            if ffi::duckdb_pending_prepared(self.0, &mut query.0) != ffi::duckdb_state_DuckDBSuccess {
+                return Err(failed(sql, &reason(ffi::duckdb_pending_error(query.0))));
+            }
+        }
+        Ok(query)
+    }
+}
+
+impl Drop for Statement {
+    fn drop(&mut self) {
+        // SAFETY: null or the statement's own.
+        unsafe { ffi::duckdb_destroy_prepare(&mut self.0) }
+    }
+}
+
+struct Query(ffi::duckdb_pending_result);
+
+impl Drop for Query {
+    fn drop(&mut self) {
+        // SAFETY: null or the query's own.
+        unsafe { ffi::duckdb_destroy_pending(&mut self.0) }
     }
 }
 
@@ -143,11 +160,11 @@ impl Drop for Session {
     }
 }
 
-/// A statement, which may have been started. One that is not finished keeps its transaction open until the next one of its
-/// connection.
+/// A statement that was started. One that is not finished keeps its transaction open until the next one of its connection.
 pub(super) struct Pending {
-    statement: ffi::duckdb_prepared_statement,
-    query: ffi::duckdb_pending_result,
+    query: Query,
+    /// Behind the query, which goes first.
+    _statement: Option<Statement>,
 }
 
 // SAFETY: DuckDB locks the connection for each call on its queries, and they may come from any thread.
@@ -156,12 +173,12 @@ unsafe impl Send for Pending {}
 impl Pending {
     /// Takes part in running it, and waits for its end.
     pub fn finish(self, sql: &str) -> Result<ResultGuard> {
-        // SAFETY: both are `self`'s, and the result is destroyed by its guard even when the statement failed.
+        // SAFETY: the query is `self`'s, and the result is destroyed by its guard even when the statement failed.
         unsafe {
             loop {
-                let state = ffi::duckdb_pending_execute_task(self.query);
+                let state = ffi::duckdb_pending_execute_task(self.query.0);
                 if state == ffi::duckdb_pending_state_DUCKDB_PENDING_ERROR {
-                    return Err(failed(sql, &reason(ffi::duckdb_pending_error(self.query))));
+                    return Err(failed(sql, &reason(ffi::duckdb_pending_error(self.query.0))));
                 }
                 if ffi::duckdb_pending_execution_is_finished(state) {
                     break;
@@ -173,7 +190,7 @@ impl Pending {
                 }
             }
             let mut result = ResultGuard(mem::zeroed());
-            if ffi::duckdb_execute_pending(self.query, &mut result.0) != ffi::duckdb_state_DuckDBSuccess {
+            if ffi::duckdb_execute_pending(self.query.0, &mut result.0) != ffi::duckdb_state_DuckDBSuccess {
                 return Err(failed(sql, &reason(ffi::duckdb_result_error(&mut result.0))));
             }
             Ok(result)
@@ -181,17 +198,45 @@ impl Pending {
     }
 }
 
-impl Drop for Pending {
-    fn drop(&mut self) {
-        // SAFETY: both are null or `self`'s; the query goes before its statement.
+pub(super) struct ResultGuard(ffi::duckdb_result);
+
+impl ResultGuard {
+    /// The rows of a result whose columns are all VARCHAR.
+    fn rows(mut self, sql: &str) -> Result<Vec<TextRow>> {
+        let mut rows = Vec::new();
+        // SAFETY: the result is valid; chunks and vectors are read within their sizes and before the chunk is
+        // destroyed; the type check makes the vector's elements `duckdb_string_t`.
         unsafe {
-            ffi::duckdb_destroy_pending(&mut self.query);
-            ffi::duckdb_destroy_prepare(&mut self.statement);
+            let columns = ffi::duckdb_column_count(&mut self.0);
+            for column in 0..columns {
+                if ffi::duckdb_column_type(&mut self.0, column) != ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR {
+                    let message = format!("column {column} of an internal query is not VARCHAR");
+                    return Err(Error::Database { message, statement: shorten(sql) });
+                }
+            }
+            loop {
+                let mut chunk = ffi::duckdb_fetch_chunk(self.0);
+                if chunk.is_null() {
+                    return Ok(rows);
+                }
+                let size = ffi::duckdb_data_chunk_get_size(chunk);
+                let start = rows.len();
+                rows.resize_with(start + size as usize, || Vec::with_capacity(columns as usize));
+                for column in 0..columns {
+                    let vector = ffi::duckdb_data_chunk_get_vector(chunk, column);
+                    let data = ffi::duckdb_vector_get_data(vector).cast::<ffi::duckdb_string_t>();
+                    let validity = ffi::duckdb_vector_get_validity(vector);
+                    for row in 0..size {
+                        let valid = validity.is_null() || ffi::duckdb_validity_row_is_valid(validity, row);
+                        let text = valid.then(|| text_of(data.add(row as usize)));
+                        rows[start + row as usize].push(text);
+                    }
+                }
+                ffi::duckdb_destroy_data_chunk(&mut chunk);
+            }
         }
     }
 }
-
-pub(super) struct ResultGuard(ffi::duckdb_result);
 
 impl Drop for ResultGuard {
     fn drop(&mut self) {
