@@ -146,6 +146,8 @@ fn open_next(place: &Place<'_>, first: Version, cursor: &mut Cursor) -> Result<(
     if opened.store != place.segments[cursor.segment as usize].store {
         return Err(StoreError::corrupt(opened.path(), 0, "the segment belongs to another store"));
     }
+    // What was indexed of it would stay in memory.
+    place.segments[cursor.segment as usize].release();
     *cursor = Cursor { segment: place.segments.push(opened) as u32, offset: segment::HEADER };
     Ok(())
 }

@@ -185,6 +185,14 @@ impl Segment {
         Ok(unsafe { map.slice(offset as usize, length as usize) })
     }
 
+    /// Takes what has been read of the file out of the process's resident memory.
+    pub fn release(&self) {
+        self.map.release();
+        if let Some(whole) = self.whole.get() {
+            whole.release();
+        }
+    }
+
     /// The entry at `offset`, with its head checked.
     pub fn entry(&self, offset: u64) -> Result<EntryRef<'_>, StoreError> {
         let corrupt = |defect: Defect| StoreError::corrupt(&self.path, offset, defect.0);

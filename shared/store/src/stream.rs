@@ -36,6 +36,8 @@ pub struct Entries {
     lineage: Lineage,
     next: Version,
     head: Version,
+    /// The segment that was read last.
+    segment: Option<u32>,
 }
 
 impl Store {
@@ -45,7 +47,13 @@ impl Store {
         let head = self.refresh()?;
         let index = self.index.read();
         self.known_branch(&index, branch)?;
-        Ok(Entries { store: self.clone(), lineage: index.lineage(branch, head), next: after.next(), head })
+        Ok(Entries {
+            store: self.clone(),
+            lineage: index.lineage(branch, head),
+            next: after.next(),
+            head,
+            segment: None,
+        })
     }
 }
 
@@ -64,6 +72,10 @@ impl Iterator for Entries {
                 }
                 (meta.segment, meta.offset)
             };
+            // However long the log is, one of its segments is in memory.
+            if let Some(done) = self.segment.replace(segment).filter(|done| *done != segment) {
+                self.store.segments[done as usize].release();
+            }
             return Some(self.read(segment, offset));
         }
         None

@@ -7,7 +7,7 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
-use memmap2::{MmapOptions, MmapRaw};
+use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
 pub enum LockOp {
     Try,
@@ -65,6 +65,14 @@ impl FileMap {
 
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// Takes the mapping's pages out of the process's resident memory; what is read of them later comes back from the
+    /// system's cache, or the file.
+    pub fn release(&self) {
+        // SAFETY: the mapping is shared, so that its pages have the file's bytes again at their next use. Where the advice is
+        // refused, nothing changes.
+        let _ = unsafe { self.0.unchecked_advise(UncheckedAdvice::DontNeed) };
     }
 
     /// # Panics
