@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use maniac_base::{PageError, PageNo, PageSource};
-use maniac_sqlite_format::{Database, RecordFields, Rows, Schema, SchemaRow, Selection, TreePage};
+use maniac_sqlite_format::{Database, Encoding, RecordFields, Rows, Schema, SchemaRow, Selection, TreePage};
 use proptest::prelude::*;
 
 const STATEMENT: &str = "CREATE TABLE t(a INTEGER PRIMARY KEY DESC, \"b c\" VARCHAR(10, 2) DEFAULT (-5) NOT NULL, \
@@ -13,7 +13,7 @@ const STATEMENT: &str = "CREATE TABLE t(a INTEGER PRIMARY KEY DESC, \"b c\" VARC
 fn parse(sql: String) -> bool {
     let row =
         SchemaRow { rowid: 1, kind: "table".into(), name: "t".into(), table_name: "t".into(), root: 2, sql: Some(sql) };
-    Schema::from_rows(vec![row]).is_ok()
+    Schema::from_rows(vec![row], Encoding::Utf16Le).is_ok()
 }
 
 struct Pages(Vec<Vec<u8>>);
