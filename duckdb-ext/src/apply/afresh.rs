@@ -37,7 +37,10 @@ impl Applier {
             applier.alter_nothing()?;
             applier.mark(&format!("schema version renewed at version {}", applier.version), Some(applier.version))
         })?;
-        self.ledger.committed(true);
+        if self.ledger.has_others() {
+            self.direct.give_way();
+        }
+        self.ledger.renewed();
         Ok(())
     }
 
