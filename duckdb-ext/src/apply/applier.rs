@@ -6,6 +6,7 @@ use std::sync::Arc;
 use maniac_base::Version;
 
 use super::Target;
+use super::afresh::is_stale;
 use super::copy::{Copied, Tally, copy_table};
 use super::direct::{Direct, Insertions, insertions};
 use super::keys::Keys;
@@ -99,6 +100,7 @@ impl Applier {
         let before = self.tables.clone();
         let mut refused = HashSet::new();
         let mut damaged = HashSet::new();
+        let mut renewed = false;
         loop {
             let outcome = self.transaction(|applier| applier.write(commits, &refused, &damaged));
             match outcome {
@@ -118,6 +120,7 @@ impl Applier {
                     if tables_changed {
                         self.note_all_inlined();
                         self.learn_keys()?;
+                        self.leave_version();
                     }
                     return Ok(applied);
                 }
@@ -129,6 +132,11 @@ impl Applier {
                     self.learn_keys()?;
                     if self.version == to {
                         return Ok(Applied::default());
+                    }
+                    if self.target.lake && is_stale(&error) && !renewed {
+                        renewed = true;
+                        self.renew_schema()?;
+                        continue;
                     }
                     if !matches!(error, Error::Database { .. }) || !refused.is_empty() || !damaged.is_empty() {
                         return Err(error);

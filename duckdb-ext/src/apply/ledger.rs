@@ -123,6 +123,11 @@ impl Ledger {
         self.last = (changed || self.opens).then_some(self.base + 1);
     }
 
+    /// A transaction that was no batch was committed. Before the first batch, others that write are not looked for.
+    pub fn renewed(&mut self) {
+        self.last = self.last.map(|_| self.base + 1);
+    }
+
     /// A transaction that wrote the row as settled was committed.
     pub fn settled(&mut self) {
         self.row = Row::Settled;

@@ -7,6 +7,7 @@
 //!   misfit ── rejects, or the error that stops the mirror
 //! ```
 
+mod afresh;
 mod applier;
 mod attach;
 mod batch;

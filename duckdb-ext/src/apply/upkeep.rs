@@ -17,6 +17,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
+use super::afresh::is_stale;
 use super::{Applier, ledger, state};
 use crate::error::{Error, Result};
 use crate::host::TextRow;
@@ -142,7 +143,10 @@ impl Applier {
         }
         let mut done = Vec::new();
         let outcome = order.steps.iter().try_for_each(|step| {
-            let outcome = self.step(*step, order, &mut done);
+            let mut outcome = self.step(*step, order, &mut done);
+            if outcome.as_ref().is_err_and(is_stale) {
+                outcome = self.renew_schema().and_then(|()| self.step(*step, order, &mut done));
+            }
             outcome
                 .map_err(|error| Error::input(format!("maintenance of {}, step {step}: {error}", self.target.shown())))
         });
@@ -173,7 +177,8 @@ impl Applier {
                          ducklake_flush_inlined_data({lake}, schema_name => {schema}, table_name => {})",
                         quote_text(&table)
                     );
-                    self.compact(step, &sql, "rows", order.dry_run, done)?;
+                    let renews = !order.dry_run && self.flush_drops(&table)?;
+                    self.compact(step, &sql, "rows", Ending { renews, ..Ending::of(order) }, done)?;
                     if !order.dry_run {
                         self.inlined.remove(&table);
                     }
@@ -193,7 +198,7 @@ impl Applier {
                              ducklake_rewrite_data_files({lake}, {}, schema => {schema}, delete_threshold => {share})",
                             quote_text(&table)
                         );
-                        self.compact(step, &sql, "files", order.dry_run, done)?;
+                        self.compact(step, &sql, "files", Ending::of(order), done)?;
                     }
                 }
             }
@@ -206,7 +211,7 @@ impl Applier {
                              FROM ducklake_merge_adjacent_files({lake}, {}, schema => {schema})",
                             quote_text(&table)
                         );
-                        self.compact(step, &sql, "files", order.dry_run, done)?;
+                        self.compact(step, &sql, "files", Ending::of(order), done)?;
                     }
                 }
             }
@@ -270,7 +275,7 @@ impl Applier {
         step: UpkeepStep,
         sql: &str,
         unit: &'static str,
-        dry_run: bool,
+        ending: Ending,
         done: &mut Vec<Done>,
     ) -> Result<()> {
         let retries = self.session.value("SELECT current_setting('ducklake_max_retry_count')::VARCHAR")?;
@@ -281,7 +286,7 @@ impl Applier {
         let mut attempts = ATTEMPTS;
         let outcome = loop {
             attempts -= 1;
-            match self.try_compact(step, sql, dry_run) {
+            match self.try_compact(step, sql, ending) {
                 Ok((_, Err(_))) if attempts > 0 => {}
                 outcome => break outcome.and_then(|(rows, ended)| ended.map(|_| rows)),
             }
@@ -296,17 +301,21 @@ impl Applier {
     }
 
     /// What the compaction did, and whether its transaction ended as it should.
-    fn try_compact(&mut self, step: UpkeepStep, sql: &str, dry_run: bool) -> Result<(Vec<TextRow>, Result<u64>)> {
+    fn try_compact(&mut self, step: UpkeepStep, sql: &str, ending: Ending) -> Result<(Vec<TextRow>, Result<u64>)> {
         self.session.run("BEGIN")?;
         let outcome = (|| {
             let rows = self.session.query(sql)?;
-            if !rows.is_empty() && !dry_run {
+            if ending.renews {
+                self.alter_nothing()?;
+            }
+            if (!rows.is_empty() || ending.renews) && !ending.dry_run {
                 self.mark(&format!("{step}, at version {}", self.version), Some(self.version))?;
             }
             Ok(rows)
         })();
-        let end = if outcome.is_ok() && !dry_run { "COMMIT" } else { "ROLLBACK" };
+        let end = if outcome.is_ok() && !ending.dry_run { "COMMIT" } else { "ROLLBACK" };
         let ended = self.session.run(end);
+        self.pin = None;
         Ok((outcome?, ended))
     }
 
@@ -380,6 +389,20 @@ impl Applier {
         })?;
         self.ledger.settled();
         Ok(())
+    }
+}
+
+/// What becomes of a compaction's transaction.
+#[derive(Clone, Copy)]
+struct Ending {
+    dry_run: bool,
+    /// It makes a new schema version too; see `afresh`.
+    renews: bool,
+}
+
+impl Ending {
+    fn of(order: &Order) -> Ending {
+        Ending { dry_run: order.dry_run, renews: false }
     }
 }
 

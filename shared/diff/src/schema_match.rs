@@ -130,7 +130,7 @@ fn same_rows(old: &Table, new: &Table, columns: &[Option<usize>]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use maniac_sqlite_format::SchemaRow;
+    use maniac_sqlite_format::{Encoding, SchemaRow};
 
     use super::*;
 
@@ -140,7 +140,7 @@ mod tests {
             let root = rowid as u32 + 1;
             SchemaRow { rowid, kind: "table".into(), table_name: name.clone(), name, root, sql: Some(sql.into()) }
         };
-        Schema::from_rows(tables.iter().map(row).collect()).unwrap()
+        Schema::from_rows(tables.iter().map(row).collect(), Encoding::Utf8).unwrap()
     }
 
     /// A table's name before and after, and its columns.

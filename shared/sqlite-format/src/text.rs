@@ -1,4 +1,4 @@
-//! UTF-16 text as SQLite reads it.
+//! Text of the one encoding in the other, as SQLite converts it.
 
 use crate::Encoding;
 
@@ -18,6 +18,43 @@ pub fn utf16_to_utf8(bytes: &[u8], encoding: Encoding) -> Vec<u8> {
             code = (u32::from(second) & 0x3ff) + ((code & 0x3f) << 10) + (((code & 0x3c0) + 0x40) << 10);
         }
         push_utf8(&mut out, code);
+    }
+    out
+}
+
+/// `bytes` in UTF-16, the way SQLite converts them: what is no UTF-8 becomes U+FFFD, or whatever its bits come to.
+pub(crate) fn utf8_to_utf16(bytes: &[u8], encoding: Encoding) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() * 2);
+    let mut push = |unit: u32| match encoding {
+        Encoding::Utf16Be => out.extend((unit as u16).to_be_bytes()),
+        _ => out.extend((unit as u16).to_le_bytes()),
+    };
+    let mut bytes = bytes.iter().copied().peekable();
+    while let Some(first) = bytes.next() {
+        let mut code = u32::from(first);
+        if first >= 0xc0 {
+            code = match first {
+                0xc0..0xe0 => code & 0x1f,
+                0xe0..0xf0 => code & 0xf,
+                0xf0..0xf8 => code & 7,
+                0xf8..0xfc => code & 3,
+                0xfc..0xfe => code & 1,
+                _ => 0,
+            };
+            while let Some(next) = bytes.next_if(|next| next & 0xc0 == 0x80) {
+                code = code << 6 | u32::from(next & 0x3f);
+            }
+            if code < 0x80 || code & 0xffff_f800 == 0xd800 || code & 0xffff_fffe == 0xfffe {
+                code = 0xfffd;
+            }
+        }
+        if code <= 0xffff {
+            push(code);
+        } else {
+            let beyond = code.wrapping_sub(0x10000);
+            push(0xd800 | (beyond >> 18 & 3) << 8 | ((code >> 10 & 0x3f) + (beyond >> 10 & 0xc0)));
+            push(0xdc00 | code & 0x3ff);
+        }
     }
     out
 }
@@ -43,6 +80,29 @@ mod tests {
         let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
         assert_eq!(utf16_to_utf8(&le, Encoding::Utf16Le), text.as_bytes());
         assert_eq!(utf16_to_utf8(&be, Encoding::Utf16Be), text.as_bytes());
+    }
+
+    #[test]
+    fn there_and_back() {
+        let text = "aé€𐍈\u{10ffff}\u{0}z";
+        for encoding in [Encoding::Utf16Le, Encoding::Utf16Be] {
+            assert_eq!(utf16_to_utf8(&utf8_to_utf16(text.as_bytes(), encoding), encoding), text.as_bytes());
+        }
+        assert_eq!(utf8_to_utf16("€".as_bytes(), Encoding::Utf16Be), [0x20, 0xac]);
+    }
+
+    /// As `sqlite3` 3.40.1 gives them.
+    #[test]
+    fn what_is_no_utf8_has_an_output_too() {
+        for (bytes, expected) in [
+            (&b"\xff\x61\x80"[..], &[0xfffd, 0x61, 0x80][..]),
+            (b"\xed\xb0\x80\xc0\x80\xef\xbf\xbf", &[0xfffd, 0xfffd, 0xfffd]),
+            (b"\xf7\xbf\xbf\xbf", &[0xdbbf, 0xdfff]),
+            (b"\xfd\xbf\xbf\xbf\xbf\xbf\x41", &[0xdbbf, 0xdfff, 0x41]),
+        ] {
+            let expected: Vec<u8> = expected.iter().flat_map(|unit: &u16| unit.to_be_bytes()).collect();
+            assert_eq!(utf8_to_utf16(bytes, Encoding::Utf16Be), expected, "{bytes:x?}");
+        }
     }
 
     #[test]

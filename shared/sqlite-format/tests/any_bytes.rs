@@ -16,7 +16,7 @@ const STATEMENT: &str = "CREATE TABLE t(a INTEGER PRIMARY KEY DESC, \"b c\" VARC
 fn parse(sql: String) -> bool {
     let row =
         SchemaRow { rowid: 1, kind: "table".into(), name: "t".into(), table_name: "t".into(), root: 2, sql: Some(sql) };
-    Schema::from_rows(vec![row]).is_ok()
+    Schema::from_rows(vec![row], Encoding::Utf16Le).is_ok()
 }
 
 struct Pages(Vec<Vec<u8>>);

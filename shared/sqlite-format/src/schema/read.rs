@@ -7,7 +7,7 @@ use maniac_base::{PageNo, PageSource, Value};
 
 use super::create_table::virtual_module;
 use super::{Table, TableKind};
-use crate::{Cell, Database, FieldSource, FormatError, RecordFields, RowLayout, TreeWalk, full_payload};
+use crate::{Cell, Database, Encoding, FieldSource, FormatError, RecordFields, RowLayout, TreeWalk, full_payload};
 
 /// A row of `sqlite_schema`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,11 +59,11 @@ impl Schema {
         while let Some(cell) = walk.next()? {
             rows.push(schema_row(db, &layout, &cell, &mut fields)?);
         }
-        Schema::from_rows(rows)
+        Schema::from_rows(rows, layout.encoding)
     }
 
-    /// Understands rows of `sqlite_schema`, wherever they were read.
-    pub fn from_rows(rows: Vec<SchemaRow>) -> Result<Schema, FormatError> {
+    /// Understands rows of `sqlite_schema`, wherever they were read. The database's encoding is in what some defaults are.
+    pub fn from_rows(rows: Vec<SchemaRow>, encoding: Encoding) -> Result<Schema, FormatError> {
         let mut virtual_tables: HashMap<String, String> = HashMap::new();
         for row in &rows {
             if row.kind == "table"
@@ -75,7 +75,7 @@ impl Schema {
         let mut tables = Vec::new();
         for row in rows.iter().filter(|row| row.kind == "table") {
             let kind = table_kind(&row.name, &virtual_tables);
-            let table = Table::from_row(row, kind);
+            let table = Table::from_row(row, kind, encoding);
             let table = table.map_err(|reason| FormatError::Schema { table: row.name.clone(), reason })?;
             tables.push(Arc::new(table));
         }

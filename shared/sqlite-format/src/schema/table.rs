@@ -5,6 +5,7 @@ use maniac_base::{PageNo, Value};
 use super::create_table::{parse, strict_affinity};
 use super::default::constant;
 use super::{Affinity, SchemaRow};
+use crate::Encoding;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableKind {
@@ -116,8 +117,8 @@ pub struct Table {
 }
 
 impl Table {
-    /// Understands the CREATE TABLE text of a row of `sqlite_schema`.
-    pub fn from_row(row: &SchemaRow, kind: TableKind) -> Result<Table, String> {
+    /// Understands the CREATE TABLE text of a row of `sqlite_schema` of a database of that encoding.
+    pub fn from_row(row: &SchemaRow, kind: TableKind, encoding: Encoding) -> Result<Table, String> {
         let sql = row.sql.as_deref().unwrap_or_default();
         let mut table = Table {
             name: row.name.clone(),
@@ -156,7 +157,7 @@ impl Table {
             }
         }
         for column in &mut table.columns {
-            column.default = column.default_sql.as_deref().and_then(|sql| constant(sql, column.affinity));
+            column.default = column.default_sql.as_deref().and_then(|sql| constant(sql, column.affinity, encoding));
         }
         if table.strict || table.without_rowid {
             for part in &table.key {

@@ -1,8 +1,13 @@
 use maniac_base::Value;
 
 use super::*;
+use crate::Encoding;
 
 fn table(sql: &str) -> Table {
+    encoded_table(sql, Encoding::Utf8)
+}
+
+fn encoded_table(sql: &str, encoding: Encoding) -> Table {
     let row = SchemaRow {
         rowid: 1,
         kind: "table".into(),
@@ -11,7 +16,7 @@ fn table(sql: &str) -> Table {
         root: 2,
         sql: Some(sql.into()),
     };
-    Table::from_row(&row, TableKind::Ordinary).unwrap_or_else(|reason| panic!("{sql}: {reason}"))
+    Table::from_row(&row, TableKind::Ordinary, encoding).unwrap_or_else(|reason| panic!("{sql}: {reason}"))
 }
 
 fn columns(sql: &str) -> Vec<(String, String)> {
@@ -108,6 +113,16 @@ fn defaults_are_what_sqlite_gives_to_rows_written_before() {
         ("DEFAULT +.5e1", Value::Real(5.0)),
         ("NUMERIC DEFAULT 2.0", Value::Integer(2)),
         ("DEFAULT (CAST('12abc' AS INTEGER))", Value::Integer(12)),
+        ("DEFAULT (CAST('1e3' AS INTEGER))", Value::Integer(1000)),
+        ("DEFAULT (CAST((CAST(12 AS VARCHAR(10))) AS DECIMAL(5, 2)))", Value::Integer(12)),
+        ("DEFAULT (CAST('1e3x' AS INTEGER))", Value::Integer(1)),
+        ("DEFAULT (CAST(x'316533' AS INTEGER))", Value::Integer(1)),
+        ("DEFAULT (CAST(x'316533' AS NUMERIC))", Value::Integer(1000)),
+        ("DEFAULT (CAST(' -99999999999999999999x' AS INTEGER))", Value::Integer(i64::MIN)),
+        ("DEFAULT (- '12abc')", Value::Integer(-12)),
+        ("REAL DEFAULT (- '1e2abc')", Value::Real(-100.0)),
+        ("DEFAULT (- x'ff31')", Value::Integer(0)),
+        ("TEXT DEFAULT (- '1.0')", Value::text("-1")),
         ("DEFAULT (CAST(x'61' AS TEXT))", Value::text("a")),
     ] {
         let table = table(&format!("CREATE TABLE t(a, b {definition})"));
@@ -119,6 +134,40 @@ fn defaults_are_what_sqlite_gives_to_rows_written_before() {
         let table = table(&format!("CREATE TABLE t(a, b {definition})"));
         assert_eq!(table.columns[1].default, None, "{definition}");
     }
+}
+
+/// As `sqlite3` 3.40.1 and 3.53.1 show them in rows that were there before the column.
+#[test]
+fn casts_of_a_default_know_the_encoding() {
+    let blob = |bytes: &[u8]| Value::Blob(bytes.to_vec().into());
+    for (definition, utf8, utf16) in [
+        ("DEFAULT (CAST(x'ff6100' AS TEXT))", Value::Text(b"\xffa\0".into()), Value::text("\u{fffd}a")),
+        ("DEFAULT (CAST(x'61' AS TEXT))", Value::text("a"), Value::text("")),
+        ("DEFAULT (CAST(x'31003200' AS TEXT))", Value::text("1\x002\x00"), Value::text("1\x002\x00")),
+        ("INT DEFAULT (CAST(x'31323334' AS TEXT))", Value::Integer(1234), Value::Integer(1234)),
+        ("DEFAULT (CAST(CAST(x'ff61' AS BLOB) AS TEXT))", Value::Text(b"\xffa".into()), Value::text("\u{fffd}a")),
+        ("DEFAULT (CAST('é1' AS BLOB))", blob("é1".as_bytes()), blob(b"\xe9\x001\0")),
+        ("TEXT DEFAULT (CAST(1.5 AS BLOB))", blob(b"1.5"), blob(b"1\0.\x005\0")),
+        ("DEFAULT (CAST(- x'3132' AS BLOB))", blob(b"-12"), blob(b"-\x001\x002\0")),
+        ("DEFAULT (CAST(CAST(x'ff6100' AS TEXT) AS BLOB))", blob(b"\xffa\0"), blob(b"\xfd\xffa\0")),
+        ("DEFAULT (CAST(CAST('é' AS BLOB) AS TEXT))", Value::text("é"), Value::text("é")),
+        ("DEFAULT (CAST(CAST('12' AS BLOB) AS REAL))", Value::Real(12.0), Value::Real(12.0)),
+        ("DEFAULT (- CAST('12' AS BLOB))", Value::Integer(-12), Value::Integer(-12)),
+        ("DEFAULT (CAST(x'3132' AS INTEGER))", Value::Integer(12), Value::Integer(12)),
+        ("TEXT DEFAULT x'4142'", blob(b"AB"), blob(b"AB")),
+    ] {
+        let default = |encoding| {
+            let table = encoded_table(&format!("CREATE TABLE t(a, b {definition})"), encoding);
+            table.columns[1].default.clone()
+        };
+        assert_eq!(default(Encoding::Utf8), Some(utf8), "{definition}");
+        assert_eq!(default(Encoding::Utf16Le), Some(utf16.clone()), "{definition}");
+        if !matches!(utf16, Value::Blob(_)) {
+            assert_eq!(default(Encoding::Utf16Be), Some(utf16), "{definition}");
+        }
+    }
+    let big_endian = encoded_table("CREATE TABLE t(a, b DEFAULT (CAST('é1' AS BLOB)))", Encoding::Utf16Be);
+    assert_eq!(big_endian.columns[1].default, Some(blob(b"\0\xe9\x001")));
 }
 
 #[test]
@@ -137,7 +186,7 @@ fn shadow_and_internal_tables_are_marked() {
         row("my_docs_other", 3, "CREATE TABLE my_docs_other(a)"),
         row("sqlite_sequence", 4, "CREATE TABLE sqlite_sequence(name,seq)"),
     ];
-    let schema = Schema::from_rows(rows).unwrap();
+    let schema = Schema::from_rows(rows, Encoding::Utf8).unwrap();
     let kinds: Vec<_> = schema.tables.iter().map(|table| table.kind.clone()).collect();
     assert_eq!(
         kinds,
@@ -173,6 +222,6 @@ fn text_that_is_no_table_is_an_error() {
             root: 2,
             sql: Some(sql.into()),
         };
-        assert!(Table::from_row(&row, TableKind::Ordinary).is_err(), "{sql}");
+        assert!(Table::from_row(&row, TableKind::Ordinary, Encoding::Utf8).is_err(), "{sql}");
     }
 }
