@@ -96,6 +96,7 @@ impl Applier {
         {
             return Ok(applied);
         }
+        self.keys.add_due(&self.session, &self.target, &self.tables);
         let before = self.tables.clone();
         let mut refused = HashSet::new();
         let mut damaged = HashSet::new();

@@ -88,7 +88,7 @@ impl Applier {
                     let (session, target) = (&self.session, &self.target);
                     match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
                         Settled::Widen(columns) => Outcome::Misfits(columns),
-                        Settled::Aside(_) if !self.keys.prepare(session, target, table, &changes)? => Outcome::Diverged,
+                        Settled::Aside(_) if !self.keys.check(session, target, table, &changes)? => Outcome::Diverged,
                         Settled::Aside(rejected) => {
                             let outcome = rows::apply(session, target, table, &self.keys, &changes)?;
                             applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };

@@ -42,6 +42,12 @@ struct Missing {
     lookups: u64,
 }
 
+impl Missing {
+    fn is_worth_a_key(&self) -> bool {
+        self.lookups * ROWS_PER_LOOKUP >= self.rows
+    }
+}
+
 impl Keys {
     /// Reads which tables have no key, with their sizes. What was counted of lookups stays. Tables are asked for by name:
     /// a list of all tables would look into every attached database.
@@ -74,9 +80,25 @@ impl Keys {
         Ok(rows / ROWS_PER_LISTED_KEY > keys as u64)
     }
 
-    /// Gets a table ready for changes: gives it its key if that pays now. Returns false if a new row's key is in the
-    /// table already, so that the mirror is not what it should be.
-    pub fn prepare(
+    /// Gives tables the keys that pay by now. To be called outside of transactions: in one that deletes rows of the table too,
+    /// DuckDB 1.5.5 writes an index into its write-ahead log that it cannot replay once the rows' keys are used again, and
+    /// the database could not be opened any more. A key that is refused is tried again after as many lookups.
+    pub fn add_due(&mut self, session: &Session, target: &Target, tables: &[MirrorTable]) {
+        for table in tables {
+            let Some(missing) = self.missing.get_mut(&table.name).filter(|missing| missing.is_worth_a_key()) else {
+                continue;
+            };
+            let added = target.add_key(table).is_some_and(|statement| session.run(&statement).is_ok());
+            match added {
+                true => drop(self.missing.remove(&table.name)),
+                false => missing.lookups = 0,
+            }
+        }
+    }
+
+    /// Counts what changes look for in a table without a key. Returns false if a new row's key is in the table already, so that
+    /// the mirror is not what it should be.
+    pub fn check(
         &mut self,
         session: &Session,
         target: &Target,
@@ -92,17 +114,7 @@ impl Keys {
         if within {
             missing.lookups += new.len() as u64;
         }
-        if within && rows::count(session, target, table, &new)? > 0 {
-            return Ok(false);
-        }
-        if missing.lookups * ROWS_PER_LOOKUP < missing.rows {
-            return Ok(true);
-        }
-        if let Some(statement) = target.add_key(table) {
-            session.run(&statement)?;
-        }
-        self.missing.remove(&table.name);
-        Ok(true)
+        Ok(!within || rows::count(session, target, table, &new)? == 0)
     }
 }
 
