@@ -3,7 +3,6 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Target;
-use super::keys::Keys;
 use super::net::{Net, NetTable};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
@@ -31,12 +30,13 @@ pub enum Outcome {
     Diverged,
 }
 
-/// Applies a table's changes, all of which fit, inside the session's transaction.
+/// Applies a table's changes, all of which fit, inside the session's transaction. `by_index`: however many rows there are to
+/// be found, the table's index finds them best.
 pub fn apply(
     session: &Session,
     target: &Target,
     table: &MirrorTable,
-    keys: &Keys,
+    by_index: bool,
     changes: &NetTable,
 ) -> Result<Outcome> {
     let gone: Vec<&[Value]> = changes
@@ -56,7 +56,7 @@ pub fn apply(
     if !patches.is_empty() && complete(session, target, table, &patches)? != patches.len() as u64 {
         return Ok(Outcome::Diverged);
     }
-    let part = match gone.len() > LISTED_KEYS && keys.by_index(session, target, table, gone.len())? {
+    let part = match by_index {
         true => LISTED_KEYS,
         false => gone.len().max(1),
     };
