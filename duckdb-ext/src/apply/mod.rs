@@ -7,6 +7,7 @@
 //!   misfit ── rejects, or the error that stops the mirror
 //! ```
 
+mod among;
 mod applier;
 mod attach;
 mod batch;
@@ -25,6 +26,7 @@ mod target;
 mod upkeep;
 mod wear;
 
+pub use among::AMONG;
 pub use applier::{Applied, Applier};
 pub use attach::Choices;
 pub use copy::{CopyJob, CopyOutput, Tally, copy_job};
