@@ -20,7 +20,7 @@ pub struct FilterFunction {
 }
 
 pub trait NumberSet: Send + Sync {
-    /// Puts down for each number whether it is in the set. Both have the same length.
+    /// Sets the marks of those numbers that are in the set. There is a mark for each number, and none is set before.
     fn mark(&self, numbers: &[i64], marks: &mut [bool]);
 }
 
