@@ -13,7 +13,7 @@ use super::rows;
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::{MirrorTable, quote};
-use crate::source::Value;
+use crate::source::{Commit, RowChange, Value};
 
 /// Up to so many rows the key comes with the copy: it takes milliseconds.
 const WITH_THE_COPY: u64 = 100_000;
@@ -76,24 +76,29 @@ impl Keys {
         has_key && rows / ROWS_PER_LISTED_KEY > keys as u64
     }
 
-    /// Gives tables the keys that pay by now. To be called outside of transactions: in one that deletes rows of the table too,
-    /// DuckDB 1.5.5 writes an index into its write-ahead log that it cannot replay once the rows' keys are used again, and
-    /// the database could not be opened any more. A key that is refused is tried again after as many lookups.
-    pub fn add_due(&mut self, session: &Session, target: &Target, tables: &[MirrorTable]) {
+    /// Gives tables the keys that pay by now, with what the commits will look for. To be called before a transaction: in one that
+    /// deletes rows of the table too, DuckDB 1.5.5 writes an index into its write-ahead log that it cannot replay once
+    /// the rows' keys are used again, and the database could not be opened any more. A key may be refused, for example
+    /// while somebody reads who still sees rows that were deleted before; it is tried again some lookups later.
+    pub fn add_due(&mut self, session: &Session, target: &Target, tables: &[MirrorTable], commits: &[Commit]) {
         for table in tables {
-            let Some(missing) = self.missing.get_mut(&table.name).filter(|missing| missing.is_worth_a_key()) else {
+            let Some(missing) = self.missing.get_mut(&table.name) else { continue };
+            let changes = commits.iter().flat_map(|commit| &commit.tables);
+            let of_table = changes.filter(|changes| changes.table.eq_ignore_ascii_case(&table.source));
+            let known = of_table.flat_map(|changes| &changes.rows).filter(|row| !matches!(row, RowChange::Insert(_)));
+            missing.lookups += known.count() as u64;
+            if !missing.is_worth_a_key() {
                 continue;
-            };
-            let added = target.add_key(table).is_some_and(|statement| session.run(&statement).is_ok());
-            match added {
+            }
+            match target.add_key(table).is_some_and(|statement| session.run(&statement).is_ok()) {
                 true => drop(self.missing.remove(&table.name)),
-                false => missing.lookups = 0,
+                false => missing.lookups /= 2,
             }
         }
     }
 
-    /// Counts what changes look for in a table without a key. Returns false if a new row's key is in the table already, so that
-    /// the mirror is not what it should be.
+    /// Whether the table can take new rows: false if one of their keys is in it already, so that the mirror is not what it should
+    /// be. A table with a key tells by itself.
     pub fn check(
         &mut self,
         session: &Session,
@@ -102,10 +107,9 @@ impl Keys {
         changes: &NetTable,
     ) -> Result<bool> {
         let Some(missing) = self.missing.get_mut(&table.name) else { return Ok(true) };
-        let (new, known): (Vec<_>, Vec<_>) = changes.changes.iter().partition(|(_, net)| matches!(net, Net::Insert(_)));
-        let new: Vec<&[Value]> = new.iter().map(|(key, _)| key.as_slice()).collect();
+        let new = changes.changes.iter().filter(|(_, net)| matches!(net, Net::Insert(_)));
+        let new: Vec<&[Value]> = new.map(|(key, _)| key.as_slice()).collect();
         missing.rows += new.len() as u64;
-        missing.lookups += known.len() as u64;
         let within = is_within(session, target, table, &new)?;
         if within {
             missing.lookups += new.len() as u64;
