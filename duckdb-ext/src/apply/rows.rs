@@ -11,8 +11,8 @@ use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote, quote_
 use crate::source::Value;
 
 /// Up to here a list of the keys goes into the statement, where an index or the statistics of a table's parts answer it;
-/// above, a join with a temporary table is faster, unless the table is large and has an index. DuckDB uses an index for
-/// lists of up to 2,048 keys.
+/// above, a condition that is tried on each row is faster, unless the table is large and has an index. DuckDB uses an index
+/// for lists of up to 2,048 keys.
 const LISTED_KEYS: usize = 2_000;
 const LISTED_BYTES: usize = 1 << 20;
 
