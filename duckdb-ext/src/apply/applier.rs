@@ -97,6 +97,7 @@ impl Applier {
         {
             return Ok(applied);
         }
+        self.keys.add_due(&self.session, &self.target, &self.tables, commits);
         let before = self.tables.clone();
         let mut refused = HashSet::new();
         let mut damaged = HashSet::new();

@@ -78,7 +78,7 @@ impl Applier {
             let lost = damaged.contains(&self.tables[place].source);
             // Rows without a key are found by nothing.
             let copied_anew = unkeyed.contains(name.as_str())
-                || !lost && self.wear.count(&self.session, &self.target, &self.tables[place], changes.deleted())?;
+                || !lost && self.wear.count(&self.session, &self.target, &self.tables[place], &changes)?;
             let outcome = match copied_anew || lost {
                 true => Outcome::Diverged,
                 false => {
@@ -88,9 +88,11 @@ impl Applier {
                     let (session, target) = (&self.session, &self.target);
                     match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
                         Settled::Widen(columns) => Outcome::Misfits(columns),
-                        Settled::Aside(_) if !self.keys.prepare(session, target, table, &changes)? => Outcome::Diverged,
+                        Settled::Aside(_) if !self.keys.check(session, target, table, &changes)? => Outcome::Diverged,
                         Settled::Aside(rejected) => {
-                            let outcome = rows::apply(session, target, table, &self.keys, &changes)?;
+                            let rows = self.wear.rows(&table.name);
+                            let by_index = self.keys.by_index(target, table, rows, changes.deleted());
+                            let outcome = rows::apply(session, target, table, by_index, &changes)?;
                             applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };
                             outcome
                         }

@@ -8,6 +8,7 @@
 //! ```
 
 mod afresh;
+mod among;
 mod applier;
 mod attach;
 mod batch;
@@ -27,6 +28,7 @@ mod target;
 mod upkeep;
 mod wear;
 
+pub use among::AMONG;
 pub use applier::{Applied, Applier};
 pub use attach::Choices;
 pub use copy::{CopyJob, CopyOutput, Tally, copy_job};

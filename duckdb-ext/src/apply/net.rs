@@ -30,6 +30,11 @@ impl NetTable {
         self.changes.iter().filter(|(_, net)| !matches!(net, Net::Insert(_))).count()
     }
 
+    /// How many rows the table has afterwards that come with the batch.
+    pub fn inserted(&self) -> usize {
+        self.changes.iter().filter(|(_, net)| !matches!(net, Net::Delete)).count()
+    }
+
     /// About how many bytes the values of new rows have beyond a few each.
     pub fn bytes(&self) -> usize {
         let of = |net: &Net| match net {

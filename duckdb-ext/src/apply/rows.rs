@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Target;
-use super::keys::Keys;
+use super::among::Among;
 use super::net::{Net, NetTable};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
@@ -11,8 +11,8 @@ use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote, quote_
 use crate::source::Value;
 
 /// Up to here a list of the keys goes into the statement, where an index or the statistics of a table's parts answer it;
-/// above, a join with a temporary table is faster, unless the table is large and has an index. DuckDB uses an index for
-/// lists of up to 2,048 keys.
+/// above, a condition that is tried on each row is faster, unless the table is large and has an index. DuckDB uses an index
+/// for lists of up to 2,048 keys.
 const LISTED_KEYS: usize = 2_000;
 const LISTED_BYTES: usize = 1 << 20;
 
@@ -31,12 +31,13 @@ pub enum Outcome {
     Diverged,
 }
 
-/// Applies a table's changes, all of which fit, inside the session's transaction.
+/// Applies a table's changes, all of which fit, inside the session's transaction. `by_index`: however many rows there are to
+/// be found, the table's index finds them best.
 pub fn apply(
     session: &Session,
     target: &Target,
     table: &MirrorTable,
-    keys: &Keys,
+    by_index: bool,
     changes: &NetTable,
 ) -> Result<Outcome> {
     let gone: Vec<&[Value]> = changes
@@ -56,7 +57,7 @@ pub fn apply(
     if !patches.is_empty() && complete(session, target, table, &patches)? != patches.len() as u64 {
         return Ok(Outcome::Diverged);
     }
-    let part = match gone.len() > LISTED_KEYS && keys.by_index(session, target, table, gone.len())? {
+    let part = match by_index {
         true => LISTED_KEYS,
         false => gone.len().max(1),
     };
@@ -105,6 +106,9 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     if let (Some(condition), [_]) = (&condition, table.key.as_slice()) {
         return session.run(&format!("DELETE FROM {name} AS t WHERE {condition}"));
     }
+    if let Some((among, column)) = among(table, keys) {
+        return session.run(&format!("DELETE FROM {name} AS t WHERE {}", among.condition(&format!("t.{column}"))));
+    }
     write_keys(session, table, keys)?;
     let condition = condition.map_or(String::new(), |condition| format!(" AND {condition}"));
     let same = same_key(table, "k");
@@ -143,9 +147,11 @@ pub fn damaged(session: &Session, target: &Target, tables: &[MirrorTable]) -> Re
 /// How many of the keys the mirror's table has.
 pub fn count(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
     let name = target.table(&table.name);
-    let rows = match listed(table, keys, "").filter(|_| table.key.len() == 1) {
-        Some(condition) => format!("{name} WHERE {condition}"),
-        None => {
+    let among = among(table, keys);
+    let rows = match (listed(table, keys, "").filter(|_| table.key.len() == 1), &among) {
+        (Some(condition), _) => format!("{name} WHERE {condition}"),
+        (None, Some((among, column))) => format!("{name} WHERE {}", among.condition(column)),
+        (None, None) => {
             write_keys(session, table, keys)?;
             format!("{name} AS t JOIN {} AS k ON {}", temporary(KEYS), same_key(table, "k"))
         }
@@ -266,6 +272,13 @@ fn listed(table: &MirrorTable, keys: &[&[Value]], row: &str) -> Option<String> {
         .collect();
     let condition = columns?.join(" AND ");
     (condition.len() <= LISTED_BYTES).then_some(condition)
+}
+
+/// The keys as a condition that reads the column of every row, if they are integers in one column, which is given too.
+fn among(table: &MirrorTable, keys: &[&[Value]]) -> Option<(Among, String)> {
+    let [place] = table.key.as_slice() else { return None };
+    let column = &table.columns[*place];
+    (column.column_type == ColumnType::BigInt).then(|| Some((Among::new(keys)?, quote(&column.name))))?
 }
 
 /// The value in a list; `None` for one that a list does not find, that a statement does not hold, or of a type that DuckDB

@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use super::Target;
+use super::net::NetTable;
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::MirrorTable;
@@ -23,13 +24,15 @@ pub struct Wear {
 struct Rows {
     /// Deleted since the table was made: what was seen, and those since.
     gone: u64,
-    /// As many were there when it was last looked at.
+    /// As many are there: what was seen, and what came and went since.
     there: u64,
 }
 
 impl Rows {
-    fn with(self, deleted: usize) -> Rows {
-        Rows { gone: self.gone + deleted as u64, ..self }
+    fn with(self, changes: &NetTable) -> Rows {
+        let deleted = changes.deleted() as u64;
+        let inserted = changes.inserted() as u64;
+        Rows { gone: self.gone + deleted, there: (self.there + inserted).saturating_sub(deleted) }
     }
 
     fn are_worn(self) -> bool {
@@ -38,19 +41,30 @@ impl Rows {
 }
 
 impl Wear {
-    /// Counts rows that are about to be deleted, and tells whether the table should be copied anew instead.
-    pub fn count(&mut self, session: &Session, target: &Target, table: &MirrorTable, deleted: usize) -> Result<bool> {
-        if target.lake || deleted == 0 {
+    /// Counts rows that are about to go and to come, and tells whether the table should be copied anew instead.
+    pub fn count(
+        &mut self,
+        session: &Session,
+        target: &Target,
+        table: &MirrorTable,
+        changes: &NetTable,
+    ) -> Result<bool> {
+        let counted = self.tables.get(&table.name).copied();
+        if target.lake || counted.is_none() && changes.deleted() == 0 {
             return Ok(false);
         }
-        let counted = self.tables.get(&table.name).copied();
         let mut rows = counted.unwrap_or_default();
-        if counted.is_none() || rows.with(deleted).are_worn() {
+        if counted.is_none() || rows.with(changes).are_worn() {
             rows = look(session, target, table, rows.gone)?;
         }
-        rows = rows.with(deleted);
+        rows = rows.with(changes);
         self.tables.insert(table.name.clone(), rows);
         Ok(rows.are_worn())
+    }
+
+    /// How many rows a native table has of which some were deleted; 0 for others.
+    pub fn rows(&self, table: &str) -> u64 {
+        self.tables.get(table).map_or(0, |rows| rows.there)
     }
 
     /// The table is a new one.

@@ -15,8 +15,9 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
+use crate::apply::AMONG;
 use crate::error::{Error, Result};
-use crate::host::{Args, HOLD, Session, register, register_scan};
+use crate::host::{Args, HOLD, Session, register, register_filter, register_scan};
 use crate::instance::Instance;
 
 /// Registers every function of the extension.
@@ -36,7 +37,10 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &history::LOG,
     ];
     functions.into_iter().try_for_each(|function| register(session, function, instance))?;
-    [&scan::SCAN, &copy::COPY, &HOLD].into_iter().try_for_each(|function| register_scan(session, function, instance))
+    [&scan::SCAN, &copy::COPY, &HOLD]
+        .into_iter()
+        .try_for_each(|function| register_scan(session, function, instance))?;
+    register_filter(session, &AMONG)
 }
 
 /// A thousand years: clocks and DuckDB's intervals can still add that.

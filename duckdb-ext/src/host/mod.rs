@@ -5,6 +5,7 @@
 //! - `chunk`: typed rows written into a table through the appender
 //! - `table_function`: Rust functions that SQL calls as tables
 //! - `scan_function`: the same for tables whose columns the arguments tell, filled by several threads
+//! - `filter_function`: conditions on whole numbers that SQL calls
 //! - `caller`: keeps a call on its caller's thread, so that DuckDB's workers are free for what it asks of DuckDB
 //! - `vector`: one column of a chunk
 //! - `exit`, `python`: hold our threads still when the process, or Python in it, ends
@@ -13,6 +14,7 @@ mod caller;
 mod chunk;
 mod entry;
 mod exit;
+mod filter_function;
 mod python;
 mod scan_function;
 mod session;
@@ -22,6 +24,7 @@ mod vector;
 pub use caller::{Barrier, HOLD, Hold};
 pub use chunk::TableWriter;
 pub use exit::{Busy, busy};
+pub use filter_function::{FilterFunction, NumberSet, register_filter};
 pub use scan_function::{Columns, Producer, Scan, ScanFunction, ScanPlan, register_scan};
 pub use session::{Prepared, Session, TextRow};
 pub use table_function::{Args, Field, Function, Kind, Parameter, Rows, register};

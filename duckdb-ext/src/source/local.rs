@@ -1,13 +1,16 @@
 //! A store directory on this machine, read directly.
 
+use std::num::NonZero;
+use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::match_tables;
-use maniac_sqlite_format::{Database, KeyForm, RecordFields, Schema, Table, TableKind, full_payload};
+use maniac_sqlite_format::{Database, KeyForm, RecordFields, RowLayout, Schema, Table, TableKind, full_payload};
 use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
 
 use super::scan::{PageScan, layout_of};
@@ -16,6 +19,9 @@ use super::{
     SourceTable, TableChanges, TableScan, Value,
 };
 use crate::error::{Error, Result};
+
+/// Fewer rows are read before a thread has started.
+const ROWS_PER_THREAD: usize = 256;
 
 pub struct LocalSource {
     store: Arc<Store>,
@@ -144,20 +150,19 @@ impl Source for LocalSource {
         let schema = Schema::read_from(&database).map_err(unreadable)?;
         let found = schema.table(table).ok_or_else(missing)?;
         let layout = layout_of(&database, found);
-        let mut fields = RecordFields::default();
-        let mut rows = Vec::with_capacity(rowids.len());
-        for rowid in rowids {
-            let Some((page, place)) = database.seek(found.root, *rowid).map_err(unreadable)? else {
-                rows.push(None);
-                continue;
-            };
-            let cell = page.cell(place).map_err(unreadable)?;
-            let payload = full_payload(&database, &cell).map_err(unreadable)?;
-            fields.parse(&payload).map_err(|what| self.unreadable(at, &what))?;
-            let value = |place| layout.value(place, *rowid, &payload, &fields).into_owned();
-            rows.push(Some((0..layout.sources.len()).map(value).collect()));
-        }
-        Ok(rows)
+        let read = |rowids| self.rows_of(&database, found, &layout, at, rowids);
+        let threads = thread::available_parallelism().map_or(1, NonZero::get);
+        let share = rowids.len().div_ceil(threads).max(ROWS_PER_THREAD);
+        let mut shares = rowids.chunks(share);
+        let own = shares.next().unwrap_or_default();
+        thread::scope(|scope| {
+            let others: Vec<_> = shares.map(|rowids| scope.spawn(move || read(rowids))).collect();
+            let mut rows = read(own)?;
+            for other in others {
+                rows.append(&mut other.join().unwrap_or_else(|panic| resume_unwind(panic))?);
+            }
+            Ok(rows)
+        })
     }
 
     fn resolve(&self, moment: &str) -> Result<Version> {
@@ -190,6 +195,31 @@ impl LocalSource {
                 self.store.path().display()
             ))),
         }
+    }
+
+    fn rows_of(
+        &self,
+        database: &Database<'_>,
+        table: &Table,
+        layout: &RowLayout,
+        at: Version,
+        rowids: &[i64],
+    ) -> Result<Vec<Option<Row>>> {
+        let unreadable = |error| self.unreadable(at, &error);
+        let mut fields = RecordFields::default();
+        let mut rows = Vec::with_capacity(rowids.len());
+        for rowid in rowids {
+            let Some((page, place)) = database.seek(table.root, *rowid).map_err(unreadable)? else {
+                rows.push(None);
+                continue;
+            };
+            let cell = page.cell(place).map_err(unreadable)?;
+            let payload = full_payload(database, &cell).map_err(unreadable)?;
+            fields.parse(&payload).map_err(|what| self.unreadable(at, &what))?;
+            let value = |place| layout.value(place, *rowid, &payload, &fields).into_owned();
+            rows.push(Some((0..layout.sources.len()).map(value).collect()));
+        }
+        Ok(rows)
     }
 
     fn unreadable(&self, at: Version, error: &dyn std::fmt::Display) -> Error {
