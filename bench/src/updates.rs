@@ -12,6 +12,9 @@ use crate::{Outcome, scale};
 const SIZES: &[u64] = &[1_000_000, 10_000_000, 50_000_000];
 const TRANSACTIONS: u64 = 200;
 const PER_TRANSACTION: u64 = 100;
+/// Then some rounds of so many times as many transactions.
+const LARGE: u64 = 10;
+const LARGE_ROUNDS: usize = 3;
 /// Enough that a large native table has got its key before the last of them.
 const ROUNDS: usize = 8;
 const LAST_ROUNDS: usize = 5;
@@ -24,25 +27,27 @@ pub fn run() -> Outcome<String> {
         "all rounds, us a row",
         "slowest",
         "median of the last five",
+        "large rounds",
         "one row alone, ms",
     ]);
     for size in SIZES {
         let size = (size / scale()).max(1000);
         for (target, options) in [("native", ""), ("DuckLake", ", lake := 'lake'")] {
             eprintln!("updates: {target}, {size} rows");
-            let Measured { rounds, singles } = measure(size, options)?;
-            eprintln!("updates: {rounds:.1?} us a row");
+            let Measured { rounds, large, singles } = measure(size, options)?;
+            eprintln!("updates: {rounds:.1?} us a row, {large:.1?} in large rounds");
             let mean = rounds.iter().sum::<f64>() / ROUNDS as f64;
             let slowest = rounds.iter().copied().fold(0.0, f64::max);
             let last = median(&rounds[ROUNDS - LAST_ROUNDS..]);
-            let cells = [size as f64, mean, slowest, last, median(&singles)].map(number);
-            table.row(&[&cells[0], target, &cells[1], &cells[2], &cells[3], &cells[4]]);
+            let cells = [size as f64, mean, slowest, last, median(&large), median(&singles)].map(number);
+            table.row(&[&cells[0], target, &cells[1], &cells[2], &cells[3], &cells[4], &cells[5]]);
         }
     }
     Ok(format!(
         "## Random updates\n\n{ROUNDS} rounds of {TRANSACTIONS} transactions of {PER_TRANSACTION} random updated rows each, committed while \
          the mirror was paused; then resumed, until `maniac_wait` returns: microseconds for each updated row. The slowest round of a \
-         large native table is the one that gives it its key. Then {SINGLES} transactions of one random row, from the commit until \
+         large native table is the one that gives it its key. Then {LARGE_ROUNDS} rounds of {LARGE} times as many transactions: \
+         the median. Then {SINGLES} transactions of one random row, from the commit until \
          `maniac_wait` returns: the median.\n\n{}\n",
         table.finish()
     ))
@@ -51,6 +56,7 @@ pub fn run() -> Outcome<String> {
 struct Measured {
     /// Microseconds for each updated row.
     rounds: [f64; ROUNDS],
+    large: [f64; LARGE_ROUNDS],
     /// Milliseconds for each transaction.
     singles: Vec<f64>,
 }
@@ -82,14 +88,16 @@ fn measure(rows: u64, options: &str) -> Outcome<Measured> {
         Ok(writer.execute_batch("COMMIT")?)
     };
     let mut rounds = [0.0; ROUNDS];
-    for round in &mut rounds {
+    let mut large = [0.0; LARGE_ROUNDS];
+    let small = rounds.iter_mut().map(|round| (TRANSACTIONS, round));
+    for (transactions, round) in small.chain(large.iter_mut().map(|round| (TRANSACTIONS * LARGE, round))) {
         duckdb.run("CALL maniac_pause('shop')")?;
-        for _ in 0..TRANSACTIONS {
+        for _ in 0..transactions {
             change(PER_TRANSACTION)?;
         }
         let start = Instant::now();
         duckdb.run("CALL maniac_resume('shop'); CALL maniac_wait('shop', timeout_ms := 600000)")?;
-        *round = start.elapsed().as_secs_f64() * 1e6 / (TRANSACTIONS * PER_TRANSACTION) as f64;
+        *round = start.elapsed().as_secs_f64() * 1e6 / (transactions * PER_TRANSACTION) as f64;
     }
     let mut singles = Vec::with_capacity(SINGLES);
     for _ in 0..SINGLES {
@@ -99,5 +107,5 @@ fn measure(rows: u64, options: &str) -> Outcome<Measured> {
         singles.push(start.elapsed().as_secs_f64() * 1e3);
     }
     duckdb.exit()?;
-    Ok(Measured { rounds, singles })
+    Ok(Measured { rounds, large, singles })
 }

@@ -44,12 +44,16 @@ impl Applier {
         Ok(())
     }
 
-    /// To be called after the tables of a lake were changed. Without it a transaction of somebody else's may read too little
-    /// later, or fail, so that the mirror is none the worse when this fails.
-    pub(super) fn leave_version(&mut self) {
-        if self.target.lake {
-            drop(self.renew_schema());
-        }
+    /// Whether the tables of a lake were changed and their schema version should be left.
+    pub fn leaves_version(&self) -> bool {
+        self.leaves_version && self.target.lake
+    }
+
+    /// To be called soon after the tables of a lake were changed. Without it a transaction of somebody else's may read too
+    /// little later, or fail, so that the mirror is none the worse when this fails.
+    pub fn leave_version(&mut self) {
+        self.leaves_version = false;
+        drop(self.renew_schema());
     }
 
     /// Makes the transaction one that changes the schema.
