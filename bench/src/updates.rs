@@ -27,28 +27,27 @@ pub fn run() -> Outcome<String> {
         "all rounds, us a row",
         "slowest",
         "median of the last five",
-        "large rounds",
         "one row alone, ms",
+        "large rounds, us a row",
     ]);
     for size in SIZES {
         let size = (size / scale()).max(1000);
         for (target, options) in [("native", ""), ("DuckLake", ", lake := 'lake'")] {
             eprintln!("updates: {target}, {size} rows");
-            let Measured { rounds, large, singles } = measure(size, options)?;
+            let Measured { rounds, singles, large } = measure(size, options)?;
             eprintln!("updates: {rounds:.1?} us a row, {large:.1?} in large rounds");
             let mean = rounds.iter().sum::<f64>() / ROUNDS as f64;
             let slowest = rounds.iter().copied().fold(0.0, f64::max);
             let last = median(&rounds[ROUNDS - LAST_ROUNDS..]);
-            let cells = [size as f64, mean, slowest, last, median(&large), median(&singles)].map(number);
+            let cells = [size as f64, mean, slowest, last, median(&singles), median(&large)].map(number);
             table.row(&[&cells[0], target, &cells[1], &cells[2], &cells[3], &cells[4], &cells[5]]);
         }
     }
     Ok(format!(
         "## Random updates\n\n{ROUNDS} rounds of {TRANSACTIONS} transactions of {PER_TRANSACTION} random updated rows each, committed while \
          the mirror was paused; then resumed, until `maniac_wait` returns: microseconds for each updated row. The slowest round of a \
-         large native table is the one that gives it its key. Then {LARGE_ROUNDS} rounds of {LARGE} times as many transactions: \
-         the median. Then {SINGLES} transactions of one random row, from the commit until \
-         `maniac_wait` returns: the median.\n\n{}\n",
+         large native table is the one that gives it its key. Then {SINGLES} transactions of one random row, from the commit until \
+         `maniac_wait` returns: the median. Then {LARGE_ROUNDS} rounds of {LARGE} times as many transactions: the median.\n\n{}\n",
         table.finish()
     ))
 }
@@ -56,9 +55,9 @@ pub fn run() -> Outcome<String> {
 struct Measured {
     /// Microseconds for each updated row.
     rounds: [f64; ROUNDS],
-    large: [f64; LARGE_ROUNDS],
     /// Milliseconds for each transaction.
     singles: Vec<f64>,
+    large: [f64; LARGE_ROUNDS],
 }
 
 fn measure(rows: u64, options: &str) -> Outcome<Measured> {
@@ -88,16 +87,8 @@ fn measure(rows: u64, options: &str) -> Outcome<Measured> {
         Ok(writer.execute_batch("COMMIT")?)
     };
     let mut rounds = [0.0; ROUNDS];
-    let mut large = [0.0; LARGE_ROUNDS];
-    let small = rounds.iter_mut().map(|round| (TRANSACTIONS, round));
-    for (transactions, round) in small.chain(large.iter_mut().map(|round| (TRANSACTIONS * LARGE, round))) {
-        duckdb.run("CALL maniac_pause('shop')")?;
-        for _ in 0..transactions {
-            change(PER_TRANSACTION)?;
-        }
-        let start = Instant::now();
-        duckdb.run("CALL maniac_resume('shop'); CALL maniac_wait('shop', timeout_ms := 600000)")?;
-        *round = start.elapsed().as_secs_f64() * 1e6 / (transactions * PER_TRANSACTION) as f64;
+    for round in &mut rounds {
+        *round = catch_up(&mut duckdb, TRANSACTIONS, &mut change)?;
     }
     let mut singles = Vec::with_capacity(SINGLES);
     for _ in 0..SINGLES {
@@ -106,6 +97,21 @@ fn measure(rows: u64, options: &str) -> Outcome<Measured> {
         duckdb.run("CALL maniac_wait('shop')")?;
         singles.push(start.elapsed().as_secs_f64() * 1e3);
     }
+    let mut large = [0.0; LARGE_ROUNDS];
+    for round in &mut large {
+        *round = catch_up(&mut duckdb, TRANSACTIONS * LARGE, &mut change)?;
+    }
     duckdb.exit()?;
-    Ok(Measured { rounds, large, singles })
+    Ok(Measured { rounds, singles, large })
+}
+
+/// Commits transactions while the mirror is paused, and gives the microseconds that it then takes for each of their rows.
+fn catch_up(duckdb: &mut Session, transactions: u64, change: &mut impl FnMut(u64) -> Outcome<()>) -> Outcome<f64> {
+    duckdb.run("CALL maniac_pause('shop')")?;
+    for _ in 0..transactions {
+        change(PER_TRANSACTION)?;
+    }
+    let start = Instant::now();
+    duckdb.run("CALL maniac_resume('shop'); CALL maniac_wait('shop', timeout_ms := 600000)")?;
+    Ok(start.elapsed().as_secs_f64() * 1e6 / (transactions * PER_TRANSACTION) as f64)
 }
