@@ -11,26 +11,27 @@ use tempfile::TempDir;
 
 const STORE: &str = "file:shop.maniac?vfs=maniac";
 
-/// Loads the extension into a connection to `database`.
+/// Loads the extension into a connection to `database`, and has SQLite change the store.
 const CONNECT: &str = "
-import duckdb, os, sys
+import duckdb, os, subprocess, sys
 def connect(database):
     con = duckdb.connect(database, config={'allow_unsigned_extensions': 'true'})
     con.execute(f\"LOAD '{os.environ['DIST']}/maniac.duckdb_extension'\")
     return con
+def write(sql):
+    script = f\".load {os.environ['DIST']}/maniac\\n.open 'file:shop.maniac?vfs=maniac'\\n{sql};\"
+    subprocess.run([os.environ['SQLITE']], input=script, text=True, check=True)
 ";
 
 /// A mirror in a lake, which rests until it is told to do something, another connection, and commits to its store.
 const LAKE: &str = "
-import subprocess
 con = connect('olap.db')
 con.execute(f\"LOAD '{os.environ['DUCKLAKE']}'\")
 con.execute(\"ATTACH 'ducklake:lake.ducklake' AS lake (DATA_PATH 'files')\")
 con.execute(\"CALL maniac_attach('shop.maniac', lake := 'lake', maintain_every_s := 0)\")
 other = con.cursor()
 def commit(sql):
-    script = f\".load {os.environ['DIST']}/maniac\\n.open 'file:shop.maniac?vfs=maniac'\\n{sql};\"
-    subprocess.run([os.environ['SQLITE']], input=script, text=True, check=True)
+    write(sql)
     con.execute(\"CALL maniac_wait('shop')\")
 def rows(connection):
     return connection.execute('SELECT count(*), sum(id)::BIGINT FROM lake.shop.t').fetchone()
@@ -207,13 +208,24 @@ print(other.execute(\"CALL maniac_attach('shop.maniac')\").fetchall()[0][1])
 fn the_newest_duckdb_loads_the_same_file() {
     let mut host = Host::new();
     host.writer.run("UPDATE t SET v = NULL WHERE id <= 10; DELETE FROM t WHERE id > 900").unwrap();
+    // Strings that lie in a vector and that don't, NULLs, and a batch of more keys than a list holds.
     let script = "
+write('''CREATE TABLE kinds(id INTEGER PRIMARY KEY, s TEXT, made DATETIME, r REAL);
+INSERT INTO kinds WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
+  SELECT i, CASE i % 3 WHEN 0 THEN 'short ' || i WHEN 1 THEN 'a text that is longer ' || i END,
+    datetime(1700000000 + i, 'unixepoch'), i / 4.0 FROM n''')
 con = connect('olap.db')
 con.execute(\"CALL maniac_attach('shop.maniac')\")
+wrong = '''SELECT count(*) FROM shop.kinds WHERE r <> id / 4 OR made <> make_timestamp((1700000000 + id) * 1000000)
+  OR s IS DISTINCT FROM CASE id % 3 WHEN 0 THEN 'short ' || id WHEN 1 THEN 'a text that is longer ' || id END
+    || if(id % 2 = 0, ?, '')'''
+print(con.execute(wrong, ['']).fetchone())
+write(\"UPDATE kinds SET s = s || ' changed' WHERE id % 2 = 0\")
 con.execute(\"CALL maniac_wait('shop')\")
+print(con.execute(wrong, [' changed']).fetchone(), con.execute('SELECT count(*) FROM shop.kinds').fetchone())
 print(duckdb.__version__, con.execute('SELECT count(*), count(v) FROM shop.t').fetchone())
 ";
-    prints(&host.python("2.0.0", script), "2.0.0 (900, 890)");
+    prints(&host.python("2.0.0", script), "(0,)\n(0,) (6000,)\n2.0.0 (900, 890)");
 }
 
 #[test]
