@@ -2,7 +2,10 @@
 
 use maniac_base::Value;
 use maniac_changeset::{Group, Item, Op, Reader, Record, TableHeader, Writer, invert, push_value};
-use maniac_sqlite_format::RecordFields;
+use maniac_sqlite_format::{Encoding, FieldSource, RecordFields, RowBlock, RowLayout};
+
+/// Leading fields of a record that a block keeps.
+const BLOCK_FIELDS: usize = 4;
 
 /// A record: header of serial types, then values.
 pub fn record(data: &[u8]) {
@@ -11,6 +14,15 @@ pub fn record(data: &[u8]) {
         for n in 0..fields.len() {
             assert!(fields.get(n, data).is_some(), "a field of a record that was parsed");
         }
+    }
+    let mut block = RowBlock::new(BLOCK_FIELDS);
+    let in_block = block.push(1, data, 0..data.len());
+    assert_eq!(in_block, fields.parse_first(data, BLOCK_FIELDS), "a record alone and in a block");
+    let source = |index| FieldSource::Field { index, real: false, default: Value::Null };
+    let layout = RowLayout { encoding: Encoding::Utf16Le, sources: (0..BLOCK_FIELDS).map(source).collect() };
+    let rows = block.rows(&layout, data);
+    for n in (0..BLOCK_FIELDS).filter(|_| in_block.is_ok()) {
+        assert_eq!(rows.value(0, n), layout.value(n, 1, data, &fields), "a value alone and in a block");
     }
 }
 

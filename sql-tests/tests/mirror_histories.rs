@@ -16,6 +16,9 @@ use maniac_sql_tests::{Kind, Session, Tools, Value};
 
 const STORE: &str = "file:shop.maniac?vfs=maniac";
 
+/// How often in a row a reader may meet what passes with its transaction.
+const MOST_RETRIES: usize = 3;
+
 /// A mirror, its name and where its tables are.
 const MIRRORS: [(&str, &str); 2] = [("shop", "shop"), ("laked", "lake.laked")];
 
@@ -251,6 +254,7 @@ impl Case {
     fn check(&mut self, place: usize, while_reading: impl FnOnce(&mut Case)) -> i64 {
         let (name, schema) = MIRRORS[place];
         let mut while_reading = Some(while_reading);
+        let mut attempts = 0;
         let (state, shown) = loop {
             self.duckdb.run("BEGIN").unwrap();
             let state = match place {
@@ -265,9 +269,7 @@ impl Case {
             self.duckdb.run(if shown.is_ok() { "COMMIT" } else { "ROLLBACK" }).unwrap();
             match shown {
                 Ok(shown) => break (state, shown),
-                // DuckLake 1.5.5 has just seen the first inline deletion of a table (design note 024). The next transaction sees
-                // it too.
-                Err(error) if error.to_string().contains("ducklake_inlined_delete_") => {}
+                Err(error) if passes(&error) && attempts < MOST_RETRIES => attempts += 1,
                 Err(error) => panic!("{schema}: {error}"),
             }
         };
@@ -348,8 +350,14 @@ impl Case {
         }
         let head = self.head();
         for (place, (name, schema)) in MIRRORS.into_iter().enumerate() {
-            let shown =
-                content::shown(&mut self.duckdb, schema, "").unwrap_or_else(|error| panic!("{schema}: {error}"));
+            let mut attempts = 0;
+            let shown = loop {
+                match content::shown(&mut self.duckdb, schema, "") {
+                    Ok(shown) => break shown,
+                    Err(error) if passes(&error) && attempts < MOST_RETRIES => attempts += 1,
+                    Err(error) => panic!("{schema}: {error}"),
+                }
+            };
             self.compare(place, head, &shown);
             let strays = content::strays(&mut self.duckdb, schema, &shown).unwrap();
             assert!(strays.is_empty(), "{schema} has or lacks the tables {strays:?}");
@@ -389,6 +397,17 @@ impl Case {
             }
         }
     }
+}
+
+/// DuckLake 1.5.5 has just seen the first inline deletion of a table, or is dropping a table of inlined rows (design note 024). The
+/// next transaction is well.
+fn passes(error: &impl std::fmt::Display) -> bool {
+    let error = error.to_string();
+    let passes = error.contains("ducklake_inlined_");
+    if passes {
+        println!("asked again: {error}");
+    }
+    passes
 }
 
 fn integer(value: &Value) -> i64 {

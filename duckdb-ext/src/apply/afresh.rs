@@ -13,7 +13,7 @@
 //!
 //! So both must not have the same number. To give a table the comment that it has makes a new one:
 //!
-//! - in the transaction of the flush, if it will drop something;
+//! - in the transaction of the flush, if it will drop something, and once more when it has, since that is a transaction of its own;
 //! - after a change of the tables, since maintenance looks at the versions that changed tables, and at no others;
 //! - when it happened nevertheless, by somebody else's flush or before this process knew: then the batch is tried again.
 
@@ -44,16 +44,12 @@ impl Applier {
         Ok(())
     }
 
-    /// Whether the tables of a lake were changed and their schema version should be left.
-    pub fn leaves_version(&self) -> bool {
-        self.leaves_version && self.target.lake
-    }
-
-    /// To be called soon after the tables of a lake were changed. Without it a transaction of somebody else's may read too
-    /// little later, or fail, so that the mirror is none the worse when this fails.
-    pub fn leave_version(&mut self) {
-        self.leaves_version = false;
-        drop(self.renew_schema());
+    /// To be called after the tables of a lake were changed. Without it a transaction of somebody else's may read too little
+    /// later, or fail, so that the mirror is none the worse when this fails.
+    pub(super) fn leave_version(&mut self) {
+        if self.target.lake {
+            drop(self.renew_schema());
+        }
     }
 
     /// Makes the transaction one that changes the schema.

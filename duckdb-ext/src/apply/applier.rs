@@ -69,8 +69,6 @@ pub struct Applier {
     pub(super) changed: bool,
     /// In a lake: tables that may have rows or deletions in the catalog, by their names in the mirror.
     pub(super) inlined: HashSet<String>,
-    /// The tables were changed since the lake's schema version was left (see `afresh`).
-    pub(super) leaves_version: bool,
     /// Of the transaction under way.
     pub(super) pin: Option<Pin>,
 }
@@ -123,7 +121,7 @@ impl Applier {
                     if tables_changed {
                         self.note_all_inlined();
                         self.learn_keys()?;
-                        self.leaves_version = true;
+                        self.leave_version();
                     }
                     return Ok(applied);
                 }

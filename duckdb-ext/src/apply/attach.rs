@@ -79,7 +79,6 @@ impl Applier {
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
             inlined: HashSet::new(),
-            leaves_version: false,
             pin: None,
         };
         let attached = match state {
@@ -143,11 +142,12 @@ impl Applier {
         });
         // Only the commit failed: a catalog in SQLite is locked to who began before somebody else's commit. Now no other mirror
         // comes in between.
-        self.leaves_version = true;
-        match (copied, &held) {
+        let copied = match (copied, &held) {
             (Err(_), Some(_)) => self.transaction(|applier| applier.first_copy(schema_exists, progress)),
             (copied, _) => copied,
-        }
+        }?;
+        self.leave_version();
+        Ok(copied)
     }
 
     fn first_copy(&mut self, schema_exists: bool, progress: Progress) -> Result<Vec<Attached>> {
@@ -299,15 +299,16 @@ impl Applier {
         match self.make_sure() {
             Err(Error::Expired(_)) => {
                 self.unsure = false;
-                self.leaves_version = true;
-                return self.transaction(|applier| applier.copy_again(progress));
+                let copied = self.transaction(|applier| applier.copy_again(progress))?;
+                self.leave_version();
+                return Ok(copied);
             }
             sure => sure?,
         }
         let damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
         if !damaged.is_empty() {
             self.transaction(|applier| applier.repair(&damaged, progress))?;
-            self.leaves_version = true;
+            self.leave_version();
         }
         let mut attached = Vec::new();
         for table in &self.tables {

@@ -1,9 +1,11 @@
-//! When a native table gets its primary key: with its copy if it is small, later if it is large, once finding rows by their
-//! keys has cost about as much as the key will.
+//! When a native table gets its primary key: with its copy if it is small, later if it is large, once doing without has cost
+//! about as much as the key will.
 //!
 //! A key over ten million rows takes a third of the time of their copy, and its index stays in memory. A table that only
-//! ever grows has no use for it: rows are found by their keys when they change or go. Until the key is there, that it
-//! would refuse no new row is checked by a query, which costs next to nothing where keys grow.
+//! ever grows has no use for it: rows are found by their keys when they change or go. A table that changes in large batches
+//! has none either: to read the key of every row once costs less than to find thousands of rows one by one, and to keep the
+//! index right. Until the key is there, that it would refuse no new row is checked by a query, which costs next to
+//! nothing where keys grow.
 
 use std::collections::HashMap;
 
@@ -17,8 +19,11 @@ use crate::source::{Commit, RowChange, Value};
 
 /// Up to so many rows the key comes with the copy: it takes milliseconds.
 const WITH_THE_COPY: u64 = 100_000;
-/// Finding one row without an index costs about as much as indexing so many (0.4 ms, and 0.4 us each).
-const ROWS_PER_LOOKUP: u64 = 1_000;
+/// With an index, a row that changes costs as much as the keys of so many rows do that are read without (14 us for finding it by
+/// a list and for its index, and 0.006 us each).
+const READ_PER_CHANGE: u64 = 2_300;
+/// To make the index costs as much as to read the keys of all rows so many times (0.2 us each).
+const READS_PER_INDEX: u64 = 32;
 
 /// Whether a table of so many rows gets its key with its copy.
 pub fn with_the_copy(rows: u64) -> bool {
@@ -39,17 +44,25 @@ pub struct Keys {
 #[derive(Clone, Copy, Debug, Default)]
 struct Missing {
     rows: u64,
-    lookups: u64,
+    /// Rows whose keys were read in vain, less what an index would have cost.
+    in_vain: u64,
 }
 
 impl Missing {
+    /// Counts a look for the rows of so many keys.
+    fn look_for(&mut self, keys: usize) {
+        if keys > 0 {
+            self.in_vain += self.rows.saturating_sub(keys as u64 * READ_PER_CHANGE);
+        }
+    }
+
     fn is_worth_a_key(&self) -> bool {
-        self.lookups * ROWS_PER_LOOKUP >= self.rows
+        self.in_vain >= self.rows * READS_PER_INDEX
     }
 }
 
 impl Keys {
-    /// Reads which tables have no key, with their sizes. What was counted of lookups stays. Tables are asked for by name:
+    /// Reads which tables have no key, with their sizes. What was counted of looks stays. Tables are asked for by name:
     /// a list of all tables would look into every attached database.
     pub fn refresh(&mut self, session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
         let before = std::mem::take(&mut self.missing);
@@ -63,8 +76,8 @@ impl Keys {
             ));
             let rows = rows.unwrap_or(None);
             if let Some(rows) = rows.and_then(|rows| rows.parse().ok()).filter(|rows| *rows > 0) {
-                let lookups = before.get(&table.name).map_or(0, |missing| missing.lookups);
-                self.missing.insert(table.name.clone(), Missing { rows, lookups });
+                let in_vain = before.get(&table.name).map_or(0, |missing| missing.in_vain);
+                self.missing.insert(table.name.clone(), Missing { rows, in_vain });
             }
         }
         Ok(())
@@ -79,20 +92,20 @@ impl Keys {
     /// Gives tables the keys that pay by now, with what the commits will look for. To be called before a transaction: in one that
     /// deletes rows of the table too, DuckDB 1.5.5 writes an index into its write-ahead log that it cannot replay once
     /// the rows' keys are used again, and the database could not be opened any more. A key may be refused, for example
-    /// while somebody reads who still sees rows that were deleted before; it is tried again some lookups later.
+    /// while somebody reads who still sees rows that were deleted before; it is tried again some looks later.
     pub fn add_due(&mut self, session: &Session, target: &Target, tables: &[MirrorTable], commits: &[Commit]) {
         for table in tables {
             let Some(missing) = self.missing.get_mut(&table.name) else { continue };
             let changes = commits.iter().flat_map(|commit| &commit.tables);
             let of_table = changes.filter(|changes| changes.table.eq_ignore_ascii_case(&table.source));
             let known = of_table.flat_map(|changes| &changes.rows).filter(|row| !matches!(row, RowChange::Insert(_)));
-            missing.lookups += known.count() as u64;
+            missing.look_for(known.count());
             if !missing.is_worth_a_key() {
                 continue;
             }
             match target.add_key(table).is_some_and(|statement| session.run(&statement).is_ok()) {
                 true => drop(self.missing.remove(&table.name)),
-                false => missing.lookups /= 2,
+                false => missing.in_vain /= 2,
             }
         }
     }
@@ -112,7 +125,7 @@ impl Keys {
         missing.rows += new.len() as u64;
         let within = is_within(session, target, table, &new)?;
         if within {
-            missing.lookups += new.len() as u64;
+            missing.look_for(new.len());
         }
         Ok(!within || rows::count(session, target, table, &new)? == 0)
     }
@@ -130,4 +143,25 @@ fn is_within(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[
         target.table(&table.name)
     ))?;
     Ok(found.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_pays_where_few_rows_are_looked_for_again_and_again() {
+        let looks = |rows: u64, keys: usize| {
+            let mut missing = Missing { rows, in_vain: 0 };
+            (1..1000).find(|_| {
+                missing.look_for(keys);
+                missing.is_worth_a_key()
+            })
+        };
+        assert_eq!(looks(10_000_000, 1), Some(33));
+        assert_eq!(looks(10_000_000, 2_000), Some(60));
+        assert_eq!(looks(10_000_000, 5_000), None, "reading all keys costs less");
+        assert_eq!(looks(10_000_000, 0), None);
+        assert_eq!(looks(50_000_000, 5_000), Some(42));
+    }
 }

@@ -179,6 +179,10 @@ impl Applier {
                     );
                     let renews = !order.dry_run && self.flush_drops(&table)?;
                     self.compact(step, &sql, "rows", Ending { renews, ..Ending::of(order) }, done)?;
+                    if renews {
+                        // DuckLake drops in a transaction of its own, before which somebody may have read the new version.
+                        self.renew_schema()?;
+                    }
                     if !order.dry_run {
                         self.inlined.remove(&table);
                     }

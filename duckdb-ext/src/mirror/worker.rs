@@ -65,15 +65,6 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
     let mut last_batch: Option<Instant> = None;
     let mut schedule = Schedule::new(&applier);
     loop {
-        if applier.leaves_version() {
-            let left = at_work(instance, mirror, || {
-                applier.leave_version();
-                Ok(())
-            });
-            if !matches!(left, Ok(ControlFlow::Continue(()))) {
-                break;
-            }
-        }
         if let Some(order) = mirror.order() {
             match maintain(instance, mirror, &mut applier, &order) {
                 Ok(ControlFlow::Continue(answer)) => mirror.answer(answer),

@@ -12,7 +12,7 @@ use maniac_base::Value;
 use crate::rows::borrow;
 use crate::{Encoding, FieldReader, FieldSource, RowLayout, Serial};
 
-/// The type of a field that a record ends before. No record has it: its length would be no `usize`'s half.
+/// The type of a field that a record ends before. In a record it would be a text longer than any.
 const ABSENT: Serial = Serial(u64::MAX);
 
 #[derive(Clone, Copy, Debug)]
