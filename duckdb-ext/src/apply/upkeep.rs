@@ -145,6 +145,7 @@ impl Applier {
         let outcome = order.steps.iter().try_for_each(|step| {
             let mut outcome = self.step(*step, order, &mut done);
             if outcome.as_ref().is_err_and(is_stale) {
+                self.ledger.lost_count();
                 outcome = self.renew_schema().and_then(|()| self.step(*step, order, &mut done));
             }
             outcome
@@ -181,6 +182,7 @@ impl Applier {
                     self.compact(step, &sql, "rows", Ending { renews, ..Ending::of(order) }, done)?;
                     if renews {
                         // DuckLake drops in a transaction of its own, before which somebody may have read the new version.
+                        self.ledger.lost_count();
                         self.renew_schema()?;
                     }
                     if !order.dry_run {
