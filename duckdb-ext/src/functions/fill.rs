@@ -3,11 +3,12 @@
 //! Each frequent pair of a column's type and a value's has a loop of its own; whatever else a column holds is written value
 //! by value.
 
+use maniac_sqlite_format::{BlockColumn, BlockFields, Encoding};
+
 use crate::error::Result;
 use crate::host::Columns;
 use crate::schema::{ColumnType, fit_into, is_utf8, time};
 use crate::source::{BorrowedValue, RowsView};
-use maniac_sqlite_format::{BlockColumn, BlockFields, Encoding};
 
 /// Writes columns of rows, and keeps what that takes from one call to the next.
 #[derive(Default)]

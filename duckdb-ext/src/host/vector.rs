@@ -89,7 +89,7 @@ impl ShortTexts<'_> {
 pub(super) struct ColumnVector {
     vector: ffi::duckdb_vector,
     data: *mut c_void,
-    /// Null as long as no row is NULL: a vector without a mask is faster to DuckDB.
+    /// Null as long as no row is NULL: DuckDB takes a vector without a mask for one that is all valid.
     validity: *mut u64,
     storage: Storage,
 }
