@@ -39,6 +39,8 @@ impl From<StoreError> for VfsError {
             StoreError::Corrupt { .. } => ffi::SQLITE_IOERR_DATA,
             StoreError::Forked { .. } => ffi::SQLITE_MISUSE,
             StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
+            // A folder that isn't there, or may not be entered: SQLite's own VFS can't open such a file either.
+            StoreError::Io { source, .. } if is_about_the_path(source) => ffi::SQLITE_CANTOPEN,
             StoreError::Io { .. } => ffi::SQLITE_IOERR,
             StoreError::NotFound { .. }
             | StoreError::NotAStore { .. }
@@ -55,6 +57,11 @@ impl From<StoreError> for VfsError {
         };
         VfsError { code, message: error.to_string() }
     }
+}
+
+fn is_about_the_path(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
+    matches!(error.kind(), NotADirectory | NotFound | PermissionDenied)
 }
 
 impl From<HistoryError> for VfsError {
@@ -99,6 +106,12 @@ pub fn report(error: VfsError) -> c_int {
 
 /// An SQL function's failure.
 pub fn sql(error: impl Into<VfsError>) -> rusqlite::Error {
-    let error = error.into();
-    rusqlite::Error::UserFunctionError(format!("maniac: {}", error.message).into())
+    rusqlite::Error::UserFunctionError(keep(error.into()).into())
+}
+
+/// Keeps the words of a failure that SQLite's own message carries too, and gives them.
+pub fn keep(error: VfsError) -> String {
+    let message = format!("maniac: {}", error.message);
+    *LAST.lock() = Some(message.clone());
+    message
 }

@@ -7,7 +7,7 @@ use maniac_base::Version;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    #[error("{path}: no such store; check the path, or open it without mode=ro to create it")]
+    #[error("{path}: no such store; check the path, or open it with mode=rwc to create it")]
     NotFound { path: PathBuf },
     #[error("{path} is not a Maniac store: {reason}")]
     NotAStore { path: PathBuf, reason: String },

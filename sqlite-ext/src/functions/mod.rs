@@ -11,15 +11,15 @@ use maniac_history::changeset;
 use maniac_store::Moment;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, Result, ffi};
 
 use crate::connection::with_database;
-use crate::errors::{self, VfsResult, sql};
+use crate::errors::{self, VfsError, VfsResult, sql};
 use crate::vfs::Database;
 
 /// Functions that change a store may only be called from the top level: not from a trigger or view that somebody else
 /// put into a database.
-const READS: FunctionFlags = FunctionFlags::SQLITE_UTF8;
+const READS: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_INNOCUOUS);
 const CHANGES: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DIRECTONLY);
 
 pub fn register(connection: &Connection) -> Result<()> {
@@ -37,14 +37,21 @@ pub fn register(connection: &Connection) -> Result<()> {
         on_store(context, |database| Ok(changeset(database.store(), database.branch(), from, to)?))
     })?;
     for arguments in 1..=2 {
-        connection.create_scalar_function(c"maniac_apply", arguments, CHANGES, apply::call)?;
-        connection.create_scalar_function(c"maniac_merge", arguments, CHANGES, merge::call)?;
+        connection.create_scalar_function(c"maniac_apply", arguments, CHANGES, |context| {
+            check_writable(context, "maniac_apply")?;
+            apply::call(context)
+        })?;
+        connection.create_scalar_function(c"maniac_merge", arguments, CHANGES, |context| {
+            check_writable(context, "maniac_merge")?;
+            merge::call(context)
+        })?;
     }
     for arguments in 1..=3 {
         connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;
     }
     connection.create_scalar_function(c"maniac_import", 1, CHANGES, |context| {
         let path: String = context.get(0)?;
+        check_writable(context, "maniac_import")?;
         // SAFETY: the connection is the one that is calling the function.
         if !unsafe { context.get_connection() }?.is_autocommit() {
             return Err(rusqlite::Error::UserFunctionError("maniac_import cannot run inside a transaction".into()));
@@ -53,15 +60,18 @@ pub fn register(connection: &Connection) -> Result<()> {
     })?;
     connection.create_scalar_function(c"maniac_export", 1, CHANGES, |context| {
         let path: String = context.get(0)?;
+        check_writable(context, "maniac_export")?;
         on_store(context, |database| transfer::export(database, &path))
     })?;
     connection.create_scalar_function(c"maniac_branch_drop", 1, CHANGES, |context| {
         let name: String = context.get(0)?;
+        check_writable(context, "maniac_branch_drop")?;
         on_store(context, |database| Ok(database.store().branch_drop(&name)?))?;
         Ok(name)
     })?;
     connection.create_scalar_function(c"maniac_branch_rename", 2, CHANGES, |context| {
         let (from, to): (String, String) = (context.get(0)?, context.get(1)?);
+        check_writable(context, "maniac_branch_rename")?;
         on_store(context, |database| Ok(database.store().branch_rename(&from, &to)?))?;
         Ok(to)
     })
@@ -72,6 +82,7 @@ fn branch_create(context: &Context<'_>) -> Result<i64> {
     let name: String = context.get(0)?;
     let from: Option<String> = if context.len() > 1 { context.get(1)? } else { None };
     let at = if context.len() > 2 { moment(context.get_raw(2)).transpose()? } else { None };
+    check_writable(context, "maniac_branch_create")?;
     on_store(context, |database| {
         let from = match from {
             Some(from) => from,
@@ -90,6 +101,26 @@ pub fn moment(value: ValueRef<'_>) -> Option<Result<Moment>> {
         ValueRef::Text(text) | ValueRef::Blob(text) => String::from_utf8_lossy(text).into_owned(),
     };
     Some(Moment::parse(&text).map_err(sql))
+}
+
+/// Refuses a function that changes a store or a file to a connection that only reads. Everything that has
+/// a lasting effect asks here.
+fn check_writable(context: &Context<'_>, function: &str) -> Result<()> {
+    let why = on_store(context, |database| {
+        Ok(database
+            .is_read_only()
+            .then_some("the store is open read-only (mode=ro, at=, or a directory without write access)"))
+    })?;
+    // SAFETY: the connection is the one that is calling the function.
+    let connection = unsafe { context.get_connection() }?;
+    let query_only: bool = connection.pragma_query_value(None, "query_only", |row| row.get(0))?;
+    match why.or(query_only.then_some("PRAGMA query_only is on")) {
+        None => Ok(()),
+        Some(why) => {
+            let message = format!("attempt to write a readonly database: {function} is refused because {why}");
+            Err(sql(VfsError::new(ffi::SQLITE_READONLY, message)))
+        }
+    }
 }
 
 fn on_store<T>(context: &Context<'_>, call: impl FnOnce(&mut Database) -> VfsResult<T>) -> Result<T> {

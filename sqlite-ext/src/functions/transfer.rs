@@ -21,7 +21,7 @@ pub fn import(database: &mut Database, path: &str) -> VfsResult<i64> {
     let from = open_file(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     from.query_row("SELECT count(*) FROM sqlite_schema", (), |row| row.get::<_, i64>(0))
         .map_err(|error| failed(path, "cannot be read as a SQLite database", &error))?;
-    let mut to = open_branch(database)?;
+    let mut to = open_with(&database.branch_uri()?, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let have = i64::from(database.store().page_size());
     let asked: i64 =
         from.query_row("PRAGMA page_size", (), |row| row.get(0)).map_err(|e| failed(path, "page size", &e))?;
@@ -43,7 +43,12 @@ pub fn export(database: &mut Database, path: &str) -> VfsResult<i64> {
         let message = format!("{path} exists already; choose another name, or remove it first");
         return Err(VfsError::new(ffi::SQLITE_ERROR, message));
     }
-    let from = open_branch(database)?;
+    if database.has_write_transaction() {
+        let message = "maniac_export cannot run inside a transaction that has written; commit or roll back first";
+        return Err(VfsError::new(ffi::SQLITE_ERROR, message));
+    }
+    // A connection of its own, since the caller's is in the middle of a statement.
+    let from = open_with(&database.snapshot_uri()?, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let create = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let exported = open_file(path, create)
         .and_then(|mut to| copy(&from, &mut to, "exported").map_err(|error| failed(path, "cannot be written", &error)));
@@ -58,14 +63,11 @@ fn open_file(path: &str, flags: OpenFlags) -> VfsResult<Connection> {
         .map_err(|error| failed(path, "cannot be opened", &error))
 }
 
-/// A connection of its own to what the caller's connection sees: the caller is in the middle of a statement.
-fn open_branch(database: &mut Database) -> VfsResult<Connection> {
-    let uri = database.uri()?;
-    let create =
-        if database.is_read_only() { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };
-    let flags = create | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+/// A connection to what a URI of the store names.
+fn open_with(uri: &str, mode: OpenFlags) -> VfsResult<Connection> {
+    let flags = mode | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let name: &CStr = vfs::NAME;
-    Connection::open_with_flags_and_vfs(&uri, flags, name).map_err(|error| failed(&uri, "cannot be opened", &error))
+    Connection::open_with_flags_and_vfs(uri, flags, name).map_err(|error| failed(uri, "cannot be opened", &error))
 }
 
 fn copy(from: &Connection, to: &mut Connection, done: &str) -> rusqlite::Result<()> {
