@@ -60,7 +60,8 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
         _: &[u8],
         _: &[&[u8]],
     ) -> Result<(Cow<'static, CStr>, Self)> {
-        db.config(VTabConfig::DirectOnly)?;
+        // It only reads the store, so that views may use it, whoever wrote them.
+        db.config(VTabConfig::Innocuous)?;
         // SAFETY: the handle is kept for as long as the table, which the connection outlives.
         let db = unsafe { db.handle() };
         Ok((Cow::Borrowed(T::DECLARATION), Table { base: ffi::sqlite3_vtab::default(), db, function: PhantomData }))
