@@ -101,12 +101,22 @@ impl Database {
         self.peers.journalled.clone()
     }
 
-    /// A URI that opens what this connection sees.
-    pub fn uri(&mut self) -> VfsResult<String> {
+    /// A URI that opens this connection's branch.
+    pub fn branch_uri(&self) -> VfsResult<String> {
         let path = percent(&self.store.path().to_string_lossy());
         let branch = percent(&self.store.branch_by_id(self.branch)?.name);
-        let at = if self.read_only { format!("&at={}", self.version()?) } else { String::new() };
-        Ok(format!("file:{path}?branch={branch}{at}"))
+        Ok(format!("file:{path}?branch={branch}"))
+    }
+
+    /// A URI that opens the version that this connection sees.
+    pub fn snapshot_uri(&mut self) -> VfsResult<String> {
+        let version = self.version()?;
+        Ok(format!("{}&at={version}", self.branch_uri()?))
+    }
+
+    /// Whether the connection has a transaction open that has written, if only to SQLite's page cache.
+    pub fn has_write_transaction(&self) -> bool {
+        self.level >= ffi::SQLITE_LOCK_RESERVED
     }
 
     /// A branch of this store by name; this connection's without one.
@@ -366,22 +376,21 @@ impl Database {
     }
 
     /// Answers a pragma that the store knows better than SQLite; `None` leaves it to SQLite.
-    pub fn pragma(&mut self, name: &str, value: Option<&str>) -> VfsResult<Option<String>> {
+    /// `autocommit`: the connection has no transaction open.
+    pub fn pragma(&mut self, name: &str, value: Option<&str>, autocommit: bool) -> VfsResult<Option<String>> {
         match (name.to_ascii_lowercase().as_str(), value) {
             // The store is a write-ahead log, and stays one.
             ("journal_mode", _) => Ok(Some("wal".into())),
             // An exclusive connection would keep its snapshot for ever, and could not write once another has.
             ("locking_mode", _) => Ok(Some("normal".into())),
-            ("synchronous", None) if self.durability == Durability::Off => Ok(Some("0".into())),
-            ("synchronous", Some(value)) => {
+            // Inside a transaction SQLite refuses to change it.
+            ("synchronous", Some(value)) if autocommit => {
                 self.durability = match value.to_ascii_lowercase().as_str() {
                     "0" | "off" | "no" | "false" => Durability::Off,
                     "2" | "3" | "full" | "extra" => Durability::Full,
                     _ => Durability::Normal,
                 };
-                // OFF is not for SQLite to know: it would commit several databases one after the other, and a process
-                // that is killed in between would leave a part of a transaction. So there is an answer, unlike usually.
-                Ok((self.durability == Durability::Off).then(|| "0".into()))
+                Ok(None)
             }
             ("page_size", Some(value)) => match (self.store.page_size(), value.parse::<u32>()) {
                 (have, Ok(asked)) if have != 0 && asked != have => Err(VfsError::new(

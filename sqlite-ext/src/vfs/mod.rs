@@ -25,7 +25,7 @@ pub use database::Database;
 use journal::Journal;
 use uri::Request;
 
-use crate::errors::{VfsError, VfsResult, report};
+use crate::errors::{VfsError, VfsResult, keep, report};
 
 pub const NAME: &CStr = c"maniac";
 
@@ -327,6 +327,7 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
             (*file.cast::<FileHandle>()).connection = argument.cast();
             return ffi::SQLITE_OK;
         }
+        let connection = (*file.cast::<FileHandle>()).connection;
         on_file(file, |file| match (file, op) {
             (OpenFile::Database(database), ffi::SQLITE_FCNTL_SYNC) => {
                 let super_journal = argument.cast::<c_char>().cast_const();
@@ -339,16 +340,17 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
                 Ok(ffi::SQLITE_OK)
             }
             (OpenFile::Database(database), ffi::SQLITE_FCNTL_PRAGMA) => {
+                let autocommit = connection.is_null() || ffi::sqlite3_get_autocommit(*connection) != 0;
                 let texts = argument.cast::<*mut c_char>();
                 let text = |n: usize| {
                     let text = *texts.add(n);
                     (!text.is_null()).then(|| CStr::from_ptr(text).to_string_lossy().into_owned())
                 };
                 let (name, value) = (text(1).unwrap_or_default(), text(2));
-                let (code, answer) = match database.pragma(&name, value.as_deref()) {
+                let (code, answer) = match database.pragma(&name, value.as_deref(), autocommit) {
                     Ok(None) => return Ok(ffi::SQLITE_NOTFOUND),
                     Ok(Some(answer)) => (ffi::SQLITE_OK, answer),
-                    Err(error) => (error.code, error.message),
+                    Err(error) => (error.code, keep(error)),
                 };
                 *texts = host_string(&answer);
                 Ok(code)
