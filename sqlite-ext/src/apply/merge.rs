@@ -8,6 +8,7 @@ use rusqlite::{Connection, ffi};
 use super::conflict::{Conflict, Kind, Resolution};
 use super::engine::Engine;
 use super::guard::Guard;
+use super::qualify::qualified;
 use super::transaction::Atomic;
 use super::{Applied, Policy, changed_tables, foreign_keys};
 use crate::connection::with_database;
@@ -28,7 +29,7 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
     }
     let guard = Guard::new(db)?;
     // With the write lock taken nothing comes between what is compared here and what is written.
-    let atomic = Atomic::begin(db, true)?;
+    let mut atomic = Atomic::begin(db, true)?;
     let (base, ours, theirs) = snapshots(db, source)?;
     let plan = merge_plan(&base, &ours, &theirs)?;
     let mut merged = Merged {
@@ -44,6 +45,7 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
     if plan.is_empty() {
         return Ok(merged);
     }
+    atomic.hide_temp_triggers()?;
     carry_out(db, &plan, policy, &guard, &mut merged.applied)?;
     if !merged.applied.undone {
         let note = Some((theirs.branch(), theirs.version()));
@@ -100,7 +102,7 @@ fn carry_out(
     let earlier =
         if guard.foreign_keys() { foreign_keys::violations(db, "main", &tables)? } else { Default::default() };
     for statement in &plan.statements {
-        db.execute_batch(statement).map_err(|error| schema_failed(statement, &error))?;
+        db.execute_batch(&qualified(statement, "main")).map_err(|error| schema_failed(statement, &error))?;
     }
     let mut engine = Engine::new(db, "main", policy);
     for changeset in changesets {
@@ -115,10 +117,10 @@ fn carry_out(
         return Ok(());
     }
     for SchemaObject { kind, name, sql } in &plan.objects {
-        let sought = "SELECT count(*) FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE";
+        let sought = "SELECT count(*) FROM main.sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE";
         let there: u32 = db.query_row(sought, [kind, name], |row| row.get(0)).map_err(VfsError::sql)?;
         if there == 0 {
-            db.execute_batch(sql).map_err(|error| schema_failed(sql, &error))?;
+            db.execute_batch(&qualified(sql, "main")).map_err(|error| schema_failed(sql, &error))?;
         }
     }
     if guard.foreign_keys() {

@@ -5,7 +5,9 @@ mod engine;
 mod foreign_keys;
 mod guard;
 mod merge;
+mod qualify;
 mod table;
+mod temp_triggers;
 mod transaction;
 
 use maniac_changeset::{Item, Reader, Target};
@@ -48,7 +50,8 @@ pub fn apply(db: &Connection, schema: &str, changeset: &[u8], policy: Policy) ->
         item.map_err(VfsError::sql)?;
     }
     let guard = Guard::new(db)?;
-    let atomic = Atomic::begin(db, false)?;
+    let mut atomic = Atomic::begin(db, false)?;
+    atomic.hide_temp_triggers()?;
     let applied = apply_guarded(db, schema, changeset, policy, &guard)?;
     if !applied.undone {
         atomic.commit()?;

@@ -2,6 +2,7 @@
 
 use rusqlite::Connection;
 
+use super::temp_triggers::TempTriggers;
 use crate::errors::{VfsError, VfsResult};
 
 /// A transaction of its own, or a savepoint in the user's. Undone unless it is committed.
@@ -9,6 +10,7 @@ pub struct Atomic<'c> {
     db: &'c Connection,
     savepoint: bool,
     done: bool,
+    temp_triggers: Option<TempTriggers>,
 }
 
 impl<'c> Atomic<'c> {
@@ -21,10 +23,19 @@ impl<'c> Atomic<'c> {
             (false, true) => "BEGIN IMMEDIATE",
         };
         db.execute_batch(begin).map_err(VfsError::sql)?;
-        Ok(Atomic { db, savepoint, done: false })
+        Ok(Atomic { db, savepoint, done: false, temp_triggers: None })
+    }
+
+    /// From here on TEMP triggers don't run, until this is over.
+    pub fn hide_temp_triggers(&mut self) -> VfsResult<()> {
+        self.temp_triggers = Some(TempTriggers::hide(self.db)?);
+        Ok(())
     }
 
     pub fn commit(mut self) -> VfsResult<()> {
+        if let Some(triggers) = self.temp_triggers.take() {
+            triggers.restore(self.db)?;
+        }
         self.db.execute_batch(if self.savepoint { "RELEASE maniac_apply" } else { "COMMIT" }).map_err(VfsError::sql)?;
         self.done = true;
         Ok(())

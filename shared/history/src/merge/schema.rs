@@ -109,6 +109,10 @@ fn rebuild(pair: &TableMatch, old: &Table, new: &Table, plan: &mut MergePlan) {
     from.extend(rowid.map(str::to_owned));
     plan.statements.push(format!("ALTER TABLE {} RENAME TO {aside}", quote(&old.name)));
     plan.statements.push(new.sql.clone());
-    plan.statements.push(format!("INSERT INTO {table}({}) SELECT {} FROM {aside}", to.join(", "), from.join(", ")));
-    plan.statements.push(format!("DROP TABLE {aside}"));
+    plan.statements.push(format!(
+        "INSERT INTO {table}({}) SELECT {} FROM main.{aside}",
+        to.join(", "),
+        from.join(", ")
+    ));
+    plan.statements.push(format!("DROP TABLE main.{aside}"));
 }
