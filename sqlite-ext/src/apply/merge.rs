@@ -1,6 +1,7 @@
 //! `maniac_merge`: another branch's changes go into this one, as one version.
 
 use maniac_base::Version;
+use maniac_changeset::Group;
 use maniac_history::{Contested, MergePlan, SchemaObject, merge_plan};
 use maniac_store::{Moment, Snapshot};
 use rusqlite::{Connection, ffi};
@@ -94,20 +95,21 @@ fn carry_out(
     applied: &mut Applied,
 ) -> VfsResult<()> {
     let contested = if policy == Policy::Replace { &plan.contested[..] } else { &[] };
-    let changesets = [&plan.changes[..], contested];
-    let mut tables = changed_tables(&plan.appended)?;
-    for changeset in changesets {
-        tables.extend(changed_tables(changeset)?);
+    // Together, since a row that is contested may have to go before another one can come.
+    let mut changes = Group::new();
+    for changeset in [&plan.changes[..], contested] {
+        changes.add(changeset).map_err(VfsError::sql)?;
     }
+    let changes = changes.finish();
+    let mut tables = changed_tables(&plan.appended)?;
+    tables.extend(changed_tables(&changes)?);
     let earlier =
         if guard.foreign_keys() { foreign_keys::violations(db, "main", &tables)? } else { Default::default() };
     for statement in &plan.statements {
         db.execute_batch(&qualified(statement, "main")).map_err(|error| schema_failed(statement, &error))?;
     }
     let mut engine = Engine::new(db, "main", policy);
-    for changeset in changesets {
-        engine.run(changeset)?;
-    }
+    engine.run(&changes)?;
     engine.append(&plan.appended)?;
     applied.rows = engine.rows;
     applied.undone = policy == Policy::Abort && !engine.conflicts.is_empty();

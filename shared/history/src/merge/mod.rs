@@ -9,6 +9,7 @@
 //! The changes to make are those of D whose rows are in T. Where a row is in O too, both branches changed it, and not to
 //! the same, or it wouldn't be in D: that row is contested. What is in D but not in T only this branch has changed.
 
+mod key;
 mod rows;
 mod schema;
 
