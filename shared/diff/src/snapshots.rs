@@ -7,7 +7,7 @@ use crate::DiffError;
 use crate::overflow::Chains;
 use crate::page_map::{MapDelta, PageMap};
 use crate::row_diff::{RowDiffer, TableShape};
-use crate::schema_match::match_tables;
+use crate::schema_match::{TableMatch, match_tables};
 use crate::touched::Touched;
 use crate::tree_diff::TreeDiffer;
 
@@ -37,6 +37,33 @@ pub fn diff(old: &dyn PageSource, new: &dyn PageSource, sink: Sink<'_>) -> Resul
     diff_all((old.as_ref(), &old_schema), (new.as_ref(), &new_schema), sink)
 }
 
+/// All rows of some tables of a snapshot, as inserts.
+pub fn whole_tables(source: &dyn PageSource, wanted: &dyn Fn(&Table) -> bool) -> Result<Vec<u8>, DiffError> {
+    let mut changeset = Vec::new();
+    let Some(db) = Database::open(source).map_err(DiffError::New)? else { return Ok(changeset) };
+    let schema = Schema::read_from(&db).map_err(DiffError::New)?;
+    for pair in match_tables(&Schema::default(), &schema) {
+        let Some(table) = pair.new.as_ref().filter(|table| table.root.0 != 0 && wanted(table)) else { continue };
+        rows_of_pair(&pair, table, (None, Some(&db)), &mut changeset)?;
+    }
+    Ok(changeset)
+}
+
+/// Appends what changed in the rows of one table.
+fn rows_of_pair(
+    pair: &TableMatch,
+    table: &Table,
+    (old, new): (Option<&Database<'_>>, Option<&Database<'_>>),
+    changeset: &mut Vec<u8>,
+) -> Result<(), DiffError> {
+    let (map, touched) = (PageMap::default(), Touched::default());
+    let differ = TreeDiffer { map: &map, touched: &touched, old, new, all: true };
+    let chains = Chains { all: true, ..Chains::default() };
+    let before = pair.old.as_ref().map(|table| table.root);
+    let tree = differ.run(before, Some(table.root), &mut MapDelta::default())?;
+    RowDiffer::new(&TableShape::new(pair, table, old, new), old, new, &chains).run(&tree, changeset)
+}
+
 pub(crate) fn diff_all<'s>(
     (old, old_schema): (Option<&Database<'s>>, &Schema),
     (new, new_schema): (Option<&Database<'s>>, &Schema),
@@ -52,11 +79,8 @@ pub(crate) fn diff_all<'s>(
 
     for pair in match_tables(old_schema, new_schema) {
         let Some(table) = pair.new.as_ref().filter(|table| table.is_tracked()) else { continue };
-        let before = pair.old.as_ref().map(|table| table.root);
-        let tree = differ.run(before, Some(table.root), &mut MapDelta::default())?;
-        let shape = TableShape::new(&pair, table, old, new);
         let mut changeset = Vec::new();
-        RowDiffer::new(&shape, old, new, &chains).run(&tree, &mut changeset)?;
+        rows_of_pair(&pair, table, (old, new), &mut changeset)?;
         if !changeset.is_empty() {
             sink(TableDiff { table, changeset })?;
         }

@@ -35,6 +35,7 @@ pub use payload::{chain, full_payload};
 pub use ptrmap::PtrmapKind;
 pub use record::{FieldReader, RecordFields, Serial};
 pub use rows::{FieldSource, Row, RowLayout, Rows, Selection};
+pub use schema::same_statement;
 pub use schema::{Affinity, Collation, Column, Generated, KeyForm, KeyPart, Schema, SchemaRow, Table, TableKind};
 pub use text::utf16_to_utf8;
 pub use walk::{TreeWalk, tree_pages};

@@ -29,6 +29,8 @@ pub enum Kind {
     Both,
     /// Both branches changed the same table, index, view or trigger.
     Schema,
+    /// What both branches have would not be a schema together, whichever of them is preferred.
+    Broken,
 }
 
 impl Kind {
@@ -40,7 +42,7 @@ impl Kind {
             Kind::Constraint => "constraint",
             Kind::ForeignKey => "foreign key",
             Kind::Both => "both changed",
-            Kind::Schema => "schema",
+            Kind::Schema | Kind::Broken => "schema",
         }
     }
 }
@@ -58,6 +60,8 @@ pub struct Conflict {
     /// The row as it is.
     pub current: Option<String>,
     pub resolution: Resolution,
+    /// In words, where the kind alone doesn't say it.
+    pub reason: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,6 +24,8 @@ pub struct Engine<'c> {
     stuck: Vec<Step<'c>>,
     pub rows: u64,
     pub conflicts: Vec<Conflict>,
+    /// Tables whose rows were copied into another shape: a value that its new column holds in another form is no conflict.
+    pub reshaped: Vec<String>,
 }
 
 /// A change and where it goes.
@@ -41,7 +43,7 @@ fn is_constraint(error: &rusqlite::Error) -> bool {
 impl<'c> Engine<'c> {
     pub fn new(db: &'c Connection, schema: &'c str, policy: Policy) -> Engine<'c> {
         let statements = Statements::new(db);
-        Engine { statements, schema, policy, stuck: Vec::new(), rows: 0, conflicts: Vec::new() }
+        Engine { statements, schema, policy, stuck: Vec::new(), rows: 0, conflicts: Vec::new(), reshaped: Vec::new() }
     }
 
     pub fn run(&mut self, changeset: &'c [u8]) -> VfsResult<()> {
@@ -96,6 +98,7 @@ impl<'c> Engine<'c> {
             (Op::Insert, None) => None,
             (Op::Insert, Some(_)) => Some(Kind::Conflict),
             (_, None) => Some(Kind::NotFound),
+            (_, Some(_)) if self.reshaped.contains(&step.table.name) => None,
             (_, Some(now)) => (!step.expects(now)).then_some(Kind::Data),
         };
         if let Some(kind) = kind {
@@ -213,6 +216,7 @@ impl<'c> Engine<'c> {
             new: told.new,
             current: current.map(|record| step.table.json(record)),
             resolution,
+            reason: None,
         });
     }
 }

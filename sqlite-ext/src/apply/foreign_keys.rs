@@ -51,5 +51,6 @@ pub fn conflict((table, rowid, parent, _): Violation) -> Conflict {
         new: None,
         current: Some(format!("refers to no row of {parent}")),
         resolution: Resolution::Aborted,
+        reason: None,
     }
 }

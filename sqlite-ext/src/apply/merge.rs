@@ -2,7 +2,7 @@
 
 use maniac_base::Version;
 use maniac_changeset::Group;
-use maniac_history::{Contested, MergePlan, SchemaObject, merge_plan};
+use maniac_history::{Contested, MergePlan, Prefer, SchemaConflict, SchemaObject, merge_plan};
 use maniac_store::{Moment, Snapshot};
 use rusqlite::{Connection, ffi};
 
@@ -32,13 +32,14 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
     // With the write lock taken nothing comes between what is compared here and what is written.
     let mut atomic = Atomic::begin(db, true)?;
     let (base, ours, theirs) = snapshots(db, source)?;
-    let plan = merge_plan(&base, &ours, &theirs)?;
+    let plan = merge_plan(&base, &ours, &theirs, preference(policy))?;
     let mut merged = Merged {
         applied: Applied { rows: 0, conflicts: conflicts(&plan, policy), undone: false },
         ancestor: base.version(),
         source: theirs.version(),
     };
-    let refused = !plan.schema_conflicts.is_empty() || policy == Policy::Abort && !plan.conflicts.is_empty();
+    let unsettled = plan.schema_conflicts.iter().any(|conflict| !conflict.settled);
+    let refused = unsettled || policy == Policy::Abort && !plan.conflicts.is_empty();
     if refused {
         merged.applied.undone = true;
         return Ok(merged);
@@ -56,6 +57,14 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
         committed?;
     }
     Ok(merged)
+}
+
+fn preference(policy: Policy) -> Prefer {
+    match policy {
+        Policy::Abort => Prefer::Neither,
+        Policy::Replace => Prefer::Theirs,
+        Policy::Omit => Prefer::Ours,
+    }
 }
 
 /// Notes in the version that is about to be committed what it merges.
@@ -109,6 +118,7 @@ fn carry_out(
         db.execute_batch(&qualified(statement, "main")).map_err(|error| schema_failed(statement, &error))?;
     }
     let mut engine = Engine::new(db, "main", policy);
+    engine.reshaped = plan.reshaped.clone();
     engine.run(&changes)?;
     engine.append(&plan.appended)?;
     applied.rows = engine.rows;
@@ -140,27 +150,13 @@ fn schema_failed(statement: &str, error: &rusqlite::Error) -> VfsError {
 }
 
 fn conflicts(plan: &MergePlan, policy: Policy) -> Vec<Conflict> {
+    let unsettled = plan.schema_conflicts.iter().any(|conflict| !conflict.settled);
     let resolution = match policy {
-        Policy::Abort => Resolution::Aborted,
-        Policy::Replace if plan.schema_conflicts.is_empty() => Resolution::Replaced,
-        Policy::Omit if plan.schema_conflicts.is_empty() => Resolution::Omitted,
+        Policy::Replace if !unsettled => Resolution::Replaced,
+        Policy::Omit if !unsettled => Resolution::Omitted,
         _ => Resolution::Aborted,
     };
-    let objects = plan.schema_conflicts.iter().map(|object| Conflict {
-        table: "sqlite_schema".into(),
-        op: None,
-        kind: Kind::Schema,
-        key: {
-            let mut key = maniac_history::JsonObject::default();
-            key.add("type", &maniac_base::Value::text(&object.kind));
-            key.add("name", &maniac_base::Value::text(&object.name));
-            key.finish()
-        },
-        old: None,
-        new: None,
-        current: Some(object.sql.clone()),
-        resolution: Resolution::Aborted,
-    });
+    let objects = plan.schema_conflicts.iter().map(|conflict| schema_conflict(conflict, resolution));
     let rows = plan.conflicts.iter().cloned().map(|Contested { theirs, ours }| Conflict {
         table: theirs.table,
         op: Some(theirs.op),
@@ -170,6 +166,25 @@ fn conflicts(plan: &MergePlan, policy: Policy) -> Vec<Conflict> {
         new: theirs.new,
         current: ours,
         resolution,
+        reason: None,
     });
     objects.chain(rows).collect()
+}
+
+fn schema_conflict(conflict: &SchemaConflict, resolution: Resolution) -> Conflict {
+    let SchemaConflict { kind, name, reason, base, ours, theirs, can_be_settled, .. } = conflict.clone();
+    let mut key = maniac_history::JsonObject::default();
+    key.add("type", &maniac_base::Value::text(&kind));
+    key.add("name", &maniac_base::Value::text(&name));
+    Conflict {
+        table: "sqlite_schema".into(),
+        op: None,
+        kind: if can_be_settled { Kind::Schema } else { Kind::Broken },
+        key: key.finish(),
+        old: base,
+        new: theirs,
+        current: ours,
+        resolution,
+        reason: Some(format!("{kind} \"{name}\": {reason}")),
+    }
 }

@@ -13,7 +13,7 @@ mod transaction;
 use maniac_changeset::{Item, Reader, Target};
 use rusqlite::{Connection, ffi};
 
-pub use conflict::{Conflict, Policy};
+pub use conflict::{Conflict, Kind, Policy};
 use engine::Engine;
 use guard::Guard;
 pub use merge::{Merged, merge};

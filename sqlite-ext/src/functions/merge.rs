@@ -5,7 +5,7 @@ use maniac_history::JsonObject;
 use rusqlite::functions::Context;
 use rusqlite::{Connection, Result, ffi};
 
-use crate::apply::{Merged, Policy, merge};
+use crate::apply::{Conflict, Kind, Merged, Policy, merge};
 use crate::connection::{schema_of, with_database};
 use crate::errors::{VfsError, VfsResult, sql};
 
@@ -34,7 +34,7 @@ fn run(db: &Connection, source: &str, policy: Option<&str>) -> VfsResult<String>
             return Err(VfsError::new(ffi::SQLITE_ERROR, message));
         }
         let Merged { mut applied, ancestor, source } = merge(db, source, policy)?;
-        let outcome = applied.outcome("on_conflict 'ours' or 'theirs' resolves those of rows");
+        let outcome = applied.outcome(&ways_out(&applied.conflicts));
         let conflicts = std::mem::take(&mut applied.conflicts);
         let count = conflicts.len();
         let version = with_database(db.handle(), |database| {
@@ -53,5 +53,25 @@ fn run(db: &Connection, source: &str, policy: Option<&str>) -> VfsResult<String>
             told.add(name, &Value::Integer(value as i64));
         }
         Ok(told.finish())
+    }
+}
+
+/// What the user can do: nothing is advised that doesn't help.
+fn ways_out(conflicts: &[Conflict]) -> String {
+    let reason = |kind: Kind| {
+        let of_kind = conflicts.iter().find(|conflict| conflict.kind == kind)?;
+        Some(of_kind.reason.as_deref().unwrap_or_default())
+    };
+    if let Some(reason) = reason(Kind::Broken) {
+        return format!("{reason}; change the schema of one branch first");
+    }
+    if reason(Kind::ForeignKey).is_some() {
+        return "change the rows of one branch first, where one would refer to nothing".into();
+    }
+    let which = if conflicts.len() == 1 { "it" } else { "them" };
+    let resolves = format!("on_conflict 'ours' or 'theirs' resolves {which}");
+    match reason(Kind::Schema) {
+        Some(reason) => format!("{reason}; {resolves}"),
+        None => resolves,
     }
 }

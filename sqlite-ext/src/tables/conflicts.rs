@@ -13,8 +13,8 @@ pub struct Conflicts;
 impl TableFunction for Conflicts {
     const NAME: &'static CStr = c"maniac_conflicts";
     const DECLARATION: &'static CStr = c"CREATE TABLE x(\"table\" TEXT, op TEXT, kind TEXT, key TEXT, old TEXT, \
-        new TEXT, current TEXT, resolution TEXT)";
-    const COLUMNS: usize = 8;
+        new TEXT, current TEXT, resolution TEXT, reason TEXT)";
+    const COLUMNS: usize = 9;
     const ARGUMENTS: usize = 0;
 
     fn rows(database: &mut Database, _: &[Option<Value>]) -> VfsResult<Rows> {
@@ -29,6 +29,7 @@ impl TableFunction for Conflicts {
                 text(conflict.new),
                 text(conflict.current),
                 Value::Text(conflict.resolution.name().into()),
+                text(conflict.reason),
             ])
         });
         Ok(Box::new(rows))

@@ -2,17 +2,16 @@
 //! are 1 and 1.0 in a column without a type.
 
 use maniac_base::Value;
-use maniac_changeset::{Change, TableHeader, push_value};
+use maniac_changeset::{Field, TableHeader, push_value};
 use maniac_sqlite_format::{Collation, Table};
 
-/// A key in one spelling for all that are equal. A collation of the application's own is not known here: such keys are
-/// the same only if their bytes are.
-pub fn folded(header: &TableHeader<'_>, change: &Change<'_>, table: Option<&Table>) -> Vec<u8> {
+/// A row's key in one spelling for all that are equal. A collation of the application's own is not known here: such keys
+/// are the same only if their bytes are.
+pub fn folded(header: &TableHeader<'_>, row: &[Field<'_>], table: Option<&Table>) -> Vec<u8> {
     let mut key = Vec::new();
-    let record = change.keyed();
-    for (i, value) in record.values().enumerate().filter(|(i, _)| header.is_key(*i)) {
+    for (i, field) in row.iter().enumerate().filter(|(i, _)| header.is_key(*i)) {
         let collation = table.map_or(&Collation::Binary, |table| collation_of(table, header.key[i]));
-        push_value(&mut key, &fold(value.unwrap_or_default(), collation));
+        push_value(&mut key, &fold(field.value().unwrap_or_default(), collation));
     }
     key
 }

@@ -2,25 +2,40 @@
 //!
 //! ```text
 //!             ancestor
-//!      O ↙             ↘ T          O, T, D: differences of two snapshots each
-//!     ours ─────D────→ theirs
+//!      O ↙             ↘ T          O, T: differences
+//!     ours               theirs
 //! ```
 //!
-//! The changes to make are those of D whose rows are in T. Where a row is in O too, both branches changed it, and not to
-//! the same, or it wouldn't be in D: that row is contested. What is in D but not in T only this branch has changed.
+//! - `lines` says which table of one branch is which of the other.
+//! - `tables` decides what becomes of each, its shape included.
+//! - `schema` does the same for indexes, views and triggers, and writes the statements.
+//! - `rows` brings T's rows into the merged shapes. Where a row is in O too and not changed to the same, it is contested.
 
 mod key;
+mod lines;
 mod rows;
 mod schema;
+mod tables;
 
 use std::collections::HashSet;
 
 use maniac_changeset::{ChangesetError, Item, Reader, Target};
-use maniac_diff::match_tables;
+use maniac_diff::whole_tables;
+use maniac_sqlite_format::Schema;
 use maniac_store::Snapshot;
+use tables::{Edited, RowsFrom};
 
 use crate::difference::schema_of;
 use crate::{HistoryError, TableRow, difference};
+
+/// The side that wins where both changed the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefer {
+    /// That is for a person to decide.
+    Neither,
+    Ours,
+    Theirs,
+}
 
 /// What there is to do, and what stands in the way.
 #[derive(Default)]
@@ -29,8 +44,10 @@ pub struct MergePlan {
     pub statements: Vec<String>,
     /// Indexes, views and triggers that shall be there in the end.
     pub objects: Vec<SchemaObject>,
-    /// The names of those, or of tables, that both sides changed.
-    pub schema_conflicts: Vec<SchemaObject>,
+    /// What both sides changed, each in its own way.
+    pub schema_conflicts: Vec<SchemaConflict>,
+    /// Tables that are filled by copying: their values may have taken another form on the way.
+    pub reshaped: Vec<String>,
     /// Changeset of the rows that only they changed.
     pub changes: Vec<u8>,
     /// Changeset that makes the rows that both changed what they are on their side.
@@ -46,6 +63,22 @@ pub struct SchemaObject {
     pub kind: String,
     pub name: String,
     pub sql: String,
+}
+
+/// A table, index, view or trigger that both sides changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SchemaConflict {
+    pub kind: String,
+    pub name: String,
+    pub reason: String,
+    /// The text in the ancestor and on both sides; nothing where it is not there.
+    pub base: Option<String>,
+    pub ours: Option<String>,
+    pub theirs: Option<String>,
+    /// Either side could have its way.
+    pub can_be_settled: bool,
+    /// The side that is preferred has its way.
+    pub settled: bool,
 }
 
 /// A row that both sides changed.
@@ -65,37 +98,63 @@ impl MergePlan {
 }
 
 /// What it takes to bring into `ours` what `theirs` changed since `base`, the ancestor of both.
-pub fn merge_plan(base: &Snapshot, ours: &Snapshot, theirs: &Snapshot) -> Result<MergePlan, HistoryError> {
+pub fn merge_plan(
+    base: &Snapshot,
+    ours: &Snapshot,
+    theirs: &Snapshot,
+    prefer: Prefer,
+) -> Result<MergePlan, HistoryError> {
     let their_changes = difference(base, theirs)?;
     let mut plan = MergePlan::default();
     if their_changes.changeset.is_empty() && their_changes.schema.is_empty() {
         return Ok(plan);
     }
     let our_changes = difference(base, ours)?;
-    let forth = difference(ours, theirs)?;
     let schemas = schema::Schemas { base: schema_of(base)?, ours: schema_of(ours)?, theirs: schema_of(theirs)? };
-    let version = ours.version();
-    let edited = tables_of(&our_changes.changeset).map_err(|source| HistoryError::Changeset { version, source })?;
-    let ours_edited = |table: &str| edited.contains(&table.to_ascii_lowercase());
-    if !their_changes.schema.is_empty() {
-        schema::plan(&schemas, &ours_edited, &mut plan);
-    }
-    // Tables whose shape this side changed keep that shape, which is that of the way back.
-    let back = match our_changes.schema.is_empty() {
-        true => Vec::new(),
-        false => difference(theirs, ours)?.changeset,
+    let edited = Edited {
+        here: edited(&our_changes.changeset, &schemas.ours, ours)?,
+        there: edited(&their_changes.changeset, &schemas.theirs, theirs)?,
     };
-    let pairs = match_tables(&schemas.ours, &schemas.theirs);
+    let lines = lines::lines(&schemas);
+    let decisions = tables::decide(&lines, &edited, prefer, &mut plan.schema_conflicts);
+    if !their_changes.schema.is_empty() || !plan.schema_conflicts.is_empty() {
+        schema::plan(&schemas, &lines, &decisions, prefer, &mut plan);
+    }
+    let theirs_whole = |name: &str| {
+        let named = |table: &maniac_sqlite_format::Table| table.name.eq_ignore_ascii_case(name);
+        let line = lines.iter().position(|line| line.theirs.as_ref().is_some_and(|side| named(&side.table)));
+        line.is_some_and(|n| decisions[n].rows == RowsFrom::Theirs)
+    };
+    let version = theirs.version();
+    let whole = match decisions.iter().any(|decision| decision.rows == RowsFrom::Theirs) {
+        true => whole_tables(theirs, &|table| table.is_tracked() && theirs_whole(&table.name))
+            .map_err(|source| HistoryError::Diff { version, source })?,
+        false => Vec::new(),
+    };
     let sides = rows::Sides {
         schemas: &schemas,
-        pairs: &pairs,
+        lines: &lines,
+        decisions: &decisions,
         base_to_theirs: &their_changes.changeset,
         base_to_ours: &our_changes.changeset,
-        ours_to_theirs: &forth.changeset,
-        theirs_to_ours: &back,
+        whole: &whole,
     };
-    rows::plan(&sides, &mut plan).map_err(|source| HistoryError::Changeset { version: theirs.version(), source })?;
+    rows::plan(&sides, &mut plan).map_err(|source| HistoryError::Changeset { version, source })?;
     Ok(plan)
+}
+
+/// The tables with changed rows; a virtual table has those of its shadow tables.
+fn edited(changeset: &[u8], schema: &Schema, snapshot: &Snapshot) -> Result<HashSet<String>, HistoryError> {
+    let version = snapshot.version();
+    let mut edited = tables_of(changeset).map_err(|source| HistoryError::Changeset { version, source })?;
+    for table in &schema.tables {
+        if let maniac_sqlite_format::TableKind::Shadow { of } = &table.kind
+            && edited.contains(&table.name.to_ascii_lowercase())
+        {
+            edited.insert(of.to_ascii_lowercase());
+        }
+    }
+    Ok(edited)
 }
 
 /// The tables of a changeset, in lower case.

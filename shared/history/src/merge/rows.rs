@@ -1,90 +1,209 @@
-//! The three-way merge of the rows.
+//! The three-way merge of the rows, in the shapes that their tables have after the merge.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
+use std::sync::Arc;
 
-use maniac_changeset::{Change, ChangesetError, Group, Item, Op, Reader, TableHeader, Target, Writer, invert};
-use maniac_diff::TableMatch;
+use maniac_changeset::{
+    Change, ChangesetError, Field, Item, NULL_KEY_PREFIX, Op, Reader, Record, TableHeader, Target, Writer, push_value,
+};
 use maniac_sqlite_format::{KeyForm, Table};
 
 use super::key::folded;
+use super::lines::Line;
 use super::schema::Schemas;
-use super::{Contested, MergePlan, SchemaObject};
+use super::tables::{Decision, Merged, RowsFrom};
+use super::{Contested, MergePlan};
 use crate::{TableRow, columns, row};
 
 pub struct Sides<'m> {
     pub schemas: &'m Schemas,
-    /// Our tables and theirs.
-    pub pairs: &'m [TableMatch],
-    pub base_to_theirs: &'m [u8],
+    pub lines: &'m [Line],
+    pub decisions: &'m [Decision],
     pub base_to_ours: &'m [u8],
-    pub ours_to_theirs: &'m [u8],
-    pub theirs_to_ours: &'m [u8],
+    pub base_to_theirs: &'m [u8],
+    /// All rows of the tables that are taken over from the other branch whatever is here.
+    pub whole: &'m [u8],
 }
 
-/// A row by its table, as they call it, the form of its key, and the key in one spelling.
-type RowKey = (String, bool, Vec<u8>);
+/// The index of the line, whether the rows are those whose declared key holds NULL.
+type Part = (usize, bool);
+/// A row by its key in the merged table, in one spelling.
+type RowKey = (Part, Vec<u8>);
 /// A row has one change, or a DELETE and an INSERT where its key is spelled anew.
 type Keyed<'c> = HashMap<RowKey, Vec<(TableHeader<'c>, Change<'c>)>>;
+
+/// How rows of both sides go into a merged table.
+struct Shape {
+    table: Arc<Table>,
+    null_key: bool,
+    /// As the header has it.
+    name: String,
+    key: Vec<u8>,
+    defaults: Vec<u8>,
+    ours: Vec<Option<usize>>,
+    theirs: Vec<Option<usize>>,
+    /// The rowid names the rows, and nothing else does.
+    by_rowid: bool,
+}
+
+impl Shape {
+    fn new(merged: &Merged, line: &Line, null_key: bool) -> Shape {
+        let table = &merged.table;
+        let by_rowid = null_key || table.key_form() == KeyForm::Rowid;
+        let mut key: Vec<u8> = Vec::new();
+        let mut defaults = Vec::new();
+        for (i, column) in table.changeset_columns() {
+            key.push(if by_rowid { 0 } else { table.key_position(i) });
+            push_value(&mut defaults, &column.default_value());
+        }
+        if by_rowid {
+            key.insert(0, 1);
+            defaults.insert(0, NULL_VALUE);
+        }
+        let sources = |side: Option<&Table>, from: &[Option<usize>]| {
+            let place = |column: usize| {
+                let at = side?.changeset_columns().position(|(i, _)| i == column)?;
+                Some(at + usize::from(by_rowid))
+            };
+            let columns = table.changeset_columns().map(|(i, _)| from[i].and_then(place));
+            by_rowid.then_some(Some(0)).into_iter().chain(columns).collect()
+        };
+        let name = if null_key { format!("{NULL_KEY_PREFIX}{}", table.name) } else { table.name.clone() };
+        Shape {
+            table: table.clone(),
+            null_key,
+            name,
+            key,
+            defaults,
+            ours: sources(line.ours.as_ref().map(|ours| &*ours.table), &merged.from_ours),
+            theirs: sources(line.theirs.as_ref().map(|theirs| &*theirs.table), &merged.from_theirs),
+            by_rowid,
+        }
+    }
+
+    fn header(&self) -> TableHeader<'_> {
+        TableHeader { name: &self.name, key: &self.key }
+    }
+
+    /// A row of one side: columns that it doesn't have are undefined.
+    fn fields<'c>(&self, sources: &[Option<usize>], record: Record<'c>) -> Vec<Field<'c>> {
+        let fields: Vec<Field<'c>> = record.fields().collect();
+        sources.iter().map(|from| from.and_then(|at| fields.get(at).copied()).unwrap_or(Field::UNDEFINED)).collect()
+    }
+
+    /// A row of one side: columns that it doesn't have hold their default.
+    fn whole<'c>(&'c self, sources: &[Option<usize>], record: Record<'c>) -> Vec<Field<'c>> {
+        let mut fields = self.fields(sources, record);
+        let defaults = Record::parse(&self.defaults, self.key.len()).into_iter().flat_map(|record| record.fields());
+        for (field, default) in fields.iter_mut().zip(defaults) {
+            if !field.is_defined() {
+                *field = default;
+            }
+        }
+        fields
+    }
+
+    fn key_of(&self, sources: &[Option<usize>], change: &Change<'_>) -> Vec<u8> {
+        let table = (!self.null_key).then_some(&*self.table);
+        folded(&self.header(), &self.fields(sources, change.keyed()), table)
+    }
+
+    /// A row of one side before and after its changes. Columns that did not change are undefined in the second, and may
+    /// be in the first. Nothing if the changes are not those of one row.
+    fn step<'c>(&'c self, side: &[Option<usize>], changes: &[(TableHeader<'c>, Change<'c>)]) -> Option<Step<'c>> {
+        let (_, first) = changes.first()?;
+        let (old, new) = match changes {
+            [_] => (first.old, first.new),
+            [_, (_, second)] if first.op == Op::Delete && second.op == Op::Insert => (first.old, second.new),
+            [_, (_, second)] if first.op == Op::Insert && second.op == Op::Delete => (second.old, first.new),
+            _ => return None,
+        };
+        let row = |record: Record<'c>| match changes.len() == 1 && first.op == Op::Update {
+            true => self.fields(side, record),
+            false => self.whole(side, record),
+        };
+        let (old, mut new) = (old.map(row), new.map(row));
+        if let (Some(old), Some(new)) = (&old, &mut new) {
+            let same = old.iter().zip(new).filter(|(old, new)| old == new);
+            same.for_each(|(_, new)| *new = Field::UNDEFINED);
+        }
+        Some(Step { old, new })
+    }
+}
+
+struct Step<'c> {
+    old: Option<Vec<Field<'c>>>,
+    new: Option<Vec<Field<'c>>>,
+}
+
+/// The type byte of NULL, a value in itself.
+const NULL_VALUE: u8 = 5;
 
 /// Copies changes, with a header before the first of each table.
 #[derive(Default)]
 struct Out {
     writer: Writer,
-    table: Option<String>,
+    part: Option<Part>,
 }
 
 impl Out {
-    fn add(&mut self, header: &TableHeader<'_>, change: &Change<'_>) {
-        if self.table.as_deref() != Some(header.name) {
-            self.writer.table(header);
-            self.table = Some(header.name.to_owned());
+    fn header(&mut self, part: Part, shape: &Shape) {
+        if self.part.replace(part) != Some(part) {
+            self.writer.table(&shape.header());
         }
-        self.writer.change(change);
+    }
+
+    fn whole(&mut self, part: Part, shape: &Shape, op: Op, fields: &[Field<'_>]) {
+        self.header(part, shape);
+        self.writer.whole_row(op, &bytes(fields));
+    }
+
+    /// The update of the columns where both are defined and differ, if there are any.
+    fn update(&mut self, part: Part, shape: &Shape, old: &[Field<'_>], new: &[Field<'_>]) {
+        let (old, new) = update(&shape.header(), old, new);
+        let (Ok(old), Ok(new)) = (Record::parse(&old, shape.key.len()), Record::parse(&new, shape.key.len())) else {
+            return;
+        };
+        if new.fields().any(|field| field.is_defined()) {
+            self.header(part, shape);
+            self.writer.change(&Change { op: Op::Update, indirect: false, old: Some(old), new: Some(new) });
+        }
+    }
+
+    /// What leads from one row to the other. A key that is spelled anew takes a DELETE and an INSERT. Gives what differs
+    /// of the first.
+    fn lead(&mut self, part: Part, shape: &Shape, old: &[Field<'_>], new: &[Field<'_>]) -> (Op, Vec<u8>) {
+        let header = shape.header();
+        if (0..old.len()).any(|n| header.is_key(n) && old[n] != new[n]) {
+            self.whole(part, shape, Op::Delete, old);
+            self.whole(part, shape, Op::Insert, new);
+            return (Op::Delete, bytes(old));
+        }
+        self.update(part, shape, old, new);
+        (Op::Update, update(&header, old, new).0)
     }
 }
 
-impl Sides<'_> {
-    fn keyed<'c>(&self, changeset: &'c [u8], ours: bool) -> Result<Keyed<'c>, ChangesetError> {
-        let mut keyed: Keyed<'c> = HashMap::new();
-        each(changeset, &mut |header, change| {
-            keyed.entry(self.key(&header, &change, ours)).or_default().push((header, change));
-        })?;
-        Ok(keyed)
-    }
+fn bytes(fields: &[Field<'_>]) -> Vec<u8> {
+    fields.iter().flat_map(|field| field.bytes()).copied().collect()
+}
 
-    fn key(&self, header: &TableHeader<'_>, change: &Change<'_>, ours: bool) -> RowKey {
-        let target = Target::of(header);
-        let pair = self.pair(target.table, ours);
-        let theirs = pair.and_then(|pair| pair.new.as_ref());
-        let name = theirs.filter(|_| ours).map_or(target.table, |table| &table.name);
-        let table = theirs.or(pair.and_then(|pair| pair.old.as_ref())).filter(|_| !target.null_key);
-        (name.to_ascii_lowercase(), target.null_key, folded(header, change, table.map(|table| &**table)))
+/// The two records of an update.
+fn update(header: &TableHeader<'_>, old: &[Field<'_>], new: &[Field<'_>]) -> (Vec<u8>, Vec<u8>) {
+    let mut records = (Vec::new(), Vec::new());
+    for (n, (old, new)) in old.iter().zip(new).enumerate() {
+        let differs = !header.is_key(n) && old.is_defined() && new.is_defined() && old != new;
+        let kept = |field: &Field<'_>, keep: bool| {
+            if keep { field.bytes().to_vec() } else { Field::UNDEFINED.bytes().to_vec() }
+        };
+        records.0.extend(kept(old, differs || header.is_key(n)));
+        records.1.extend(kept(new, differs));
     }
+    records
+}
 
-    fn pair(&self, name: &str, ours: bool) -> Option<&TableMatch> {
-        let side = |pair: &TableMatch| if ours { pair.old.clone() } else { pair.new.clone() };
-        self.pairs.iter().find(|pair| side(pair).is_some_and(|table| table.name.eq_ignore_ascii_case(name)))
-    }
-
-    /// Their changes of one row in words.
-    fn tell(&self, changes: &[(TableHeader<'_>, Change<'_>)]) -> TableRow {
-        let mut told = changes.iter().map(|(header, change)| {
-            row(Target::of(header).table, &columns(&self.schemas.theirs, header), header, change)
-        });
-        let first = told.next().expect("a row is here for its change");
-        told.fold(first, |one, other| {
-            let (old, new) = if one.op == Op::Delete { (one, other) } else { (other, one) };
-            TableRow { op: Op::Update, new: new.new, ..old }
-        })
-    }
-
-    /// Whether a table, as they call it, has a shape that only this side changed.
-    fn keeps_our_shape(&self, name: &str) -> bool {
-        let Some(TableMatch { old: Some(ours), new: Some(theirs), .. }) = self.pair(name, false) else { return false };
-        let base = self.schemas.base.table(&theirs.name);
-        ours.sql != theirs.sql && base.is_some_and(|base| base.sql == theirs.sql)
-    }
+fn overlaid<'c>(below: &[Field<'c>], above: &[Field<'c>]) -> Vec<Field<'c>> {
+    below.iter().zip(above).map(|(below, above)| if above.is_defined() { *above } else { *below }).collect()
 }
 
 fn each<'c>(changeset: &'c [u8], call: &mut dyn FnMut(TableHeader<'c>, Change<'c>)) -> Result<(), ChangesetError> {
@@ -101,61 +220,205 @@ fn each<'c>(changeset: &'c [u8], call: &mut dyn FnMut(TableHeader<'c>, Change<'c
 
 /// Fills in the changes and the rows that are contested.
 pub fn plan(sides: &Sides<'_>, plan: &mut MergePlan) -> Result<(), ChangesetError> {
-    let theirs = sides.keyed(sides.base_to_theirs, false)?;
-    let ours = sides.keyed(sides.base_to_ours, true)?;
-    // Turned round, the way back leads forth, in our shapes; the group puts deletes first again.
-    let mut group = Group::new();
-    group.add(&invert(sides.theirs_to_ours)?)?;
-    let back = group.finish();
-    let (mut changes, mut contested, mut appended) = (Out::default(), Out::default(), Out::default());
-    let mut conflicts = Vec::new();
-    let mut told = HashMap::new();
-    for (way, is_back) in [(sides.ours_to_theirs, false), (&back[..], true)] {
-        each(way, &mut |header, change| {
-            let key = sides.key(&header, &change, is_back);
-            if sides.keeps_our_shape(&key.0) != is_back {
-                return;
+    Rows::new(sides).plan(plan)
+}
+
+struct Rows<'m> {
+    sides: &'m Sides<'m>,
+    shapes: HashMap<Part, Shape>,
+    ours_by_name: HashMap<String, usize>,
+    theirs_by_name: HashMap<String, usize>,
+}
+
+/// Changesets as they are made.
+#[derive(Default)]
+struct Made {
+    changes: Out,
+    contested: Out,
+    appended: Out,
+    conflicts: Vec<Contested>,
+}
+
+impl<'m> Rows<'m> {
+    fn new(sides: &'m Sides<'m>) -> Rows<'m> {
+        let mut rows =
+            Rows { sides, shapes: HashMap::new(), ours_by_name: HashMap::new(), theirs_by_name: HashMap::new() };
+        for (n, (line, decision)) in sides.lines.iter().zip(sides.decisions).enumerate() {
+            let Some(merged) = &decision.merged else { continue };
+            if !line.any().is_some_and(Table::is_tracked) {
+                continue;
             }
-            let Some(their_changes) = theirs.get(&key) else { return };
-            let Some(our_changes) = ours.get(&key) else { return changes.add(&header, &change) };
-            let named_by_rowid = key.1 || sides.pair(&key.0, false).is_some_and(|pair| has_no_key(pair.new.as_deref()));
-            if let ([(their_header, new)], [(_, our_new)], true, false) =
-                (&their_changes[..], &our_changes[..], named_by_rowid, is_back)
-                && (new.op, our_new.op) == (Op::Insert, Op::Insert)
-            {
-                return appended.add(their_header, new);
+            for null_key in [false, true] {
+                rows.shapes.insert((n, null_key), Shape::new(merged, line, null_key));
             }
-            contested.add(&header, &change);
-            let here = if is_back { &sides.schemas.ours } else { &sides.schemas.theirs };
-            let ours = row(Target::of(&header).table, &columns(here, &header), &header, &change).old;
-            match told.entry(key) {
-                // The other half of a key that is spelled anew.
-                Entry::Occupied(at) => {
-                    let conflict: &mut Contested = &mut conflicts[*at.get()];
-                    conflict.ours = conflict.ours.take().or(ours);
-                }
-                Entry::Vacant(entry) => {
-                    entry.insert(conflicts.len());
-                    conflicts.push(Contested { theirs: sides.tell(their_changes), ours });
+            let name = |table: &Table| (table.name.to_ascii_lowercase(), n);
+            rows.ours_by_name.extend(line.ours.as_ref().map(|present| name(&present.table)));
+            rows.theirs_by_name.extend(line.theirs.as_ref().map(|present| name(&present.table)));
+        }
+        rows
+    }
+
+    /// The part that a side's header announces, and its shape.
+    fn part(&self, by_name: &HashMap<String, usize>, header: &TableHeader<'_>) -> Option<(Part, &Shape)> {
+        let target = Target::of(header);
+        let part = (*by_name.get(&target.table.to_ascii_lowercase())?, target.null_key);
+        self.shapes.get(&part).map(|shape| (part, shape))
+    }
+
+    fn rows_from(&self, part: Part) -> RowsFrom {
+        self.sides.decisions.get(part.0).map_or(RowsFrom::Ours, |decision| decision.rows)
+    }
+
+    fn ours(&self) -> Result<Keyed<'m>, ChangesetError> {
+        let mut keyed: Keyed<'m> = HashMap::new();
+        each(self.sides.base_to_ours, &mut |header, change| {
+            let Some((part, shape)) = self.part(&self.ours_by_name, &header) else { return };
+            if self.rows_from(part) == RowsFrom::Both {
+                let key = (part, shape.key_of(&shape.ours, &change));
+                keyed.entry(key).or_default().push((header, change));
+            }
+        })?;
+        Ok(keyed)
+    }
+
+    fn plan(&self, plan: &mut MergePlan) -> Result<(), ChangesetError> {
+        let ours = self.ours()?;
+        let mut made = Made::default();
+        // Those that both sides changed, in the order in which they come.
+        let (mut order, mut twice): (Vec<RowKey>, Keyed<'_>) = (Vec::new(), HashMap::new());
+        each(self.sides.base_to_theirs, &mut |header, change| {
+            let Some((part, shape)) = self.part(&self.theirs_by_name, &header) else { return };
+            match self.rows_from(part) {
+                RowsFrom::Ours | RowsFrom::Theirs => {}
+                RowsFrom::Changes => take(part, shape, &change, &mut made.changes),
+                RowsFrom::Both => {
+                    let key = (part, shape.key_of(&shape.theirs, &change));
+                    if !ours.contains_key(&key) {
+                        return take(part, shape, &change, &mut made.changes);
+                    }
+                    let changes = twice.entry(key.clone()).or_default();
+                    if changes.is_empty() {
+                        order.push(key);
+                    }
+                    changes.push((header, change));
                 }
             }
         })?;
-    }
-    for (name, null_key, _) in theirs.keys() {
-        // They changed rows of a table that was dropped here.
-        let here = sides.pair(name, false).is_some_and(|pair| pair.old.is_some());
-        if let (false, false, Some(table)) = (here, *null_key, sides.schemas.base.table(name)) {
-            let conflict = SchemaObject { kind: "table".into(), name: table.name.clone(), sql: table.sql.clone() };
-            if sides.schemas.theirs.table(name).is_some() && !plan.schema_conflicts.contains(&conflict) {
-                plan.schema_conflicts.push(conflict);
+        for key in &order {
+            if let (Some(theirs), Some(ours), Some(shape)) = (twice.get(key), ours.get(key), self.shapes.get(&key.0)) {
+                self.both(key.0, shape, theirs, ours, &mut made);
             }
         }
+        each(self.sides.whole, &mut |header, change| {
+            let Some((part, shape)) = self.part(&self.theirs_by_name, &header) else { return };
+            if self.rows_from(part) == RowsFrom::Theirs {
+                take(part, shape, &change, &mut made.changes);
+            }
+        })?;
+        (plan.changes, plan.contested) = (made.changes.writer.take(), made.contested.writer.take());
+        (plan.appended, plan.conflicts) = (made.appended.writer.take(), made.conflicts);
+        Ok(())
     }
-    (plan.changes, plan.contested) = (changes.writer.take(), contested.writer.take());
-    (plan.appended, plan.conflicts) = (appended.writer.take(), conflicts);
-    Ok(())
+
+    /// A row that both sides changed.
+    fn both(
+        &self,
+        part: Part,
+        shape: &Shape,
+        theirs: &[(TableHeader<'_>, Change<'_>)],
+        ours: &[(TableHeader<'_>, Change<'_>)],
+        made: &mut Made,
+    ) {
+        let (Some(Step { old: their_old, new: their_new }), Some(Step { old: our_old, new: our_new })) =
+            (shape.step(&shape.theirs, theirs), shape.step(&shape.ours, ours))
+        else {
+            // Several rows whose keys the merged table takes for one.
+            theirs.iter().for_each(|(_, change)| take(part, shape, change, &mut made.contested));
+            made.conflicts.push(Contested { theirs: self.tell(theirs), ours: None });
+            return;
+        };
+        // What this side has, as a record, where the two differ.
+        let here = match (their_old, their_new, our_old, our_new) {
+            (Some(_), None, Some(_), None) => return,
+            (None, Some(new), None, Some(here)) => {
+                if here == new {
+                    return;
+                }
+                if shape.by_rowid {
+                    return made.appended.whole(part, shape, Op::Insert, &new);
+                }
+                Some(made.contested.lead(part, shape, &here, &new))
+            }
+            (Some(their_old), Some(their_new), Some(our_old), Some(our_new)) => {
+                let before = overlaid(&their_old, &our_old);
+                let old = overlaid(&before, &our_new);
+                let shared = |n: usize| shape.ours[n].is_some() && shape.theirs[n].is_some();
+                let touched = |fields: &[Field<'_>]| (0..fields.len()).any(|n| shared(n) && fields[n].is_defined());
+                let contested = touched(&their_new) && touched(&our_new);
+                // A column that one side alone has is that side's. One that both have becomes theirs with the whole
+                // row, or, where one side left all of those alone, if they changed it.
+                let theirs_at = |n: usize| match (shared(n) && contested, their_new[n].is_defined()) {
+                    (true, false) => before[n],
+                    (_, true) => their_new[n],
+                    (false, false) => old[n],
+                };
+                let new: Vec<Field<'_>> = (0..old.len()).map(theirs_at).collect();
+                if !contested || !(0..old.len()).any(|n| shared(n) && old[n] != new[n]) {
+                    made.changes.lead(part, shape, &old, &new);
+                    return;
+                }
+                Some(made.contested.lead(part, shape, &old, &new))
+            }
+            (Some(before), None, Some(_), Some(our_new)) => {
+                let old = overlaid(&before, &our_new);
+                made.contested.whole(part, shape, Op::Delete, &old);
+                Some((Op::Delete, bytes(&old)))
+            }
+            (Some(_), Some(their_new), Some(before), None) => {
+                made.contested.whole(part, shape, Op::Insert, &overlaid(&before, &their_new));
+                None
+            }
+            // The ancestor has the row for one side, and hasn't for the other: not the same row.
+            _ => return theirs.iter().for_each(|(_, change)| take(part, shape, change, &mut made.changes)),
+        };
+        let ours = here.and_then(|(op, record)| self.our_values(part, shape, op, &record));
+        made.conflicts.push(Contested { theirs: self.tell(theirs), ours });
+    }
+
+    /// Their changes of one row in words.
+    fn tell(&self, changes: &[(TableHeader<'_>, Change<'_>)]) -> TableRow {
+        let mut told = changes.iter().map(|(header, change)| {
+            row(Target::of(header).table, &columns(&self.sides.schemas.theirs, header), header, change)
+        });
+        let first = told.next().expect("a row is here for its change");
+        told.fold(first, |one, other| {
+            let (old, new) = if one.op == Op::Delete { (one, other) } else { (other, one) };
+            TableRow { op: Op::Update, new: new.new, ..old }
+        })
+    }
+
+    /// What this side has of a contested row, where the two differ.
+    fn our_values(&self, part: Part, shape: &Shape, op: Op, record: &[u8]) -> Option<String> {
+        let merged = self.sides.decisions.get(part.0)?.merged.as_ref()?;
+        let old = Record::parse(record, shape.key.len()).ok()?;
+        let rowid = shape.by_rowid.then(|| maniac_changeset::ROWID_COLUMN.to_owned());
+        let declared = merged.table.changeset_columns().map(|(_, column)| column.name.clone());
+        let names: Vec<String> = rowid.into_iter().chain(declared).collect();
+        let header = shape.header();
+        row(Target::of(&header).table, &names, &header, &Change { op, indirect: false, old: Some(old), new: None }).old
+    }
 }
 
-fn has_no_key(table: Option<&Table>) -> bool {
-    table.is_some_and(|table| table.key_form() == KeyForm::Rowid)
+/// Their change as it is.
+fn take(part: Part, shape: &Shape, change: &Change<'_>, out: &mut Out) {
+    match (change.old, change.new) {
+        (Some(old), Some(new)) => {
+            let old = shape.fields(&shape.theirs, old);
+            let new = shape.fields(&shape.theirs, new);
+            out.update(part, shape, &old, &new);
+        }
+        (None, Some(new)) => out.whole(part, shape, Op::Insert, &shape.whole(&shape.theirs, new)),
+        (Some(old), None) => out.whole(part, shape, Op::Delete, &shape.whole(&shape.theirs, old)),
+        (None, None) => {}
+    }
 }

@@ -1,12 +1,13 @@
-//! The three-way merge of the schema, object by object, and the statements that make it.
+//! The three-way merge of indexes, views and triggers, and the statements that make the merged schema.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use maniac_diff::{TableMatch, match_tables};
-use maniac_sqlite_format::{Generated, Schema, Table, TableKind};
+use maniac_sqlite_format::{Generated, Schema, TableKind, same_statement};
 
-use super::{MergePlan, SchemaObject};
+use super::lines::Line;
+use super::tables::{Decision, Merged, RowsFrom};
+use super::{MergePlan, Prefer, SchemaConflict, SchemaObject};
 
 pub struct Schemas {
     pub base: Arc<Schema>,
@@ -14,92 +15,183 @@ pub struct Schemas {
     pub theirs: Arc<Schema>,
 }
 
-/// What has a text of its own, by type and name.
-type Objects = BTreeMap<(String, String), SchemaObject>;
+/// Indexes, views and triggers that have a text of their own, by type and name.
+type Objects = BTreeMap<(String, String), Object>;
+
+#[derive(Clone)]
+struct Object {
+    object: SchemaObject,
+    /// The table that it goes with, in lower case.
+    table: String,
+}
 
 fn objects(schema: &Schema) -> Objects {
     let rows = schema.rows.iter().filter_map(|row| {
         let object = SchemaObject { kind: row.kind.clone(), name: row.name.clone(), sql: row.sql.clone()? };
-        let own = !row.name.to_ascii_lowercase().starts_with("sqlite_");
-        own.then(|| ((row.kind.clone(), row.name.to_ascii_lowercase()), object))
+        let own = row.kind != "table" && !row.name.to_ascii_lowercase().starts_with("sqlite_");
+        let key = (row.kind.clone(), row.name.to_ascii_lowercase());
+        own.then(|| (key, Object { object, table: row.table_name.to_ascii_lowercase() }))
     });
     rows.collect()
 }
 
-fn quote(name: &str) -> String {
+pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// Fills in statements, objects and conflicts. `ours_edited`: whether this side changed rows of a table.
-pub fn plan(schemas: &Schemas, ours_edited: &dyn Fn(&str) -> bool, plan: &mut MergePlan) {
+/// Fills in statements, objects and conflicts.
+pub fn plan(schemas: &Schemas, lines: &[Line], decisions: &[Decision], prefer: Prefer, plan: &mut MergePlan) {
     let (base, ours, theirs) = (objects(&schemas.base), objects(&schemas.ours), objects(&schemas.theirs));
-    let mut merged = ours.clone();
-    for key in base.keys().chain(theirs.keys()) {
-        let sql = |objects: &Objects| objects.get(key).map(|object| object.sql.clone());
-        let (before, here, there) = (sql(&base), sql(&ours), sql(&theirs));
-        if there == before || here == there {
-            continue;
-        }
-        if here != before {
-            let object = ours.get(key).or(theirs.get(key)).or(base.get(key));
-            plan.schema_conflicts.extend(object.filter(|object| !plan.schema_conflicts.contains(object)).cloned());
-            continue;
-        }
-        match theirs.get(key) {
-            Some(object) => merged.insert(key.clone(), object.clone()),
-            None => merged.remove(key),
+    let settled = Settled::of(lines, decisions, prefer);
+    let mut merged = Objects::new();
+    let keys: BTreeSet<_> = base.keys().chain(ours.keys()).chain(theirs.keys()).collect();
+    for key in keys {
+        let (before, here, there) = (base.get(key), ours.get(key), theirs.get(key));
+        let text = |object: Option<&Object>| object.map(|object| object.object.sql.clone());
+        let exactly = |one, other| text(one) == text(other);
+        let alike = |one: Option<&Object>, other: Option<&Object>| match (one, other) {
+            (Some(one), Some(other)) => same_statement(&one.object.sql, &other.object.sql),
+            (one, other) => one.is_none() && other.is_none(),
         };
+        let chosen = if let Some(prefer) = settled.choice(here, there) {
+            if prefer == Prefer::Theirs { there } else { here }
+        } else if exactly(there, before) || alike(here, there) {
+            here
+        } else if exactly(here, before) || alike(here, before) {
+            there
+        } else if alike(there, before) {
+            here
+        } else {
+            let Some(any) = here.or(there).or(before) else { continue };
+            plan.schema_conflicts.push(SchemaConflict {
+                kind: key.0.clone(),
+                name: any.object.name.clone(),
+                reason: reason(here.is_some(), there.is_some()).to_owned(),
+                base: text(before),
+                ours: text(here),
+                theirs: text(there),
+                can_be_settled: true,
+                settled: prefer != Prefer::Neither,
+            });
+            if prefer == Prefer::Theirs { there } else { here }
+        };
+        merged.extend(chosen.map(|object| (key.clone(), object.clone())));
     }
-    // Rows that were changed here, of a table that is not the same any more there.
-    for pair in match_tables(&schemas.base, &schemas.theirs) {
-        let (Some(table), None) = (&pair.old, &pair.new) else { continue };
-        if table.is_tracked() && ours_edited(&table.name) {
-            let sql = table.sql.clone();
-            plan.schema_conflicts.push(SchemaObject { kind: "table".into(), name: table.name.clone(), sql });
+    for (key, object) in &ours {
+        if merged.get(key).map(|object| &object.object.sql) != Some(&object.object.sql) {
+            plan.statements.push(format!("DROP {} IF EXISTS {}", key.0, quote(&object.object.name)));
         }
     }
-    let changed = |key: &(String, String)| merged.get(key).map(|object| &object.sql) != ours.get(key).map(|o| &o.sql);
-    for (key, object) in ours.iter().filter(|(key, _)| key.0 != "table" && changed(key)) {
-        plan.statements.push(format!("DROP {} IF EXISTS {}", key.0, quote(&object.name)));
-    }
-    tables(schemas, &merged, &changed, plan);
+    names_taken(lines, decisions, &merged, plan);
+    tables(lines, decisions, schemas, plan);
     for kind in ["index", "view", "trigger"] {
-        plan.objects.extend(merged.iter().filter(|(key, _)| key.0 == kind).map(|(_, object)| object.clone()));
+        let of_kind = merged.iter().filter(|(key, _)| key.0 == kind);
+        plan.objects.extend(of_kind.map(|(_, object)| object.object.clone()));
     }
 }
 
-fn tables(schemas: &Schemas, merged: &Objects, changed: &dyn Fn(&(String, String)) -> bool, plan: &mut MergePlan) {
-    let key = |table: &Table| ("table".to_owned(), table.name.to_ascii_lowercase());
-    let shadow = |table: &Table| matches!(table.kind, TableKind::Shadow { .. });
-    let pairs = match_tables(&schemas.ours, &schemas.theirs);
-    let mut create = Vec::new();
-    for pair in &pairs {
-        let gone = pair.old.as_ref().filter(|table| changed(&key(table)));
-        let fresh = pair.new.as_ref().filter(|table| changed(&key(table)) && merged.contains_key(&key(table)));
-        match (gone, fresh) {
-            (Some(old), Some(new)) if old.is_tracked() && new.is_tracked() => rebuild(pair, old, new, plan),
-            _ => {
-                // A virtual table takes its shadow tables with it, and brings them.
-                let dropped = gone.filter(|table| !shadow(table));
-                plan.statements.extend(dropped.map(|table| format!("DROP TABLE {}", quote(&table.name))));
-                create.extend(fresh.cloned());
+fn reason(here: bool, there: bool) -> &'static str {
+    match (here, there) {
+        (true, true) => "changed on both branches, each in its own way",
+        (true, false) => "changed on this branch, dropped on the other",
+        (false, _) => "dropped on this branch, changed on the other",
+    }
+}
+
+/// The tables of which one side's was taken whole: what goes with them, goes or stays with them.
+struct Settled {
+    prefer: Prefer,
+    here: BTreeSet<String>,
+    there: BTreeSet<String>,
+}
+
+impl Settled {
+    fn of(lines: &[Line], decisions: &[Decision], prefer: Prefer) -> Settled {
+        let mut settled = Settled { prefer, here: BTreeSet::new(), there: BTreeSet::new() };
+        let whole = |decision: &Decision| decision.settled && decision.rows != RowsFrom::Both;
+        for (line, _) in lines.iter().zip(decisions).filter(|(_, decision)| whole(decision)) {
+            settled.here.extend(line.ours.iter().map(|present| present.table.name.to_ascii_lowercase()));
+            settled.there.extend(line.theirs.iter().map(|present| present.table.name.to_ascii_lowercase()));
+        }
+        settled
+    }
+
+    fn choice(&self, here: Option<&Object>, there: Option<&Object>) -> Option<Prefer> {
+        let found = here.is_some_and(|object| self.here.contains(&object.table))
+            || there.is_some_and(|object| self.there.contains(&object.table));
+        found.then_some(self.prefer)
+    }
+}
+
+/// Tables, indexes and views have their names from one set.
+fn names_taken(lines: &[Line], decisions: &[Decision], merged: &Objects, plan: &mut MergePlan) {
+    let mut taken: BTreeMap<String, &'static str> = BTreeMap::new();
+    let tables = decisions.iter().zip(lines).filter(|(_, line)| !line.is_shadow());
+    let tables = tables.filter_map(|(decision, _)| Some(("table", decision.merged.as_ref()?.table.name.clone())));
+    let objects = merged.values().filter_map(|object| {
+        let kind = ["index", "view"].into_iter().find(|kind| *kind == object.object.kind)?;
+        Some((kind, object.object.name.clone()))
+    });
+    for (kind, name) in tables.chain(objects) {
+        let Some(other) = taken.insert(name.to_ascii_lowercase(), kind) else { continue };
+        plan.schema_conflicts.push(SchemaConflict {
+            kind: kind.to_owned(),
+            reason: format!("the two branches have two things of this name, of which one is a {other}"),
+            name,
+            base: None,
+            ours: None,
+            theirs: None,
+            can_be_settled: false,
+            settled: false,
+        });
+    }
+}
+
+fn tables(lines: &[Line], decisions: &[Decision], schemas: &Schemas, plan: &mut MergePlan) {
+    let both = || lines.iter().zip(decisions);
+    let names = schemas.ours.rows.iter().chain(&schemas.theirs.rows).map(|row| row.name.to_ascii_lowercase());
+    let names: BTreeSet<String> = names.collect();
+    let mut moves = Vec::new();
+    for (line, decision) in both() {
+        let Some(ours) = &line.ours else { continue };
+        if decision.drop && !line.is_shadow() {
+            // A virtual table takes its shadow tables with it.
+            plan.statements.push(format!("DROP TABLE {}", quote(&ours.table.name)));
+        } else if let (true, false, Some(merged)) = (decision.make, decision.drop, &decision.merged) {
+            let mut aside = format!("maniac_merge_{}", ours.table.name);
+            while names.contains(&aside.to_ascii_lowercase()) {
+                aside.push('_');
             }
+            moves.push((line, merged, aside));
         }
     }
-    let (shadows, own): (Vec<_>, Vec<_>) = create.into_iter().partition(|table| shadow(table));
-    plan.statements.extend(own.into_iter().map(|table| table.sql.clone()));
+    for (line, _, aside) in &moves {
+        let Some(ours) = &line.ours else { continue };
+        plan.statements.push(format!("ALTER TABLE {} RENAME TO {}", quote(&ours.table.name), quote(aside)));
+    }
+    let made = || both().filter(|(_, decision)| decision.make);
+    for (_, decision) in made().filter(|(line, _)| !line.is_shadow()) {
+        plan.statements.extend(decision.merged.iter().map(|merged| merged.table.sql.clone()));
+    }
+    for (line, merged, aside) in &moves {
+        copy(line, merged, aside, plan);
+    }
     // Their first rows are in the changes.
-    plan.statements.extend(shadows.into_iter().map(|table| format!("DELETE FROM {}", quote(&table.name))));
+    for (line, decision) in made().filter(|(line, _)| line.is_shadow()) {
+        let name = decision.merged.as_ref().map_or(line.name(), |merged| &merged.table.name);
+        plan.statements.push(format!("DELETE FROM {}", quote(name)));
+    }
 }
 
-/// Gives a table another shape by copying its rows, as SQLite's documentation of ALTER TABLE describes.
-fn rebuild(pair: &TableMatch, old: &Table, new: &Table, plan: &mut MergePlan) {
-    let (table, aside) = (quote(&new.name), quote(&format!("maniac_merge_{}", old.name)));
+/// Fills a table that was given another shape, as SQLite's documentation of ALTER TABLE describes.
+fn copy(line: &Line, merged: &Merged, aside: &str, plan: &mut MergePlan) {
+    let (Some(ours), new, aside) = (&line.ours, &merged.table, quote(aside)) else { return };
+    let old = &ours.table;
     let (mut to, mut from) = (Vec::new(), Vec::new());
-    for (i, column) in new.columns.iter().enumerate() {
-        if let (Generated::No, Some(before)) = (column.generated, pair.columns[i]) {
+    for (column, before) in new.columns.iter().zip(&merged.from_ours) {
+        if let (Generated::No, Some(before)) = (column.generated, before) {
             to.push(quote(&column.name));
-            from.push(quote(&old.columns[before].name));
+            from.push(quote(&old.columns[*before].name));
         }
     }
     let free = |name: &&str| !old.columns.iter().chain(&new.columns).any(|c| c.name.eq_ignore_ascii_case(name));
@@ -107,12 +199,9 @@ fn rebuild(pair: &TableMatch, old: &Table, new: &Table, plan: &mut MergePlan) {
     let rowid = rowid.filter(|_| !new.without_rowid && new.rowid_alias.is_none());
     to.extend(rowid.map(str::to_owned));
     from.extend(rowid.map(str::to_owned));
-    plan.statements.push(format!("ALTER TABLE {} RENAME TO {aside}", quote(&old.name)));
-    plan.statements.push(new.sql.clone());
-    plan.statements.push(format!(
-        "INSERT INTO {table}({}) SELECT {} FROM main.{aside}",
-        to.join(", "),
-        from.join(", ")
-    ));
+    debug_assert!(matches!(new.kind, TableKind::Ordinary | TableKind::Shadow { .. }));
+    let (name, to, from) = (quote(&new.name), to.join(", "), from.join(", "));
+    plan.statements.push(format!("INSERT INTO {name}({to}) SELECT {from} FROM main.{aside}"));
     plan.statements.push(format!("DROP TABLE main.{aside}"));
+    plan.reshaped.push(new.name.clone());
 }

@@ -1,6 +1,7 @@
 //! The schema: which tables a database has, and how their rows are laid out.
 
 mod affinity;
+mod compare;
 mod create_table;
 mod default;
 mod lexer;
@@ -8,6 +9,7 @@ mod read;
 mod table;
 
 pub use affinity::Affinity;
+pub use compare::same_statement;
 pub use read::{Schema, SchemaRow};
 pub use table::{Collation, Column, Generated, KeyForm, KeyPart, Table, TableKind};
 
