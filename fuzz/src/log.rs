@@ -134,7 +134,7 @@ fn write(store: &Arc<Store>, path: &Path) {
     let (true, Ok(changed)) = (written, transaction.changed()) else { return };
     let payload = Payload::default();
     let commit = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
-    if let Ok(versions) = store.commit(&[commit], Durability::Off) {
+    if let Ok(versions) = store.commit(&[commit], Durability::Off, &mut |_, _| ()) {
         let again = Store::open(path, OpenOptions::default()).expect("it is open");
         assert!(again.head() >= versions[0], "a commit that was taken is there");
     }

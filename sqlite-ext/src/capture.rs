@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock, Weak};
 
 use maniac_base::{BranchId, PageNo, Version};
-use maniac_diff::{Tracker, TrackerUpdate};
-use maniac_store::{Payload, Store, Transaction};
+use maniac_diff::{DiffError, Tracker, TrackerUpdate};
+use maniac_store::{Losses, Payload, Snapshot, Store, Transaction};
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
@@ -14,17 +14,24 @@ use crate::errors::{VfsError, VfsResult};
 /// The tracker of one branch and the version it describes, shared by the connections of this process. Whoever holds the
 /// branch's write lock takes it out and puts it back; when it is not there, it is made anew.
 #[derive(Default)]
-pub struct Capture(Mutex<Option<(Version, Box<Tracker>)>>);
+pub struct Capture(Mutex<Option<Known>>);
+
+struct Known {
+    version: Version,
+    /// What had been lost when that was written: it may be lost since, and another have its number.
+    losses: Losses,
+    tracker: Box<Tracker>,
+}
 
 /// Trackers by store (its address while it is open) and branch.
-type Known = HashMap<(usize, BranchId), Weak<Capture>>;
-static KNOWN: LazyLock<Mutex<Known>> = LazyLock::new(Mutex::default);
+type Captures = HashMap<(usize, BranchId), Weak<Capture>>;
+static KNOWN: LazyLock<Mutex<Captures>> = LazyLock::new(Mutex::default);
 
 /// What a transaction changed, and the tracker that will follow once it is in the log.
 pub struct Captured {
     pub payload: Payload,
     /// None of a large transaction, whose changesets are left to its readers.
-    follow: Option<(Box<Tracker>, TrackerUpdate)>,
+    pub follow: Option<(Box<Tracker>, TrackerUpdate)>,
 }
 
 impl Capture {
@@ -43,27 +50,47 @@ impl Capture {
     /// Decodes what changed, unless that is better left to the readers of the entry.
     pub fn decode(&self, transaction: &Transaction, changed: &[PageNo]) -> VfsResult<Captured> {
         let base = transaction.base();
-        let known = self.0.lock().take().filter(|(version, _)| *version == base.version());
+        let known = self.0.lock().take().filter(|known| !base.store().is_lost(known.version, known.losses));
         if Transaction::is_large(changed) {
             let payload = Payload { derived: true, ..Payload::default() };
             return Ok(Captured { payload, follow: None });
         }
-        let tracker = match known {
-            Some((_, tracker)) => tracker,
-            None => Box::new(Tracker::new(base).map_err(unreadable)?),
-        };
+        let tracker = tracker_at(base, known).map_err(unreadable)?;
         let captured = tracker.capture(&transaction.before(), transaction, changed).map_err(unreadable)?;
         let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false, merged: None };
         Ok(Captured { payload, follow: Some((tracker, captured.update)) })
     }
 
-    /// The transaction has become a version.
-    pub fn follow(&self, captured: Captured, version: Version) {
-        if let Some((mut tracker, update)) = captured.follow {
+    /// The transaction is in the log as a version; the next one builds on it.
+    pub fn follow(&self, follow: Option<(Box<Tracker>, TrackerUpdate)>, version: Version, losses: Losses) {
+        if let Some((mut tracker, update)) = follow {
             tracker.advance(update);
-            *self.0.lock() = Some((version, tracker));
+            *self.0.lock() = Some(Known { version, losses, tracker });
         }
     }
+}
+
+/// More pages than these are not followed one by one.
+const FAR: usize = 1024;
+
+/// A tracker of the snapshot: the one that is known, brought there over what other processes have committed since, or a
+/// new one.
+fn tracker_at(base: &Snapshot, known: Option<Known>) -> Result<Box<Tracker>, DiffError> {
+    if let Some(Known { version, mut tracker, .. }) = known {
+        if version == base.version() {
+            return Ok(tracker);
+        }
+        if let Ok(from) = base.store().snapshot(base.branch(), version) {
+            let pages = from.differing_pages(base);
+            if pages.len() <= FAR
+                && let Ok(captured) = tracker.capture(&from, base, &pages)
+            {
+                tracker.advance(captured.update);
+                return Ok(tracker);
+            }
+        }
+    }
+    Tracker::new(base).map(Box::new)
 }
 
 fn unreadable(error: maniac_diff::DiffError) -> VfsError {

@@ -32,6 +32,11 @@ pub unsafe extern "C" fn sqlite3_maniac_init(
         }
         // SAFETY: SQLite hands over its own function table, which lives as long as the library.
         let host = unsafe { (*api).malloc }.map_or(std::ptr::null_mut(), |function| function as *mut c_void);
+        // SAFETY: as above.
+        if let Some(version) = unsafe { (*api).libversion_number } {
+            // SAFETY: the table is that of the version.
+            unsafe { vfs::find_is_interrupted(api, version()) };
+        }
         let earlier = HOST.compare_exchange(std::ptr::null_mut(), host, Ordering::AcqRel, Ordering::Acquire);
         if earlier.is_err_and(|earlier| earlier != host) {
             // SAFETY: `error` is null or takes a string of this host's allocator.

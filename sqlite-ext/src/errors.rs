@@ -24,6 +24,11 @@ impl VfsError {
         VfsError { code, message: message.into() }
     }
 
+    /// Another connection stands in the way, for now.
+    pub fn is_busy(&self) -> bool {
+        self.code & 0xff == ffi::SQLITE_BUSY
+    }
+
     /// An error of SQL that was run here, or of another part that knows no codes.
     pub fn sql(error: impl std::error::Error) -> VfsError {
         VfsError::new(ffi::SQLITE_ERROR, error.to_string())
@@ -38,6 +43,7 @@ impl From<StoreError> for VfsError {
             StoreError::ReadOnly { .. } => ffi::SQLITE_READONLY,
             StoreError::Corrupt { .. } => ffi::SQLITE_IOERR_DATA,
             StoreError::Forked { .. } => ffi::SQLITE_MISUSE,
+            StoreError::Lost { .. } => ffi::SQLITE_IOERR,
             StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
             // A folder that isn't there, or may not be entered: SQLite's own VFS can't open such a file either.
             StoreError::Io { source, .. } if is_about_the_path(source) => ffi::SQLITE_CANTOPEN,
@@ -45,6 +51,7 @@ impl From<StoreError> for VfsError {
             StoreError::NotFound { .. }
             | StoreError::NotAStore { .. }
             | StoreError::NewerFormat { .. }
+            | StoreError::OtherBuild { .. }
             | StoreError::NoSuchBranch { .. }
             | StoreError::BranchDropped { .. }
             | StoreError::Future { .. }
@@ -93,7 +100,7 @@ pub fn last() -> Option<String> {
 /// Keeps the words of a failure, hands them to the host's log, and gives the code. A writer that has to wait is no
 /// failure worth telling.
 pub fn report(error: VfsError) -> c_int {
-    if error.code & 0xff != ffi::SQLITE_BUSY {
+    if !error.is_busy() {
         let message = format!("maniac: {}", error.message);
         if let Ok(text) = CString::new(message.replace('\0', " ")) {
             // SAFETY: both are C strings, and the format takes one.

@@ -174,7 +174,7 @@ fn pragmas_of_database_layers() {
     ];
     let active_record = [
         ("PRAGMA journal_mode = WAL", "wal"),
-        ("PRAGMA synchronous = off", "0"),
+        ("PRAGMA synchronous = off", ""),
         ("PRAGMA synchronous", "0"),
         ("PRAGMA synchronous = 1", ""),
         ("PRAGMA synchronous", "1"),

@@ -1,22 +1,23 @@
 //! Appending to the log, by one writer at a time over all processes.
 //!
 //! What is on disk before what: a segment is synced before its successor exists; an entry's bytes are written before
-//! `HEAD.written` moves; with `Durability::Full` they are on disk before `HEAD.visible` moves, that is before anyone is
-//! told of the commit.
+//! `HEAD.written` moves; with `Durability::Full` they are on disk, and all that is in front of them, before
+//! `HEAD.visible` moves, that is before anyone is told of the commit. With less durability an entry becomes visible at
+//! once, unless one in front of it waits for the disk: then it waits too.
 
 use std::sync::Arc;
 
 use maniac_base::{BranchId, Version};
 
 use crate::draft::{Draft, Prepared};
-use crate::entry::{EntryKind, Header};
+use crate::entry::{EntryRef, Header};
 use crate::error::StoreError;
-use crate::head::LogEnd;
+use crate::head::{LogEnd, Losses};
 use crate::index::Index;
 use crate::lock::{LockFile, LockName};
-use crate::recover::peek_next;
 use crate::segment::{self, Segment, TARGET_BYTES};
 use crate::store::{Store, now_ms};
+use crate::tail::Tail;
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,59 +46,93 @@ impl Appender {
     }
 }
 
-pub(crate) type MakeDraft<'a> = Box<dyn FnOnce(&Index) -> Result<Draft<'a>, StoreError> + 'a>;
+pub(crate) type MakeDraft<'a> = Box<dyn FnOnce(&Index, &Tail) -> Result<Draft<'a>, StoreError> + 'a>;
 
 /// An entry to be appended, made by `draft` from the index as it is when the log is ours. It may refuse.
 pub(crate) struct Addition<'a> {
     pub branch: BranchId,
+    /// It is no transaction.
+    pub about_branches: bool,
+    /// The version that it builds on, and what had been lost when that was read, unless it is visible.
+    pub losses: Option<(Version, Losses)>,
     pub prepared: Option<Prepared>,
     pub draft: MakeDraft<'a>,
 }
 
+/// Entries that are in the log.
+struct Written {
+    /// Where the log ended before them, and where it ends with them.
+    start: LogEnd,
+    end: LogEnd,
+    losses: Losses,
+    /// They are visible.
+    published: bool,
+}
+
 impl Store {
     /// Appends entries at the end of the log, all or none of them, and publishes them together. Gives the version of the
-    /// first; the others follow it.
+    /// first; the others follow it. `appended` is called with that version when they are written.
     pub(crate) fn append(
         self: &Arc<Self>,
         durability: Durability,
         additions: Vec<Addition<'_>>,
+        appended: &mut dyn FnMut(Version, Losses),
     ) -> Result<Version, StoreError> {
         self.check_process()?;
-        let (start, end) = {
+        let Written { start, end, losses, published } = {
             let appender = self.appender.lock();
             let lock = appender.lock.as_ref().ok_or_else(|| StoreError::ReadOnly { path: self.path.clone() })?;
             lock.lock(LockName::Append)?;
-            let appended = self.append_locked(additions);
+            let written = self.append_locked(durability, additions);
             lock.unlock(LockName::Append);
-            appended?
+            written?
         };
-        match durability {
-            Durability::Full => self.sync_to(end.version).inspect_err(|_| self.take_back(start, end.version))?,
-            Durability::Normal => self.sync_soon()?,
-            Durability::Off => (),
+        let first = start.version.next();
+        appended(first, losses);
+        if durability == Durability::Normal {
+            self.sync_soon()?;
         }
-        self.head.publish(end.version);
+        if !published {
+            self.sync_to(end.version, losses).inspect_err(|_| self.drop_what_is_lost())?;
+            self.head.publish(end.version);
+        }
         self.refresh()?;
-        Ok(start.version.next())
+        Ok(first)
     }
 
-    fn append_locked(self: &Arc<Self>, additions: Vec<Addition<'_>>) -> Result<(LogEnd, LogEnd), StoreError> {
+    fn append_locked(
+        self: &Arc<Self>,
+        durability: Durability,
+        additions: Vec<Addition<'_>>,
+    ) -> Result<Written, StoreError> {
         if self.head.append_was_cut_short() {
             self.repair_tail()?;
         }
         if self.head.sync_has_failed() {
+            self.cut_tail()?;
             self.write_again()?;
         }
+        for (version, losses) in additions.iter().filter_map(|addition| addition.losses) {
+            if self.head.is_lost(version, losses) {
+                return Err(StoreError::Lost { path: self.path.clone(), version });
+            }
+        }
         self.refresh()?;
-        additions.iter().try_for_each(|addition| self.publish_unseen(addition.branch))?;
+        let mut tail = self.tail()?;
+        // Entries about branches are made from what the index knows; transactions from what the tail has, too.
+        let lags = |addition: &Addition<'_>| addition.about_branches && tail.head(addition.branch).is_some();
+        if tail.changes_branches || additions.iter().any(lags) {
+            self.publish_up_to(self.head.written(), self.head.losses())?;
+            tail = Tail::default();
+        }
         let start = self.head.end();
         let (entries, count) = (Vec::with_capacity(additions.len()), additions.len());
         let entries = {
             let index = self.index.read();
-            let time_ms = now_ms().max(index.last_time_ms());
+            let time_ms = now_ms().max(index.last_time_ms()).max(tail.time_ms);
             let durable = self.head.durable();
             additions.into_iter().enumerate().try_fold(entries, |mut entries, (n, addition)| {
-                let draft = (addition.draft)(&index)?;
+                let draft = (addition.draft)(&index, &tail)?;
                 let header = draft.header(Version(start.version.0 + 1 + n as u64), time_ms, durable, n + 1 < count);
                 entries.push((header, draft, addition.prepared));
                 Ok::<_, StoreError>(entries)
@@ -107,7 +142,14 @@ impl Store {
         match self.write_entries(start, entries) {
             Ok(end) => {
                 self.head.end_append(end);
-                Ok((start, end))
+                // What is visible is not cut off any more, so that nothing visible may follow what still can be.
+                let published = durability != Durability::Full && self.head.full() <= self.head.durable();
+                if published {
+                    self.head.publish(end.version);
+                } else if durability == Durability::Full {
+                    self.head.set_full(end.version);
+                }
+                Ok(Written { start, end, losses: self.head.losses(), published })
             }
             Err(error) => {
                 // If even this fails the mark stays, and whoever appends next repairs.
@@ -120,49 +162,24 @@ impl Store {
     /// Makes visible what a writer of this branch left behind when it died between writing and publishing. It counts, and
     /// whoever comes after must see it: found only when the next transaction commits, it would refuse that one as stale.
     pub fn publish_left_over(self: &Arc<Self>, branch: BranchId) -> Result<(), StoreError> {
-        // The order matters. Who writes holds the branch's lock until the entry is visible, so an entry that was unseen
-        // before the lock was found free has nobody left who would publish it.
-        if self.head.written() == self.head.visible() || !self.unseen_touches(branch)? {
+        // The order matters. Who writes holds the branch's lock, or shares the one that says that a commit is pending, until
+        // the entry is visible, so an entry that was unseen before both were found free has nobody left who would publish it.
+        if self.head.written() == self.head.visible() || !self.tail_touches(branch)? {
             return Ok(());
         }
         // Readers don't wait for whoever is appending: the next one looks again.
         let Some(appender) = self.appender.try_lock() else { return Ok(()) };
         let Some(lock) = appender.lock.as_ref() else { return Ok(()) };
-        if lock.is_held_elsewhere(LockName::Writer(branch))? {
+        if lock.is_held_elsewhere(LockName::Writer(branch))? || lock.is_held_elsewhere(LockName::Pending(branch))? {
             return Ok(());
         }
         lock.lock(LockName::Append)?;
-        let published = self.publish_unseen(branch);
+        let published = self.tail_touches(branch).and_then(|touches| match touches {
+            true => self.publish_up_to(self.head.written(), self.head.losses()),
+            false => Ok(()),
+        });
         lock.unlock(LockName::Append);
         published
-    }
-
-    /// Publishes everything that is written, if any of it bears on this branch. The caller holds the append lock.
-    fn publish_unseen(self: &Arc<Self>, branch: BranchId) -> Result<(), StoreError> {
-        if self.unseen_touches(branch)? {
-            self.sync_to(self.head.written())?;
-            self.head.publish(self.head.written());
-            self.refresh()?;
-        }
-        Ok(())
-    }
-
-    /// Whether entries that are written but not visible yet bear on this branch. Those of other branches are commits
-    /// under way, and none of our business.
-    fn unseen_touches(&self, branch: BranchId) -> Result<bool, StoreError> {
-        let written = self.head.written();
-        // The lock keeps the cursor where the index ends.
-        let place = self.cursor.lock();
-        let (mut cursor, mut last) = (*place, self.index.read().last());
-        while last < written {
-            let entry = peek_next(&self.place(), last, &mut cursor)?;
-            if entry.header.branch == branch || entry.header.kind != EntryKind::Transaction {
-                return Ok(true);
-            }
-            cursor.offset += entry.header.length;
-            last = entry.header.version;
-        }
-        Ok(false)
     }
 
     fn write_entries(
@@ -183,6 +200,7 @@ impl Store {
             if end == start && (full || prepared.is_some()) {
                 segment.truncate(start.position)?;
                 self.sync_segment(&segment)?;
+                self.head.set_durable(start.version);
                 end = LogEnd { version: start.version, segment: header.version, position: segment::HEADER };
                 if let Some(Prepared(new)) = prepared {
                     new.write(&head, segment::HEADER)?;
@@ -211,19 +229,53 @@ impl Store {
         Ok(())
     }
 
-    /// Undoes an append whose fsync failed, if nothing came after it.
-    fn take_back(&self, start: LogEnd, version: Version) {
+    /// An fsync has failed: cuts off what nobody was told of, unless somebody has done so.
+    fn drop_what_is_lost(&self) {
         let appender = self.appender.lock();
         let Some(lock) = appender.lock.as_ref().filter(|lock| lock.lock(LockName::Append).is_ok()) else { return };
-        if self.head.written() == version && self.head.visible() < version {
-            self.head.begin_append();
-            self.head.end_append(start);
-            self.head.begin_append();
-            // When this fails too, the mark that was just set makes the next writer try again.
-            let _ = self.repair_tail();
+        if self.head.sync_has_failed() {
+            // When this fails too, the next writer tries again.
+            let _ = self.cut_tail();
         }
         lock.unlock(LockName::Append);
     }
+
+    /// Ends the log where what is visible or durable ends. The caller holds the append lock; an fsync has failed.
+    fn cut_tail(&self) -> Result<(), StoreError> {
+        // Nobody may take what is cut off here, or what comes in its place, for durable.
+        let _alone = self.stop_syncs()?;
+        self.refresh()?;
+        let (end, keep) = (self.head.end(), self.head.visible().max(self.head.durable()));
+        if end.version == keep {
+            return Ok(());
+        }
+        let position = self.end_of(keep, &end)?;
+        self.head.begin_append();
+        self.head.cut(LogEnd { version: keep, segment: end.segment, position });
+        // A transaction that was built on these bytes may still be looking at them: the file keeps its length.
+        zero(&*self.active_segment()?, position, end.position)?;
+        self.head.end_append(self.head.end());
+        Ok(())
+    }
+
+    /// Where a version of the tail ends in the active segment. All that is in front of that segment is durable.
+    fn end_of(&self, version: Version, end: &LogEnd) -> Result<u64, StoreError> {
+        let mut position = None;
+        let mut visit = |entry: &EntryRef<'_>, segment: u32, offset| {
+            if entry.header.version == version.next() && self.segments[segment as usize].first == end.segment {
+                position = Some(offset);
+            }
+            Ok(position.is_none())
+        };
+        self.visit_tail(&mut visit)?;
+        let lost = || StoreError::corrupt(&self.path, end.position, format!("version {version} is not in front of it"));
+        position.ok_or_else(lost)
+    }
+}
+
+/// Puts zeroes into a file.
+fn zero(segment: &Segment, from: u64, to: u64) -> Result<(), StoreError> {
+    (from..to).step_by(PIECE).try_for_each(|at| segment.write(&[0; PIECE][..(to - at).min(PIECE as u64) as usize], at))
 }
 
 /// Bytes that zeroes are written in at a time. Linux caches what one write brings as one folio, and each later write into

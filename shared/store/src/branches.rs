@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use crate::index::{BranchNote, BranchState, Index};
 use crate::moment::{Moment, time_text};
 use crate::store::Store;
+use crate::tail::Tail;
 
 /// Where a branch stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,7 +103,7 @@ impl Store {
         let parent = self.branch(from)?.id;
         let fork = at.map(|moment| self.resolve(parent, moment)).transpose()?;
         // The id of a branch that is yet to come: nothing unseen in the log can touch it.
-        self.append_one(BranchId(u32::MAX), |index| {
+        self.append_one(BranchId(u32::MAX), |index, _| {
             if index.branches().any(|(_, state)| state.name == name) {
                 return Err(StoreError::BranchExists { name: name.to_owned() });
             }
@@ -119,7 +120,7 @@ impl Store {
         // Nobody may be in the middle of a transaction on it.
         let mut lock = self.write_lock(id)?;
         lock.acquire()?;
-        self.append_one(id, |index| {
+        self.append_one(id, |index, _| {
             let refuse = |reason: String| StoreError::CannotDrop { name: name.to_owned(), reason };
             let state = self.known_branch(index, id)?;
             if id == BranchId::MAIN {
@@ -136,7 +137,7 @@ impl Store {
     pub fn branch_rename(self: &Arc<Self>, from: &str, to: &str) -> Result<(), StoreError> {
         check_name(to)?;
         let id = self.branch(from)?.id;
-        self.append_one(id, |index| {
+        self.append_one(id, |index, _| {
             let state = self.known_branch(index, id)?;
             if index.branches().any(|(other, state)| state.name == to && other != id) {
                 return Err(StoreError::BranchExists { name: to.to_owned() });
@@ -149,9 +150,11 @@ impl Store {
     fn append_one<'a>(
         self: &Arc<Self>,
         branch: BranchId,
-        draft: impl FnOnce(&Index) -> Result<Draft<'a>, StoreError> + 'a,
+        draft: impl FnOnce(&Index, &Tail) -> Result<Draft<'a>, StoreError> + 'a,
     ) -> Result<Version, StoreError> {
-        self.append(Durability::Full, vec![Addition { branch, prepared: None, draft: Box::new(draft) }])
+        let draft = Box::new(draft);
+        let addition = Addition { branch, about_branches: true, losses: None, prepared: None, draft };
+        self.append(Durability::Full, vec![addition], &mut |_, _| ())
     }
 
     fn find_branch<'a>(&self, index: &'a Index, name: &str) -> Result<(BranchId, &'a BranchState), StoreError> {

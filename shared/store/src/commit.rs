@@ -9,8 +9,10 @@ use crate::append::{Addition, Durability};
 use crate::draft::Draft;
 use crate::entry::EntryKind;
 use crate::error::StoreError;
+use crate::head::Losses;
 use crate::index::{Index, MergeNote};
 use crate::store::Store;
+use crate::tail::Tail;
 use crate::transaction::{Transaction, WriteLock};
 
 /// A transaction of more pages is large: it is stored as whole pages, in a segment of its own, and its changesets are
@@ -41,10 +43,14 @@ pub struct Commit<'a> {
 impl Store {
     /// Appends transactions on different branches of this store, all or none. Gives the version of each, in order, once
     /// they are as durable as asked for.
+    ///
+    /// `appended` is told the versions as soon as they are in the log, before they count: whoever waits to write on one of
+    /// the branches may build on them from then on. If the disk then fails, they are gone, and so is the branch's lock.
     pub fn commit(
         self: &Arc<Self>,
         commits: &[Commit<'_>],
         durability: Durability,
+        appended: &mut dyn FnMut(&[Version], Losses),
     ) -> Result<Vec<Version>, StoreError> {
         let size = |commit: &Commit<'_>| commit.transaction.page_size() as u32;
         if let Some(other) = commits.iter().find(|commit| size(commit) != size(&commits[0])) {
@@ -52,9 +58,18 @@ impl Store {
         }
         let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect();
         let additions = stored.iter().map(|stored| stored.addition(commits.len() == 1)).collect::<Result<_, _>>()?;
-        let first = self.append(durability, additions)?;
-        stored.iter().for_each(Stored::keep_assembled);
-        Ok((0..commits.len() as u64).map(|n| Version(first.0 + n)).collect())
+        let versions = |first: Version| (0..commits.len() as u64).map(|n| Version(first.0 + n)).collect::<Vec<_>>();
+        let outcome = self.append(durability, additions, &mut |first, losses| {
+            appended(&versions(first), losses);
+            // Without a wait for the disk there is nothing to be had from it.
+            if durability == Durability::Full {
+                commits.iter().for_each(|commit| commit.lock.hand_on_early());
+            }
+        });
+        commits.iter().for_each(|commit| commit.lock.commit_is_over());
+        let versions = versions(outcome?);
+        stored.iter().zip(&versions).for_each(|(stored, version)| stored.keep_assembled(*version));
+        Ok(versions)
     }
 }
 
@@ -68,7 +83,7 @@ struct Stored<'a> {
 
 impl<'a> Stored<'a> {
     fn new(commit: &Commit<'a>) -> Stored<'a> {
-        assert!(commit.lock.held, "a commit without the branch's write lock");
+        assert!(commit.lock.is_held(), "a commit without the branch's write lock");
         let Commit { transaction, changed, payload, .. } = *commit;
         let stored = |page: &PageNo| transaction.difference(*page).map_or(transaction.page_size(), <[u8]>::len) as u32;
         let pages = changed.iter().map(|page| (*page, stored(page))).collect();
@@ -104,32 +119,42 @@ impl<'a> Stored<'a> {
         let store = self.transaction.base().store();
         let prepared = if alone && self.pages.len() > LARGE { store.prepare(&self.draft())? } else { None };
         let branch = self.transaction.base().branch();
-        Ok(Addition { branch, prepared, draft: Box::new(|index| self.check(index).map(|()| self.draft())) })
+        let base_losses = self.transaction.base().losses().map(|losses| (self.transaction.base().version(), losses));
+        Ok(Addition {
+            branch,
+            about_branches: false,
+            prepared,
+            losses: base_losses,
+            draft: Box::new(|index, tail| self.check(index, tail).map(|()| self.draft())),
+        })
     }
 
     /// Whether the transaction still builds on its branch's head.
-    fn check(&self, index: &Index) -> Result<(), StoreError> {
+    fn check(&self, index: &Index, tail: &Tail) -> Result<(), StoreError> {
         let base = self.transaction.base();
         let state = base.store().known_branch(index, base.branch())?;
-        if state.head() != base.version() {
-            let (branch, head) = (state.name.clone(), state.head());
+        let head = tail.head(base.branch()).unwrap_or(state.head());
+        if head != base.version() {
+            let branch = state.name.clone();
             return Err(StoreError::Stale { branch, base: base.version(), head });
         }
         let asked = self.transaction.page_size() as u32;
-        if index.page_size() != 0 && index.page_size() != asked {
-            return Err(StoreError::PageSize { store: index.page_size(), asked });
+        let have = if index.page_size() == 0 { tail.page_size } else { index.page_size() };
+        if have != 0 && have != asked {
+            return Err(StoreError::PageSize { store: have, asked });
         }
         Ok(())
     }
 
     /// The next transaction is likely to build on the pages of this one.
-    fn keep_assembled(&self) {
+    fn keep_assembled(&self, version: Version) {
         let base = self.transaction.base();
         let index = base.store().index.read();
+        let lineage = index.lineage(base.branch(), version);
         let mut assembled = base.store().assembled.lock();
         for (page, _) in &self.pages {
             if let (Some(_), Some(image)) = (self.transaction.difference(*page), self.transaction.shared(*page))
-                && let Some(newest) = index.find_own(base.branch(), *page)
+                && let Some(newest) = index.find(&lineage, *page)
             {
                 // Few ask for the page before, and its memory is still in the processor's caches.
                 index.older(newest).and_then(|older| assembled.pop(&index.location(older)));

@@ -13,6 +13,10 @@ pub enum StoreError {
     NotAStore { path: PathBuf, reason: String },
     #[error("{path} was written in store format {found}; this build reads up to format {supported}: upgrade Maniac")]
     NewerFormat { path: PathBuf, found: u32, supported: u32 },
+    #[error(
+        "{path} is in use by another version of Maniac; close it there, or use the same version of both extensions"
+    )]
+    OtherBuild { path: PathBuf },
     #[error("no branch \"{name}\" in {path}; there are: {known}")]
     NoSuchBranch { path: PathBuf, name: String, known: String },
     #[error("branch \"{name}\" of {path} has been dropped")]
@@ -35,6 +39,12 @@ pub enum StoreError {
     /// The transaction was built on a version that is no longer the head; roll back and start over.
     #[error("branch \"{branch}\" has moved on from version {base} to {head}: roll back and run the transaction again")]
     Stale { branch: String, base: Version, head: Version },
+    /// An fsync has failed, and this version or one that it was built on is not in the log any more.
+    #[error(
+        "{path}: the disk failed to take version {version} or one that it builds on; nothing of it counts: roll \
+             back, and run the transaction again"
+    )]
+    Lost { path: PathBuf, version: Version },
     #[error("{path} is open for reading only")]
     ReadOnly { path: PathBuf },
     #[error("pages of this store have {store} bytes, not {asked}")]

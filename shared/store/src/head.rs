@@ -1,15 +1,16 @@
 //! `HEAD`: the few words by which processes on one store tell each other how far the log goes.
 //!
 //! It is a hint. Nothing durable depends on it: a new boot, a copied directory or a missing file make the opener rebuild
-//! it from the log. While it is valid its promise is `durable <= visible <= written`, checked where the words move.
+//! it from the log. While it is valid its promise is `visible <= written` and `durable <= written`, and that a version is
+//! durable before it is visible if it, or one in front of it, was written to be; checked where the words move.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 use std::time::Duration;
 
 use maniac_base::Version;
@@ -17,10 +18,12 @@ use rustix::thread::futex;
 
 use crate::error::StoreError;
 use crate::segment::StoreId;
-use crate::sys::{HEAD_BYTES, HeadMap, HeadWords};
+use crate::sys::{CUTS, HEAD_BYTES, HeadMap, HeadWords, SLOTS, Slot};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"MANIHEAD");
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
+/// Bytes of a `HEAD` of format 1, whose words come first in format 2.
+const FORMAT_1_BYTES: usize = 112;
 
 /// Where the log ends: everything in front of it is whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +34,10 @@ pub struct LogEnd {
     /// Offset in that segment.
     pub position: u64,
 }
+
+/// How often written entries had been lost when something was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Losses(u64);
 
 pub struct Head {
     map: HeadMap,
@@ -72,12 +79,31 @@ impl Head {
         Ok(valid.then_some(Head { map, shared: OnceLock::new(), writable }))
     }
 
+    /// Whether a build with another form of `HEAD` has made the one of this boot.
+    pub fn is_of_another_build(dir: &Path, store: StoreId) -> bool {
+        let Ok(bytes) = fs::read(Head::path(dir)) else { return false };
+        let words: Vec<u64> =
+            bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight"))).collect();
+        let inode = fs::metadata(Head::path(dir)).map_or(0, |meta| meta.ino());
+        let (id, boot) = (store.halves(), boot_id());
+        words.len() >= 7
+            && words[0] == MAGIC
+            && words[1] != FORMAT
+            && words[2..4] == id
+            && words[4..6] == boot
+            && words[6] == inode
+    }
+
     /// The newest version that a `HEAD` of an earlier boot or another place promises to be on disk; 0 without one.
     pub fn durable_promise(dir: &Path, store: StoreId) -> Version {
         let word =
             |bytes: &[u8], n: usize| u64::from_le_bytes(bytes[8 * n..8 * n + 8].try_into().expect("eight bytes"));
         match fs::read(Head::path(dir)) {
-            Ok(b) if b.len() == HEAD_BYTES && word(&b, 0) == MAGIC && [word(&b, 2), word(&b, 3)] == store.halves() => {
+            Ok(b)
+                if b.len() >= FORMAT_1_BYTES
+                    && word(&b, 0) == MAGIC
+                    && [word(&b, 2), word(&b, 3)] == store.halves() =>
+            {
                 Version(word(&b, 11))
             }
             _ => Version(0),
@@ -122,6 +148,15 @@ impl Head {
             bell: 0.into(),
             waiters: 0.into(),
             unsynced: 0.into(),
+            losses: zero(),
+            cuts: Default::default(),
+            full: zero(),
+            synced: 0.into(),
+            sync_waiters: 0.into(),
+            queued: 0.into(),
+            unused: 0.into(),
+            tickets: zero(),
+            slots: std::array::from_fn(|_| Slot::default()),
         };
         fill(&words, store, 0, end);
         Head { map: HeadMap::Private(Box::new(words)), shared: OnceLock::new(), writable: false }
@@ -202,6 +237,93 @@ impl Head {
         self.writable_words().durable.fetch_max(version.0, AcqRel);
     }
 
+    pub fn losses(&self) -> Losses {
+        Losses(self.words().losses.load(SeqCst))
+    }
+
+    /// Whether a version that was written when `losses` were counted has been cut off since. When so much has been lost
+    /// that it can't be told any more, it has.
+    pub fn is_lost(&self, version: Version, losses: Losses) -> bool {
+        let now = self.losses();
+        let cut = |n: u64| self.words().cuts[n as usize % CUTS].load(SeqCst) < version.0;
+        now != losses && (now.0 - losses.0 > CUTS as u64 || (losses.0..now.0).any(cut))
+    }
+
+    /// Ends the log at `end`, where its last visible or durable version ends. The caller holds the append lock, and has
+    /// called `begin_append`.
+    pub fn cut(&self, end: LogEnd) {
+        assert!(end.version >= self.visible(), "cut at {} what is visible, {}", end.version, self.visible());
+        assert!(end.version >= self.durable(), "cut at {} what is durable, {}", end.version, self.durable());
+        let words = self.writable_words();
+        let losses = words.losses.load(SeqCst);
+        words.cuts[losses as usize % CUTS].store(end.version.0, SeqCst);
+        words.losses.store(losses + 1, SeqCst);
+        words.full.fetch_min(end.version.0, SeqCst);
+        words.segment.store(end.segment.0, Relaxed);
+        words.position.store(end.position, Relaxed);
+        words.written.store(end.version.0, Release);
+    }
+
+    /// Newest version that was written with `Durability::Full`.
+    pub fn full(&self) -> Version {
+        Version(self.words().full.load(SeqCst))
+    }
+
+    pub fn set_full(&self, version: Version) {
+        self.writable_words().full.store(version.0, SeqCst);
+    }
+
+    pub fn slots(&self) -> &[Slot; SLOTS] {
+        &self.words().slots
+    }
+
+    pub fn slot(&self, n: usize) -> &Slot {
+        &self.words().slots[n]
+    }
+
+    /// How many wait for their turn, on whatever branch.
+    pub fn queued(&self) -> u32 {
+        self.words().queued.load(SeqCst)
+    }
+
+    pub fn count_queued(&self, change: i32) {
+        self.writable_words().queued.fetch_add(change as u32, SeqCst);
+    }
+
+    pub fn next_ticket(&self) -> u64 {
+        self.writable_words().tickets.fetch_add(1, SeqCst) + 1
+    }
+
+    /// Sleeps while the slot's state is `state`. May return early.
+    pub fn sleep_in(&self, slot: &Slot, state: u32, timeout: Duration) {
+        sleep(&slot.state, state, timeout);
+    }
+
+    pub fn wake(&self, slot: &Slot) {
+        // A failed wake leaves the sleeper asleep until it looks around.
+        let _ = futex::wake(&slot.state, futex::Flags::empty(), 1);
+    }
+
+    /// Sleeps until an fsync of another process ends.
+    pub fn wait_for_sync(&self, timeout: Duration, done: impl Fn() -> bool) {
+        let words = self.writable_words();
+        words.sync_waiters.fetch_add(1, SeqCst);
+        let synced = words.synced.load(SeqCst);
+        if !done() {
+            sleep(&words.synced, synced, timeout);
+        }
+        words.sync_waiters.fetch_sub(1, SeqCst);
+    }
+
+    /// An fsync has ended.
+    pub fn tell_synced(&self) {
+        let words = self.writable_words();
+        words.synced.fetch_add(1, SeqCst);
+        if words.sync_waiters.load(SeqCst) > 0 {
+            let _ = futex::wake(&words.synced, futex::Flags::empty(), i32::MAX as u32);
+        }
+    }
+
     /// Whether an fsync has failed, and what follows the durable version must be written again before one counts.
     pub fn sync_has_failed(&self) -> bool {
         self.words().unsynced.load(SeqCst) != 0
@@ -241,17 +363,22 @@ impl Head {
         if !done() {
             // Nobody counts the waiter of a read-only mapping, so it looks again on its own.
             let timeout = if self.writable { timeout } else { timeout.min(Duration::from_millis(20)) };
-            let timeout = futex::Timespec {
-                tv_sec: timeout.as_secs().min(i64::MAX as u64) as i64,
-                tv_nsec: i64::from(timeout.subsec_nanos()) as _,
-            };
-            // Every error (timeout, interrupt, a bell that rang in between) means: look again.
-            let _ = futex::wait(&words.bell, futex::Flags::empty(), bell, Some(&timeout));
+            sleep(&words.bell, bell, timeout);
         }
         if self.writable {
             words.waiters.fetch_sub(1, SeqCst);
         }
     }
+}
+
+/// Sleeps while the word has the value. Every error (timeout, interrupt, a word that changed in between) means: look
+/// again.
+fn sleep(word: &AtomicU32, value: u32, timeout: Duration) {
+    let timeout = futex::Timespec {
+        tv_sec: timeout.as_secs().min(i64::MAX as u64) as i64,
+        tv_nsec: i64::from(timeout.subsec_nanos()) as _,
+    };
+    let _ = futex::wait(word, futex::Flags::empty(), value, Some(&timeout));
 }
 
 fn fill(words: &HeadWords, store: StoreId, inode: u64, end: LogEnd) {

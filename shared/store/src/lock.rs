@@ -17,15 +17,24 @@ use crate::sys;
 pub enum LockName {
     /// Appending to the log.
     Append,
+    /// Having the store open for writing. Shared.
+    Open,
+    /// Being in fsync for all processes.
+    Sync,
     /// Writing a transaction on a branch.
     Writer(BranchId),
+    /// Having appended to a branch and let go of it, and not yet made that visible. Shared.
+    Pending(BranchId),
 }
 
 impl LockName {
     fn byte(self) -> i64 {
         match self {
             LockName::Append => 1,
+            LockName::Sync => 2,
+            LockName::Open => 3,
             LockName::Writer(branch) => 4096 + i64::from(branch.0),
+            LockName::Pending(branch) => (1 << 40) + i64::from(branch.0),
         }
     }
 }
@@ -47,6 +56,13 @@ impl LockFile {
     /// Takes the lock if nobody has it.
     pub fn try_lock(&self, name: LockName) -> Result<bool, StoreError> {
         sys::lock_byte(self.file.fd(), name.byte(), sys::LockOp::Try).map_err(StoreError::io(&self.path, "take a lock"))
+    }
+
+    /// Takes a lock that several may have at a time.
+    pub fn share(&self, name: LockName) -> Result<(), StoreError> {
+        sys::lock_byte(self.file.fd(), name.byte(), sys::LockOp::Share)
+            .map(drop)
+            .map_err(StoreError::io(&self.path, "share a lock"))
     }
 
     /// Whether another handle holds the lock, in this process or in any other.

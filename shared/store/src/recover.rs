@@ -39,6 +39,10 @@ pub fn open_log(path: &Path, id: StoreId, lock: Option<&LockFile>) -> Result<Ope
     lock.lock(LockName::Append)?;
     let opened = (|| {
         let (mut cursor, mut index, segments) = start()?;
+        // Two builds that tell each other different things would write over each other.
+        if Head::is_of_another_build(path, id) && lock.is_held_elsewhere(LockName::Open)? {
+            return Err(StoreError::OtherBuild { path: path.to_owned() });
+        }
         // Another process may have done the work while this one waited for the lock.
         if let Some(head) = Head::open(path, id, true)? {
             return Ok((head, cursor, index, segments));

@@ -7,8 +7,10 @@ use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Versio
 
 use crate::delta;
 use crate::error::StoreError;
+use crate::head::Losses;
 use crate::index::{FrameId, Lineage, Location};
 use crate::store::Store;
+use crate::tail::Ahead;
 
 #[derive(Clone)]
 pub struct Snapshot {
@@ -18,6 +20,8 @@ pub struct Snapshot {
     page_size: u32,
     page_count: u32,
     lineage: Lineage,
+    /// What the branch has beyond that, written and not visible yet; only a writer's snapshot has it.
+    ahead: Option<Arc<Ahead>>,
 }
 
 impl Store {
@@ -38,6 +42,7 @@ impl Store {
             page_size: index.page_size(),
             page_count,
             lineage: index.lineage(branch, at),
+            ahead: None,
         })
     }
 }
@@ -55,11 +60,25 @@ impl Snapshot {
         self.version
     }
 
+    /// The same with what was written behind it.
+    pub(crate) fn with(self, version: Version, page_count: u32, page_size: u32, ahead: Ahead) -> Snapshot {
+        Snapshot { version, page_count, page_size, ahead: Some(Arc::new(ahead)), ..self }
+    }
+
+    /// Of a snapshot that shows more than readers see, what had been lost when it was taken.
+    pub fn losses(&self) -> Option<Losses> {
+        self.ahead.as_ref().map(|ahead| ahead.losses)
+    }
+
     /// The pages of `newer` that may have other bytes than here, in ascending order. Both are snapshots of one store, of
     /// any branches; no page is read, and what costs time is what was written since their lines parted.
     pub fn differing_pages(&self, newer: &Snapshot) -> Vec<PageNo> {
         debug_assert!(Arc::ptr_eq(&self.store, &newer.store), "snapshots of one store");
         let mut pages = self.store.index.read().differing(&self.lineage, &newer.lineage);
+        let ahead = [&self.ahead, &newer.ahead].into_iter().flatten();
+        pages.extend(ahead.flat_map(|ahead| ahead.pages()));
+        pages.sort_unstable();
+        pages.dedup();
         pages.truncate(pages.partition_point(|page| page.0 <= newer.page_count));
         pages
     }
@@ -113,6 +132,9 @@ const MOST_DIFFERENCES: usize = 16;
 
 impl Snapshot {
     fn stored_page(&self, no: PageNo) -> Result<StoredPage<'_>, PageError> {
+        if let Some(page) = self.stored_ahead(no)? {
+            return Ok(page);
+        }
         // The lock must not be held while the page is put together, which takes it again.
         let found = {
             let index = self.store.index.read();
@@ -123,6 +145,9 @@ impl Snapshot {
 
     /// The page, and whether its successor may be stored as a difference to it. The snapshot is its branch's head.
     pub(crate) fn stored_before(&self, no: PageNo) -> Result<(StoredPage<'_>, bool), PageError> {
+        if let Some(page) = self.stored_ahead(no)? {
+            return Ok((page, self.differences_ahead(no) < MOST_DIFFERENCES));
+        }
         let (found, own) = {
             let index = self.store.index.read();
             let own = index.find_own(self.branch, no);
@@ -133,15 +158,70 @@ impl Snapshot {
         Ok((self.put_together(no, found)?, own))
     }
 
+    /// The page, if it was written and is not visible yet.
+    fn stored_ahead(&self, no: PageNo) -> Result<Option<StoredPage<'_>>, PageError> {
+        let Some(ahead) = &self.ahead else { return Ok(None) };
+        if self.store.head.is_lost(self.version, ahead.losses) {
+            let reason = "the disk has failed to take the version that this transaction is built on".into();
+            return Err(PageError { page: no, kind: PageErrorKind::Io, reason });
+        }
+        let pieces = ahead.pieces(no, self.page_size);
+        let Some(oldest) = pieces.last().filter(|_| no.0 != 0 && no.0 <= self.page_count) else { return Ok(None) };
+        let page = |location: &Location| {
+            self.store.segments[location.segment as usize].stored(location.offset, location.stored)
+        };
+        let failed = |error: StoreError| self.page_error(no, &error);
+        if pieces.len() == 1 && oldest.stored == self.page_size {
+            return Ok(Some(StoredPage::Mapped(page(oldest).map_err(failed)?)));
+        }
+        if let Some(page) = ahead.assembled.lock().get(&no) {
+            return Ok(Some(StoredPage::Assembled(page.clone())));
+        }
+        let (mut image, rest) = if oldest.stored == self.page_size {
+            (page(oldest).map_err(failed)?.to_vec(), &pieces[..pieces.len() - 1])
+        } else {
+            let found = {
+                let index = self.store.index.read();
+                index.find(&self.lineage, no).map(|frame| (frame, index.location(frame)))
+            };
+            let base = match self.put_together(no, found)? {
+                StoredPage::Mapped(page) => page.to_vec(),
+                StoredPage::Assembled(page) => page.to_vec(),
+                StoredPage::Hole => vec![0; self.page_size as usize],
+            };
+            (base, &pieces[..])
+        };
+        for piece in rest.iter().rev() {
+            let path = self.store.segments[piece.segment as usize].path();
+            delta::apply(page(piece).map_err(failed)?, &mut image)
+                .map_err(|defect| failed(StoreError::corrupt(path, piece.offset, defect.0)))?;
+        }
+        let image: Arc<[u8]> = image.into();
+        ahead.assembled.lock().insert(no, image.clone());
+        Ok(Some(StoredPage::Assembled(image)))
+    }
+
+    /// How many differences a page that was written ahead builds on.
+    fn differences_ahead(&self, no: PageNo) -> usize {
+        let pieces = self.ahead.as_ref().map_or_else(Vec::new, |ahead| ahead.pieces(no, self.page_size));
+        if pieces.last().is_some_and(|oldest| oldest.stored == self.page_size) {
+            return pieces.len() - 1;
+        }
+        let index = self.store.index.read();
+        pieces.len() + index.find(&self.lineage, no).map_or(0, |frame| index.differences(frame))
+    }
+
+    fn page_error(&self, page: PageNo, error: &StoreError) -> PageError {
+        let kind = if matches!(error, StoreError::Io { .. }) { PageErrorKind::Io } else { PageErrorKind::Corrupt };
+        PageError { page, kind, reason: error.to_string() }
+    }
+
     fn put_together(&self, no: PageNo, found: Option<(FrameId, Location)>) -> Result<StoredPage<'_>, PageError> {
         if no.0 == 0 || no.0 > self.page_count {
             return Err(PageError::out_of_range(no, self.page_count));
         }
         let Some((frame, newest)) = found else { return Ok(StoredPage::Hole) };
-        self.store.assemble(frame, newest, self.page_size).map_err(|error| {
-            let kind = if matches!(error, StoreError::Io { .. }) { PageErrorKind::Io } else { PageErrorKind::Corrupt };
-            PageError { page: no, kind, reason: error.to_string() }
-        })
+        self.store.assemble(frame, newest, self.page_size).map_err(|error| self.page_error(no, &error))
     }
 }
 

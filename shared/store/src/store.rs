@@ -16,7 +16,7 @@ use rustc_hash::FxBuildHasher;
 use crate::append::Appender;
 use crate::error::StoreError;
 use crate::fork;
-use crate::head::Head;
+use crate::head::{Head, Losses};
 use crate::index::{Index, Location};
 use crate::lock::{LockFile, LockName};
 use crate::recover::{Place, take_next};
@@ -107,6 +107,9 @@ impl Store {
             Err(error) => return Err(error),
         };
         let writable = lock.is_some();
+        if let Some(lock) = &lock {
+            lock.share(LockName::Open)?;
+        }
         let (head, cursor, index, segments) = crate::recover::open_log(&path, id, lock.as_ref())?;
         let store = Arc::new(Store {
             path,
@@ -186,6 +189,16 @@ impl Store {
         Ok(state.head())
     }
 
+    /// How often written entries have been lost so far, because the disk failed.
+    pub fn losses(&self) -> Losses {
+        self.head.losses()
+    }
+
+    /// Whether a version that was written when `losses` were counted is gone.
+    pub fn is_lost(&self, version: Version, losses: Losses) -> bool {
+        self.head.is_lost(version, losses)
+    }
+
     /// Bytes in a page; 0 before the first transaction.
     pub fn page_size(&self) -> u32 {
         self.index.read().page_size()
@@ -247,7 +260,8 @@ impl Drop for Store {
     fn drop(&mut self) {
         if self.writable && self.check_process().is_ok() {
             // NORMAL commits are allowed to be lost with the machine; nobody is left who could be told.
-            let _ = self.sync_to(self.head.written());
+            let losses = self.head.losses();
+            let _ = self.sync_to(self.head.written(), losses);
         }
     }
 }

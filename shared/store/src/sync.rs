@@ -1,20 +1,26 @@
 //! When written bytes are on disk: one fsync for all who wait for one, and one a second for those who don't wait.
 
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::StoreError;
+use crate::head::Losses;
+use crate::lock::{LockFile, LockName};
 use crate::segment::{self, Segment};
 use crate::store::Store;
 
 /// How far an unsynced commit may stay behind under `Durability::Normal`.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(900);
+/// How long to rely on another process to tell that its fsync has ended.
+const SYNC_PATIENCE: Duration = Duration::from_millis(5);
 
 #[derive(Default)]
 pub struct Syncer {
+    /// What processes take before an fsync; opened when it is first needed.
+    lock: OnceLock<LockFile>,
     state: Mutex<SyncState>,
     done: Condvar,
     active: Mutex<Option<Arc<Segment>>>,
@@ -40,11 +46,12 @@ impl Store {
         Ok(segment)
     }
 
-    /// Returns when everything up to `version` is on disk. Those who call at the same time share an fsync.
-    pub(crate) fn sync_to(&self, version: Version) -> Result<(), StoreError> {
+    /// Returns when everything up to `version` is on disk. Those who call at the same time, in whatever process, share an
+    /// fsync. `losses`: what had been lost when the version was written; if it is lost since, that is an error.
+    pub(crate) fn sync_to(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
         let syncer = &self.syncer;
         let mut state = syncer.state.lock();
-        while self.head.durable() < version {
+        while !self.is_durable(version, losses)? {
             if self.head.sync_has_failed() {
                 let reason = std::io::Error::other("an fsync of it has failed; the next transaction tries again");
                 return Err(StoreError::io(&self.path, "make the log durable")(reason));
@@ -55,19 +62,76 @@ impl Store {
             }
             state.running = true;
             drop(state);
-            // Segments in front of the active one were synced when they were sealed.
-            let written = self.head.written();
-            let result = self.active_segment().and_then(|segment| self.sync_segment(&segment));
+            let result = self.sync_for_all(version, losses);
             state = syncer.state.lock();
             state.running = false;
-            // Somebody else's failure may have dropped what this one was to write.
-            if result.is_ok() && !self.head.sync_has_failed() {
-                self.head.set_durable(written);
-            }
             syncer.done.notify_all();
             result?;
         }
         Ok(())
+    }
+
+    /// Asked in this order, since the number of a version that is lost is given again.
+    fn is_durable(&self, version: Version, losses: Losses) -> Result<bool, StoreError> {
+        let durable = self.head.durable() >= version;
+        if self.head.is_lost(version, losses) {
+            return Err(StoreError::Lost { path: self.path.clone(), version });
+        }
+        Ok(durable)
+    }
+
+    /// One fsync, by this process or another.
+    fn sync_for_all(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
+        let lock = self.sync_lock()?;
+        if !lock.try_lock(LockName::Sync)? {
+            // Should that process die, nobody tells.
+            let done = || self.is_durable(version, losses).unwrap_or(true) || self.head.sync_has_failed();
+            self.head.wait_for_sync(SYNC_PATIENCE, || {
+                done() || lock.is_held_elsewhere(LockName::Sync).is_ok_and(|held| !held)
+            });
+            return Ok(());
+        }
+        let outcome = self.sync_written(version, losses);
+        lock.unlock(LockName::Sync);
+        self.head.tell_synced();
+        outcome
+    }
+
+    fn sync_written(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
+        if self.is_durable(version, losses)? || self.head.sync_has_failed() {
+            return Ok(());
+        }
+        // Segments in front of the active one were synced when they were sealed.
+        let written = self.head.written();
+        let segment = self.active_segment()?;
+        self.sync_segment(&segment)?;
+        // Somebody else's failure may have dropped what this one was to write.
+        if !self.head.sync_has_failed() {
+            self.head.set_durable(written);
+        }
+        Ok(())
+    }
+
+    fn sync_lock(&self) -> Result<&LockFile, StoreError> {
+        if let Some(lock) = self.syncer.lock.get() {
+            return Ok(lock);
+        }
+        let lock = LockFile::open(&self.path)?;
+        Ok(self.syncer.lock.get_or_init(|| lock))
+    }
+
+    /// Waits until nobody is in fsync, and keeps everybody out of it.
+    pub(crate) fn stop_syncs(&self) -> Result<SyncsStopped<'_>, StoreError> {
+        let lock = self.sync_lock()?;
+        let mut state = self.syncer.state.lock();
+        while state.running {
+            self.syncer.done.wait(&mut state);
+        }
+        state.running = true;
+        drop(state);
+        let stopped = SyncsStopped { store: self, lock };
+        lock.lock(LockName::Sync)?;
+        Ok(stopped)
     }
 
     /// Puts a segment on disk. When that fails, Linux takes the bytes for written all the same, so that a second try would
@@ -106,6 +170,21 @@ impl Store {
     }
 }
 
+/// While it lives, no fsync counts.
+pub(crate) struct SyncsStopped<'a> {
+    store: &'a Store,
+    lock: &'a LockFile,
+}
+
+impl Drop for SyncsStopped<'_> {
+    fn drop(&mut self) {
+        self.lock.unlock(LockName::Sync);
+        self.store.syncer.state.lock().running = false;
+        self.store.syncer.done.notify_all();
+        self.store.head.tell_synced();
+    }
+}
+
 /// One flush, after which the thread ends: a store that rests costs nothing.
 fn flush_later(store: &Weak<Store>, syncer: &Syncer) {
     std::thread::sleep(FLUSH_INTERVAL);
@@ -113,6 +192,7 @@ fn flush_later(store: &Weak<Store>, syncer: &Syncer) {
     syncer.state.lock().flusher = false;
     if let Some(store) = store.upgrade() {
         // The failure is kept, and met by the next commit that wants to be durable.
-        let _ = store.sync_to(store.head.written());
+        let losses = store.head.losses();
+        let _ = store.sync_to(store.head.written(), losses);
     }
 }

@@ -11,6 +11,8 @@ use memmap2::{MmapOptions, MmapRaw, UncheckedAdvice};
 
 pub enum LockOp {
     Try,
+    /// Beside others who share it, if nobody has it alone.
+    Share,
     Wait,
     Unlock,
 }
@@ -18,6 +20,7 @@ pub enum LockOp {
 /// One byte of an open-file-description lock. `Ok(false)`: somebody else has it.
 pub fn lock_byte(fd: RawFd, byte: i64, op: LockOp) -> io::Result<bool> {
     let (kind, command) = match op {
+        LockOp::Share => (libc::F_RDLCK, libc::F_OFD_SETLK),
         LockOp::Try => (libc::F_WRLCK, libc::F_OFD_SETLK),
         LockOp::Wait => (libc::F_WRLCK, libc::F_OFD_SETLKW),
         LockOp::Unlock => (libc::F_UNLCK, libc::F_OFD_SETLK),
@@ -35,6 +38,14 @@ pub fn lock_byte(fd: RawFd, byte: i64, op: LockOp) -> io::Result<bool> {
             _ => return Err(error),
         }
     }
+}
+
+/// The monotonic clock, which is the same in all processes.
+pub fn monotonic_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: a place for the answer. This clock is always there.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
 /// Lets go of every byte.
@@ -110,6 +121,37 @@ pub struct HeadWords {
     pub waiters: AtomicU32,
     /// 1 after a failed fsync, until what it may have lost is written again.
     pub unsynced: AtomicU32,
+    /// How often written entries were cut off since this file was made, and behind which version, the last times.
+    pub losses: AtomicU64,
+    pub cuts: [AtomicU64; CUTS],
+    /// Newest version that was written with `Durability::Full`.
+    pub full: AtomicU64,
+    /// Changes when an fsync has ended; a futex.
+    pub synced: AtomicU32,
+    pub sync_waiters: AtomicU32,
+    /// The queue of writers: places taken, and the number of the last ticket.
+    pub queued: AtomicU32,
+    pub unused: AtomicU32,
+    pub tickets: AtomicU64,
+    pub slots: [Slot; SLOTS],
+}
+
+/// The last cuts that are remembered.
+pub const CUTS: usize = 8;
+/// Writers that can wait in order, over all branches; more of them wait as SQLite does.
+pub const SLOTS: usize = 120;
+
+/// A place in the queue of writers.
+#[repr(C)]
+#[derive(Default)]
+pub struct Slot {
+    /// Whose it is; 0 for nobody's.
+    pub ticket: AtomicU64,
+    /// When it was last touched, by the monotonic clock, in nanoseconds.
+    pub since: AtomicU64,
+    pub branch: AtomicU32,
+    /// A futex.
+    pub state: AtomicU32,
 }
 
 pub const HEAD_BYTES: usize = size_of::<HeadWords>();

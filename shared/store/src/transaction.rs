@@ -1,7 +1,7 @@
 //! A transaction under way: the pages that it has written so far, over the snapshot that it was built on.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::ops::Range;
@@ -16,6 +16,7 @@ use crate::error::StoreError;
 use crate::lock::{LockFile, LockName};
 use crate::snapshot::{Snapshot, StoredPage};
 use crate::store::Store;
+use crate::turn::{Turn, hand_on, is_awaited};
 
 /// Bytes of pages that a transaction keeps in memory; what comes after goes to a file that has no name.
 const MEMORY_LIMIT: usize = 64 << 20;
@@ -24,8 +25,11 @@ const MEMORY_LIMIT: usize = 64 << 20;
 pub struct WriteLock {
     store: Arc<Store>,
     branch: BranchId,
-    file: LockFile,
-    pub(crate) held: bool,
+    file: Arc<LockFile>,
+    held: Cell<bool>,
+    /// The lock was handed on before the commit was visible.
+    pending: Cell<bool>,
+    turn: Arc<Turn>,
 }
 
 impl Store {
@@ -34,18 +38,21 @@ impl Store {
         if !self.is_writable() {
             return Err(StoreError::ReadOnly { path: self.path.clone() });
         }
-        Ok(WriteLock { store: self.clone(), branch, file: LockFile::open(&self.path)?, held: false })
+        let file = Arc::new(LockFile::open(&self.path)?);
+        let turn = Arc::new(Turn::new(self.clone(), branch, file.clone()));
+        Ok(WriteLock { store: self.clone(), branch, file, held: Cell::new(false), pending: Cell::new(false), turn })
     }
 }
 
 impl WriteLock {
-    /// Takes the lock, or says at once that somebody else has it.
+    /// Takes the lock, or says at once that somebody else has it, or has waited longer for it.
     pub fn acquire(&mut self) -> Result<(), StoreError> {
         self.store.check_process()?;
-        if !self.held {
-            self.held = self.file.try_lock(LockName::Writer(self.branch))?;
+        if !self.held.get() && !self.turn.is_behind() && self.file.try_lock(LockName::Writer(self.branch))? {
+            self.held.set(true);
+            self.turn.leave();
         }
-        if self.held {
+        if self.held.get() {
             return Ok(());
         }
         let branch = self.store.branch_by_id(self.branch)?.name;
@@ -55,8 +62,39 @@ impl WriteLock {
     /// Lets go of it. In a child of the process that took it this does nothing: a fork shares the lock, and letting go of
     /// it here would take it from the parent.
     pub fn release(&mut self) {
-        if std::mem::take(&mut self.held) && self.store.check_process().is_ok() {
+        if self.held.take() && self.store.check_process().is_ok() {
             self.file.unlock(LockName::Writer(self.branch));
+            hand_on(&self.store.head, self.branch);
+        }
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.held.get()
+    }
+
+    /// The place in the queue of those who want this lock.
+    pub fn turn(&self) -> &Arc<Turn> {
+        &self.turn
+    }
+
+    /// Lets the next writer begin while this one's commit is on its way to the disk, if there is one.
+    pub(crate) fn hand_on_early(&self) {
+        // As long as it is shared, nobody takes the commit for one that a dead process has left behind.
+        if self.held.get()
+            && is_awaited(&self.store.head, self.branch)
+            && self.file.share(LockName::Pending(self.branch)).is_ok()
+        {
+            self.pending.set(true);
+            self.held.set(false);
+            self.file.unlock(LockName::Writer(self.branch));
+            hand_on(&self.store.head, self.branch);
+        }
+    }
+
+    /// The commit is visible, or has failed.
+    pub(crate) fn commit_is_over(&self) {
+        if self.pending.take() {
+            self.file.unlock(LockName::Pending(self.branch));
         }
     }
 }

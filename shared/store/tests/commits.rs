@@ -124,7 +124,7 @@ fn a_database_that_shrank_can_grow_again() {
     transaction.truncate(2);
     let (changed, payload) = (transaction.changed().unwrap(), Payload::default());
     let shrink = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
-    store.commit(&[shrink], Durability::Full).unwrap();
+    store.commit(&[shrink], Durability::Full, &mut |_, _| ()).unwrap();
     lock.release();
     assert_eq!(at(&store, BranchId::MAIN, 2), [1, 2]);
     commit(&store, BranchId::MAIN, &[(4, 5)]).unwrap();
@@ -161,7 +161,7 @@ fn small_changes_take_few_bytes_and_every_version_reads_back() {
         let changed = transaction.changed().unwrap();
         let payload = Payload::default();
         let commit = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
-        store.commit(&[commit], Durability::Off).unwrap();
+        store.commit(&[commit], Durability::Off, &mut |_, _| ()).unwrap();
         pages.push(page);
     }
     for (n, page) in pages.iter().enumerate() {

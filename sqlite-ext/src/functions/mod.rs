@@ -107,14 +107,17 @@ pub fn moment(value: ValueRef<'_>) -> Option<Result<Moment>> {
 /// a lasting effect asks here.
 fn check_writable(context: &Context<'_>, function: &str) -> Result<()> {
     let why = on_store(context, |database| {
-        Ok(database
-            .is_read_only()
-            .then_some("the store is open read-only (mode=ro, at=, or a directory without write access)"))
+        let path = database.store().path().display();
+        Ok(match (database.store().is_writable(), database.is_read_only()) {
+            (false, _) => Some(format!("{path} may not be written to, and is open for reading only")),
+            (true, true) => Some("the store is open read-only (mode=ro or at=)".to_owned()),
+            (true, false) => None,
+        })
     })?;
     // SAFETY: the connection is the one that is calling the function.
     let connection = unsafe { context.get_connection() }?;
     let query_only: bool = connection.pragma_query_value(None, "query_only", |row| row.get(0))?;
-    match why.or(query_only.then_some("PRAGMA query_only is on")) {
+    match why.or(query_only.then(|| "PRAGMA query_only is on".to_owned())) {
         None => Ok(()),
         Some(why) => {
             let message = format!("attempt to write a readonly database: {function} is refused because {why}");

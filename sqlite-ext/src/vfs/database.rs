@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{Commit, Durability, OpenOptions, Snapshot, Store, Transaction, WriteLock};
+use maniac_store::{Commit, Durability, Losses, OpenOptions, Snapshot, Store, Transaction, Turn, WriteLock};
 use rusqlite::ffi;
 
 use super::group::Member;
@@ -42,6 +42,10 @@ pub struct Database {
     reread: bool,
     /// A transaction was committed under the lock that is still held: SQLite's exclusive locking mode.
     committed: bool,
+    /// What had been lost when the database was last read.
+    losses: Losses,
+    /// SQLite was refused the write lock, and has done nothing since.
+    refused: bool,
     /// What stood in the way of the last apply or merge.
     conflicts: Vec<Conflict>,
     /// What the transaction that is about to commit merges.
@@ -58,6 +62,7 @@ impl Database {
         let fixed = request.at.map(|at| store.resolve(branch, at)).transpose()?;
         Ok(Database {
             capture: Capture::of(&store, branch),
+            losses: store.losses(),
             read_only: request.read_only || !store.is_writable(),
             store,
             branch,
@@ -71,6 +76,7 @@ impl Database {
             peers: Peers::default(),
             reread: false,
             committed: false,
+            refused: false,
             conflicts: Vec::new(),
             merged: None,
         })
@@ -130,7 +136,36 @@ impl Database {
 
     /// The version that this connection sees now.
     pub fn version(&mut self) -> VfsResult<Version> {
+        self.settle();
         Ok(self.current()?.version())
+    }
+
+    /// Sees to it that readers see what this connection sees. What a writer builds on may be on its way to the disk still;
+    /// when it is given up, or asked about, it has to arrive.
+    fn settle(&mut self) {
+        if let Some((version, losses)) = self.snapshot.as_ref().and_then(|s| Some((s.version(), s.losses()?))) {
+            // If it is lost, the transaction that built on it can't be committed, and says why.
+            let _ = self.store.publish_up_to(version, losses);
+        }
+    }
+
+    /// Has the write lock for a commit. It is handed on early when others wait for it, and SQLite goes on without a new
+    /// one in exclusive locking mode.
+    fn hold(&mut self, lock: &mut WriteLock, transaction: &Transaction) -> VfsResult<()> {
+        if lock.is_held() {
+            return Ok(());
+        }
+        lock.acquire()?;
+        let (base, head) = (transaction.base().version(), self.store.written_head(self.branch)?);
+        if base != head {
+            lock.release();
+            let message = format!(
+                "others have written version {head} after version {base}, which this connection in exclusive locking \
+                 mode has; set PRAGMA locking_mode = normal"
+            );
+            return Err(VfsError::new(ffi::SQLITE_BUSY_SNAPSHOT, message));
+        }
+        Ok(())
     }
 
     /// The pinned snapshot, or the one that would be pinned now.
@@ -152,11 +187,9 @@ impl Database {
     /// `connection` tells which databases are written to together.
     pub fn lock(&mut self, level: i32, connection: Option<usize>) -> VfsResult<()> {
         self.store.check_process()?;
+        self.refused = false;
         if level >= ffi::SQLITE_LOCK_SHARED && self.snapshot.is_none() {
-            if self.fixed.is_none() {
-                self.store.publish_left_over(self.branch)?;
-            }
-            self.snapshot = Some(self.current()?);
+            self.pin()?;
         }
         if level >= ffi::SQLITE_LOCK_RESERVED && self.level < ffi::SQLITE_LOCK_RESERVED {
             self.reserve()?;
@@ -168,15 +201,54 @@ impl Database {
         Ok(())
     }
 
+    /// SQLite begins to read.
+    fn pin(&mut self) -> VfsResult<()> {
+        let losses = self.store.losses();
+        if losses != std::mem::replace(&mut self.losses, losses) {
+            // Pages of a version that is lost may be cached as those of one that took its number.
+            (self.reread, self.recent) = (true, None);
+        }
+        if self.wants_to_write()
+            && let Some(lock) = &mut self.write_lock
+            && lock.acquire().is_ok()
+        {
+            // What is read now is what will be written on.
+            let snapshot = self.store.snapshot_to_write(self.branch);
+            self.snapshot = Some(snapshot.inspect_err(|_| lock.release())?);
+            return Ok(());
+        }
+        if self.fixed.is_none() {
+            self.store.publish_left_over(self.branch)?;
+        }
+        self.snapshot = Some(self.current()?);
+        Ok(())
+    }
+
+    /// Whether SQLite was refused the write lock just now, and tries again from the start.
+    fn wants_to_write(&self) -> bool {
+        self.write_lock.as_ref().is_some_and(|lock| lock.turn().was_woken())
+    }
+
+    /// The place in the queue for the write lock, if SQLite was refused it and has let go of everything.
+    pub fn refused_turn(&mut self) -> Option<Arc<Turn>> {
+        let refused = std::mem::take(&mut self.refused);
+        self.write_lock.as_ref().filter(|_| refused).map(|lock| lock.turn().clone())
+    }
+
     /// Takes the branch's write lock, if the snapshot that was read from is still its head.
     fn reserve(&mut self) -> VfsResult<()> {
         if self.write_lock.is_none() {
             self.write_lock = Some(self.store.write_lock(self.branch)?);
         }
         let lock = self.write_lock.as_mut().expect("made above");
+        if lock.is_held() {
+            return Ok(());
+        }
+        self.refused = true;
         lock.acquire()?;
         let base = self.snapshot.as_ref().map(Snapshot::version);
-        let head = self.store.branch_head(self.branch).inspect_err(|_| lock.release())?;
+        let head = self.store.written_head(self.branch).inspect_err(|_| lock.release())?;
+        self.refused = base != Some(head);
         if base != Some(head) {
             lock.release();
             let message = format!("the snapshot at version {} is no longer the head, {head}", base.unwrap_or_default());
@@ -193,6 +265,7 @@ impl Database {
             if let Some(lock) = &mut self.write_lock {
                 lock.release();
             }
+            self.settle();
         }
         if level < ffi::SQLITE_LOCK_EXCLUSIVE {
             self.peers.withdraw();
@@ -324,8 +397,14 @@ impl Database {
                 return Err(error);
             }
         };
-        let lock = self.write_lock.take().expect("a transaction holds the write lock");
-        let member = Member { transaction, lock, changed, captured, durability: self.durability, version: None };
+        let mut lock = self.write_lock.take().expect("a transaction holds the write lock");
+        if let Err(error) = self.hold(&mut lock, &transaction) {
+            (self.write_lock, self.transaction) = (Some(lock), Some(transaction));
+            return Err(error);
+        }
+        let capture = self.capture.clone();
+        let durability = self.durability;
+        let member = Member { transaction, lock, changed, captured, capture, durability, version: None };
         match self.peers.join(super_journal, member)? {
             Some(member) => self.append(member),
             None => Ok(()),
@@ -333,9 +412,13 @@ impl Database {
     }
 
     fn append(&mut self, mut member: Member) -> VfsResult<()> {
-        let Member { transaction, lock, changed, captured, durability, .. } = &member;
+        let mut tracker = member.captured.follow.take();
+        let Member { transaction, lock, changed, captured, capture, durability, .. } = &member;
         let commit = Commit { transaction, lock, changed, payload: &captured.payload };
-        match self.store.commit(&[commit], *durability) {
+        let mut follow = |versions: &[Version], losses| {
+            capture.follow(tracker.take(), versions[0], losses);
+        };
+        match self.store.commit(&[commit], *durability, &mut follow) {
             Ok(versions) => {
                 member.version = versions.first().copied();
                 self.finish(member)
@@ -361,7 +444,6 @@ impl Database {
         self.write_lock = Some(member.lock);
         if let Some(version) = member.version {
             self.committed = true;
-            self.capture.follow(member.captured, version);
             self.recent = None;
             self.snapshot = Some(self.store.snapshot(self.branch, version)?);
         }

@@ -11,7 +11,7 @@ use maniac_base::{PageNo, Version};
 use maniac_store::{Commit, Durability, Store, Transaction, WriteLock};
 use parking_lot::Mutex;
 
-use crate::capture::Captured;
+use crate::capture::{Capture, Captured};
 use crate::errors::VfsResult;
 
 /// One database's part, between its sync and the commit.
@@ -20,6 +20,7 @@ pub struct Member {
     pub lock: WriteLock,
     pub changed: Vec<PageNo>,
     pub captured: Captured,
+    pub capture: Arc<Capture>,
     pub durability: Durability,
     /// Set by the commit.
     pub version: Option<Version>,
@@ -70,6 +71,8 @@ pub fn commit_all(members: &[Shared]) -> VfsResult<()> {
 }
 
 fn commit_in(store: &Arc<Store>, members: &mut [&mut Member]) -> VfsResult<()> {
+    let mut trackers: Vec<_> =
+        members.iter_mut().map(|member| (member.capture.clone(), member.captured.follow.take())).collect();
     let commits: Vec<_> = members
         .iter()
         .map(|member| Commit {
@@ -81,7 +84,12 @@ fn commit_in(store: &Arc<Store>, members: &mut [&mut Member]) -> VfsResult<()> {
         .collect();
     let strictest = |a: Durability, b: Durability| if a == Durability::Full || b == Durability::Off { a } else { b };
     let durability = members.iter().map(|member| member.durability).reduce(strictest).unwrap_or_default();
-    let versions = store.commit(&commits, durability)?;
+    let mut follow = |versions: &[Version], losses| {
+        for ((capture, tracker), version) in trackers.iter_mut().zip(versions) {
+            capture.follow(tracker.take(), *version, losses);
+        }
+    };
+    let versions = store.commit(&commits, durability, &mut follow)?;
     members.iter_mut().zip(versions).for_each(|(member, version)| member.version = Some(version));
     Ok(())
 }

@@ -12,6 +12,7 @@ mod journal;
 mod page_one;
 mod peers;
 mod uri;
+mod waiting;
 
 use std::ffi::{CStr, CString, OsStr, c_char, c_int, c_void};
 use std::os::unix::ffi::OsStrExt;
@@ -24,6 +25,7 @@ use rusqlite::ffi;
 pub use database::Database;
 use journal::Journal;
 use uri::Request;
+pub use waiting::find_is_interrupted;
 
 use crate::errors::{VfsError, VfsResult, keep, report};
 
@@ -291,10 +293,15 @@ unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
     // SAFETY: SQLite's handle; the place of the connection is valid as long as the file is open.
     unsafe {
         let connection = (*file.cast::<FileHandle>()).connection;
-        let connection = (!connection.is_null()).then(|| (*connection).addr());
+        let connection = if connection.is_null() { std::ptr::null_mut() } else { *connection };
         on_file(file, |file| {
             if let OpenFile::Database(database) = file {
-                database.lock(level, connection)?;
+                let locked = database.lock(level, (!connection.is_null()).then(|| connection.addr()));
+                if locked.as_ref().is_err_and(VfsError::is_busy) && waiting::is_interrupted(connection) {
+                    // SQLite's busy handler would go on waiting.
+                    return Ok(ffi::SQLITE_INTERRUPT);
+                }
+                locked?;
             }
             Ok(ffi::SQLITE_OK)
         })
@@ -304,9 +311,16 @@ unsafe extern "C" fn lock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
 unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int {
     // SAFETY: SQLite's handle.
     unsafe {
+        let connection = (*file.cast::<FileHandle>()).connection;
         on_file(file, |file| {
             if let OpenFile::Database(database) = file {
                 database.unlock(level);
+                if level == ffi::SQLITE_LOCK_NONE
+                    && let Some(turn) = database.refused_turn()
+                {
+                    let connection = if connection.is_null() { std::ptr::null_mut() } else { *connection };
+                    waiting::note(turn, connection);
+                }
             }
             Ok(ffi::SQLITE_OK)
         })
@@ -419,6 +433,22 @@ unsafe extern "C" fn access(_: *mut ffi::sqlite3_vfs, name: *const c_char, flags
     }
 }
 
+/// How SQLite's busy handler waits.
+unsafe extern "C" fn sleep(_: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
+    // SAFETY: SQLite calls this in the thread of the connection that waits, if one does.
+    let waited = catch_unwind(|| unsafe { waiting::sleep(microseconds) }).unwrap_or(false);
+    if waited {
+        return microseconds;
+    }
+    // SAFETY: the platform's VFS, which would have been asked otherwise.
+    unsafe {
+        match (*platform()).xSleep {
+            Some(sleep) => sleep(platform(), microseconds),
+            None => 0,
+        }
+    }
+}
+
 /// Methods that are the platform's business.
 macro_rules! forward {
     ($($name:ident => $method:ident($($arg:ident: $type:ty),*) -> $result:ty, or $default:expr;)*) => {$(
@@ -443,7 +473,6 @@ forward! {
     dl_sym => xDlSym(handle: *mut c_void, name: *const c_char) -> Symbol, or None;
     dl_close => xDlClose(handle: *mut c_void) -> (), or ();
     randomness => xRandomness(size: c_int, out: *mut c_char) -> c_int, or 0;
-    sleep => xSleep(microseconds: c_int) -> c_int, or 0;
     current_time => xCurrentTime(out: *mut f64) -> c_int, or ffi::SQLITE_ERROR;
     get_last_error => xGetLastError(size: c_int, out: *mut c_char) -> c_int, or 0;
     current_time_int64 => xCurrentTimeInt64(out: *mut i64) -> c_int, or ffi::SQLITE_ERROR;

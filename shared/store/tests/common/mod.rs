@@ -31,7 +31,7 @@ pub fn commit_on(base: Snapshot, pages: &[(u32, u8)], durability: Durability) ->
     let changed = transaction.changed()?;
     let payload = Payload { schema: b"schema".to_vec(), changeset: b"rows".to_vec(), ..Payload::default() };
     let commit = Commit { transaction: &transaction, lock: &lock, changed: &changed, payload: &payload };
-    Ok(transaction.base().store().commit(&[commit], durability)?[0])
+    Ok(transaction.base().store().commit(&[commit], durability, &mut |_, _| ())?[0])
 }
 
 /// The fill of each page.

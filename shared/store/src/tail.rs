@@ -1,0 +1,186 @@
+//! What is written but not visible yet: the commits that wait for the disk.
+//!
+//! ```text
+//!   entries   1 2 3 4 5 | 6 7 8          5 is visible: readers and the index end there
+//!             └ index ┘   └ tail ┘       8 is written: the next writer of a branch builds on that
+//! ```
+//!
+//! A writer builds on its branch's newest entry as soon as that is written, so that commits of one branch share fsyncs
+//! as those of several do. It is told of its own commit only when its own entry, and with it every entry in front of
+//! it, is on disk. Readers don't look here. If the disk fails, the tail is cut off (see `sync`), and whoever built on
+//! it is told.
+
+use std::sync::Arc;
+
+use maniac_base::{BranchId, PageNo, Version};
+use parking_lot::Mutex;
+use rustc_hash::FxHashMap;
+
+use crate::entry::{EntryKind, EntryRef};
+use crate::error::StoreError;
+use crate::head::Losses;
+use crate::index::Location;
+use crate::recover::peek_next;
+use crate::snapshot::Snapshot;
+use crate::store::Store;
+
+/// What a commit has to know of the tail.
+#[derive(Default)]
+pub(crate) struct Tail {
+    /// The newest transaction of each branch that has one there.
+    heads: FxHashMap<BranchId, Version>,
+    /// Branches are created, dropped or renamed there.
+    pub changes_branches: bool,
+    /// That of its newest entry.
+    pub time_ms: i64,
+    /// 0 when no transaction is there.
+    pub page_size: u32,
+}
+
+impl Tail {
+    pub fn head(&self, branch: BranchId) -> Option<Version> {
+        self.heads.get(&branch).copied()
+    }
+}
+
+/// The pages of one branch that are in the tail.
+pub(crate) struct Ahead {
+    /// By entry, from old to new; the pages of an entry are in ascending order.
+    entries: Vec<Vec<(PageNo, Location)>>,
+    pub losses: Losses,
+    /// Pages put together from differences.
+    pub assembled: Mutex<FxHashMap<PageNo, Arc<[u8]>>>,
+}
+
+impl Ahead {
+    /// What the tail has of a page, from new to old, down to the first whole image. Nothing if it has not written it.
+    pub fn pieces(&self, page: PageNo, page_size: u32) -> Vec<Location> {
+        let mut pieces: Vec<Location> = Vec::new();
+        for entry in self.entries.iter().rev() {
+            if let Ok(n) = entry.binary_search_by_key(&page, |(no, _)| *no) {
+                pieces.push(entry[n].1);
+                if entry[n].1.stored == page_size {
+                    break;
+                }
+            }
+        }
+        pieces
+    }
+
+    pub fn pages(&self) -> impl Iterator<Item = PageNo> + '_ {
+        self.entries.iter().flatten().map(|(page, _)| *page)
+    }
+}
+
+impl Store {
+    /// Visits the entries behind the index, from old to new, with the place of each. The visitor says whether to go on.
+    /// Gives the version that the index ends with.
+    pub(crate) fn visit_tail(
+        &self,
+        visit: &mut dyn FnMut(&EntryRef<'_>, u32, u64) -> Result<bool, StoreError>,
+    ) -> Result<Version, StoreError> {
+        let (losses, written) = (self.head.losses(), self.head.written());
+        // The lock keeps the cursor where the index ends.
+        let place = self.cursor.lock();
+        let end = self.index.read().last();
+        let (mut cursor, mut last) = (*place, end);
+        while last < written {
+            let entry = match peek_next(&self.place(), last, &mut cursor) {
+                // What is being cut off is none any more.
+                Err(_) if self.head.losses() != losses => break,
+                entry => entry?,
+            };
+            if !visit(&entry, cursor.segment, cursor.offset)? {
+                break;
+            }
+            cursor.offset += entry.header.length;
+            last = entry.header.version;
+        }
+        Ok(end)
+    }
+
+    /// The caller holds the append lock, so that the tail ends where it does.
+    pub(crate) fn tail(&self) -> Result<Tail, StoreError> {
+        let mut tail = Tail::default();
+        self.visit_tail(&mut |entry, _, _| {
+            let header = &entry.header;
+            tail.time_ms = tail.time_ms.max(header.time_ms);
+            if header.kind == EntryKind::Transaction {
+                tail.heads.insert(header.branch, header.version);
+                tail.page_size = header.page_size;
+            } else {
+                tail.changes_branches = true;
+            }
+            Ok(true)
+        })?;
+        Ok(tail)
+    }
+
+    /// Whether entries of the tail bear on this branch. Those of other branches are commits under way, and none of its
+    /// business.
+    pub(crate) fn tail_touches(&self, branch: BranchId) -> Result<bool, StoreError> {
+        let mut touches = false;
+        self.visit_tail(&mut |entry, _, _| {
+            touches = entry.header.branch == branch || entry.header.kind != EntryKind::Transaction;
+            Ok(!touches)
+        })?;
+        Ok(touches)
+    }
+
+    /// The branch's newest version that is written, visible or not. The caller holds the branch's write lock.
+    pub fn written_head(&self, branch: BranchId) -> Result<Version, StoreError> {
+        let mut head = self.branch_head(branch)?;
+        if self.head.written() > self.head.visible() {
+            self.visit_tail(&mut |entry, _, _| {
+                if entry.header.branch == branch && entry.header.kind == EntryKind::Transaction {
+                    head = entry.header.version;
+                }
+                Ok(true)
+            })?;
+        }
+        Ok(head)
+    }
+
+    /// The branch as the next transaction on it finds it: with what is written and not visible yet. The caller holds the
+    /// branch's write lock.
+    pub fn snapshot_to_write(self: &Arc<Self>, branch: BranchId) -> Result<Snapshot, StoreError> {
+        let losses = self.head.losses();
+        let visible = self.refresh()?;
+        if self.head.written() == visible {
+            return self.snapshot(branch, visible);
+        }
+        let (mut entries, mut newest, mut other) = (Vec::new(), None, false);
+        let base = self.visit_tail(&mut |entry, segment, offset| {
+            let header = &entry.header;
+            other |= header.kind != EntryKind::Transaction;
+            if header.branch == branch && header.kind == EntryKind::Transaction {
+                let place = |frame: crate::entry::FrameRef| {
+                    let offset = offset + frame.offset;
+                    (frame.page, Location { segment, offset, stored: frame.stored })
+                };
+                entries.push(entry.frames().map(place).collect());
+                newest = Some((header.version, header.page_count, header.page_size));
+            }
+            Ok(!other)
+        })?;
+        if other {
+            self.publish_up_to(self.head.written(), losses)?;
+            return self.snapshot(branch, self.head());
+        }
+        let snapshot = self.snapshot(branch, base)?;
+        let Some((version, page_count, page_size)) = newest else { return Ok(snapshot) };
+        let ahead = Ahead { entries, losses, assembled: Mutex::default() };
+        Ok(snapshot.with(version, page_count, page_size, ahead))
+    }
+
+    /// Makes everything up to `version` durable and visible, unless it is lost: what a writer built on and then gave up
+    /// must not vanish from its sight.
+    pub fn publish_up_to(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
+        if self.head.visible() < version {
+            self.sync_to(version, losses)?;
+            self.head.publish(version);
+            self.refresh()?;
+        }
+        Ok(())
+    }
+}
