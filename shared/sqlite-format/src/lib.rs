@@ -36,6 +36,9 @@ pub use ptrmap::PtrmapKind;
 pub use record::{FieldReader, RecordFields, Serial};
 pub use rows::{FieldSource, Row, RowLayout, Rows, Selection};
 pub use schema::same_statement;
-pub use schema::{Affinity, Collation, Column, Generated, KeyForm, KeyPart, Schema, SchemaRow, Table, TableKind};
+pub use schema::{
+    Affinity, Collation, Column, Generated, KeyForm, KeyPart, ModuleArgument, ModuleCall, Schema, SchemaRow, Table,
+    TableKind,
+};
 pub use text::utf16_to_utf8;
 pub use walk::{TreeWalk, tree_pages};

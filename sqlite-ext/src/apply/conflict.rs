@@ -31,6 +31,8 @@ pub enum Kind {
     Schema,
     /// What both branches have would not be a schema together, whichever of them is preferred.
     Broken,
+    /// A virtual table whose content can't be merged.
+    VirtualTable,
 }
 
 impl Kind {
@@ -43,6 +45,7 @@ impl Kind {
             Kind::ForeignKey => "foreign key",
             Kind::Both => "both changed",
             Kind::Schema | Kind::Broken => "schema",
+            Kind::VirtualTable => "virtual table",
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `maniac_merge`: another branch's changes go into this one, as one version.
 
-use maniac_base::Version;
+use maniac_base::{Value, Version};
 use maniac_changeset::Group;
-use maniac_history::{Contested, MergePlan, Prefer, SchemaConflict, SchemaObject, merge_plan};
+use maniac_history::{Contested, JsonObject, MergePlan, Prefer, SchemaConflict, SchemaObject, merge_plan};
 use maniac_store::{Moment, Snapshot};
 use rusqlite::{Connection, ffi};
 
@@ -11,7 +11,7 @@ use super::engine::Engine;
 use super::guard::Guard;
 use super::qualify::qualified;
 use super::transaction::Atomic;
-use super::{Applied, Policy, changed_tables, foreign_keys};
+use super::{Applied, Policy, changed_tables, foreign_keys, virtual_tables};
 use crate::connection::with_database;
 use crate::errors::{VfsError, VfsResult};
 
@@ -39,6 +39,8 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
         source: theirs.version(),
     };
     let unsettled = plan.schema_conflicts.iter().any(|conflict| !conflict.settled);
+    merged.applied.conflicts.extend(virtual_tables::refused(db, &plan));
+    let unsettled = unsettled || merged.applied.conflicts.iter().any(|conflict| conflict.kind == Kind::VirtualTable);
     let refused = unsettled || policy == Policy::Abort && !plan.conflicts.is_empty();
     if refused {
         merged.applied.undone = true;
@@ -135,6 +137,7 @@ fn carry_out(
             db.execute_batch(&qualified(sql, "main")).map_err(|error| schema_failed(sql, &error))?;
         }
     }
+    virtual_tables::finish(db, "main", &plan.indexes)?;
     if guard.foreign_keys() {
         let broken = foreign_keys::violations(db, "main", &tables)?;
         let broken: Vec<_> = broken.into_iter().filter(|violation| !earlier.contains(violation)).collect();
@@ -173,18 +176,23 @@ fn conflicts(plan: &MergePlan, policy: Policy) -> Vec<Conflict> {
 
 fn schema_conflict(conflict: &SchemaConflict, resolution: Resolution) -> Conflict {
     let SchemaConflict { kind, name, reason, base, ours, theirs, can_be_settled, .. } = conflict.clone();
-    let mut key = maniac_history::JsonObject::default();
-    key.add("type", &maniac_base::Value::text(&kind));
-    key.add("name", &maniac_base::Value::text(&name));
     Conflict {
         table: "sqlite_schema".into(),
         op: None,
         kind: if can_be_settled { Kind::Schema } else { Kind::Broken },
-        key: key.finish(),
+        key: object_key(&kind, &name),
         old: base,
         new: theirs,
         current: ours,
         resolution,
         reason: Some(format!("{kind} \"{name}\": {reason}")),
     }
+}
+
+/// What tells an object of the schema from others.
+pub fn object_key(kind: &str, name: &str) -> String {
+    let mut key = JsonObject::default();
+    key.add("type", &Value::text(kind));
+    key.add("name", &Value::text(name));
+    key.finish()
 }

@@ -9,6 +9,7 @@ mod qualify;
 mod table;
 mod temp_triggers;
 mod transaction;
+mod virtual_tables;
 
 use maniac_changeset::{Item, Reader, Target};
 use rusqlite::{Connection, ffi};

@@ -88,6 +88,13 @@ pub fn defined<'c>(record: Record<'c>) -> impl Iterator<Item = (usize, Value<'c>
     record.values().enumerate().filter_map(|(n, value)| Some((n, value?)))
 }
 
+fn is_virtual(db: &Connection, schema: &str, table: &str) -> VfsResult<bool> {
+    let sought =
+        "SELECT count(*) FROM {}.sqlite_master WHERE type = 'table' AND name = ?1 COLLATE NOCASE AND rootpage = 0";
+    let found = db.query_row(&sought.replace("{}", &quote(schema)), [table], |row| row.get::<_, u32>(0));
+    found.map(|count| count > 0).map_err(VfsError::sql)
+}
+
 pub struct TargetTable {
     pub name: String,
     /// With its schema, quoted.
@@ -125,7 +132,10 @@ impl TargetTable {
         let rowid = rowid.filter(has_rowid);
         let declared: Vec<usize> = (0..columns.len()).filter(|&n| columns[n].1 != 0).collect();
         let null_key = target.null_key.then(|| declared.iter().map(|n| n + 1).collect());
-        if declared.is_empty() || target.null_key {
+        if declared.is_empty() && header.columns() == columns.len() && is_virtual(db, schema, target.table)? {
+            // The first column of an R-Tree is its key, though it doesn't say so.
+            columns[0].1 = 1;
+        } else if declared.is_empty() || target.null_key {
             let Some(rowid) = &rowid else { return refuse("its rowid has no name that SQL could use") };
             columns.iter_mut().for_each(|(_, position)| *position = 0);
             columns.insert(0, (rowid.clone(), 1));

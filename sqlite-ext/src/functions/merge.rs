@@ -65,6 +65,9 @@ fn ways_out(conflicts: &[Conflict]) -> String {
     if let Some(reason) = reason(Kind::Broken) {
         return format!("{reason}; change the schema of one branch first");
     }
+    if let Some(reason) = reason(Kind::VirtualTable) {
+        return reason.to_owned();
+    }
     if reason(Kind::ForeignKey).is_some() {
         return "change the rows of one branch first, where one would refer to nothing".into();
     }

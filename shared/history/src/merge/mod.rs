@@ -16,6 +16,7 @@ mod lines;
 mod rows;
 mod schema;
 mod tables;
+mod virtual_tables;
 
 use std::collections::HashSet;
 
@@ -24,6 +25,8 @@ use maniac_diff::whole_tables;
 use maniac_sqlite_format::Schema;
 use maniac_store::Snapshot;
 use tables::{Edited, RowsFrom};
+
+pub use self::virtual_tables::{Index, IndexStep, Refusal};
 
 use crate::difference::schema_of;
 use crate::{HistoryError, TableRow, difference};
@@ -56,6 +59,10 @@ pub struct MergePlan {
     pub appended: Vec<u8>,
     /// The contested rows in words.
     pub conflicts: Vec<Contested>,
+    /// What is left to do for virtual tables when all of this is done.
+    pub indexes: Vec<Index>,
+    /// The virtual tables that can't be merged.
+    pub refusals: Vec<Refusal>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +100,8 @@ pub struct Contested {
 impl MergePlan {
     pub fn is_empty(&self) -> bool {
         let schema = self.statements.is_empty() && self.objects.is_empty() && self.schema_conflicts.is_empty();
-        schema && self.changes.is_empty() && self.contested.is_empty() && self.appended.is_empty()
+        let rows = self.changes.is_empty() && self.contested.is_empty() && self.appended.is_empty();
+        schema && rows && self.refusals.is_empty() && self.indexes.iter().all(|index| index.step == IndexStep::Write)
     }
 }
 
@@ -110,16 +118,28 @@ pub fn merge_plan(
         return Ok(plan);
     }
     let our_changes = difference(base, ours)?;
-    let schemas = schema::Schemas { base: schema_of(base)?, ours: schema_of(ours)?, theirs: schema_of(theirs)? };
+    let mut schemas = schema::Schemas { base: schema_of(base)?, ours: schema_of(ours)?, theirs: schema_of(theirs)? };
     let edited = Edited {
         here: edited(&our_changes.changeset, &schemas.ours, ours)?,
         there: edited(&their_changes.changeset, &schemas.theirs, theirs)?,
     };
-    let lines = lines::lines(&schemas);
-    let decisions = tables::decide(&lines, &edited, prefer, &mut plan.schema_conflicts);
+    let mut lines = lines::lines(&schemas);
+    let mut decisions = tables::decide(&lines, &edited, prefer, &mut plan.schema_conflicts);
     if !their_changes.schema.is_empty() || !plan.schema_conflicts.is_empty() {
         schema::plan(&schemas, &lines, &decisions, prefer, &mut plan);
     }
+    let merge = virtual_tables::Merge {
+        schemas: &mut schemas,
+        base,
+        ours,
+        theirs,
+        changed_here: &edited.here,
+        changed_there: &edited.there,
+        lines: &mut lines,
+        decisions: &mut decisions,
+        plan: &mut plan,
+    };
+    let replaced = merge.run()?;
     let theirs_whole = |name: &str| {
         let named = |table: &maniac_sqlite_format::Table| table.name.eq_ignore_ascii_case(name);
         let line = lines.iter().position(|line| line.theirs.as_ref().is_some_and(|side| named(&side.table)));
@@ -131,15 +151,20 @@ pub fn merge_plan(
             .map_err(|source| HistoryError::Diff { version, source })?,
         false => Vec::new(),
     };
+    let changeset = |source| HistoryError::Changeset { version, source };
+    let whole = replaced.whole(&whole).map_err(changeset)?;
+    let base_to_theirs = replaced.base_to_theirs(&their_changes.changeset).map_err(changeset)?;
+    let base_to_ours = replaced.base_to_ours(&our_changes.changeset).map_err(changeset)?;
     let sides = rows::Sides {
         schemas: &schemas,
         lines: &lines,
         decisions: &decisions,
-        base_to_theirs: &their_changes.changeset,
-        base_to_ours: &our_changes.changeset,
+        base_to_theirs: &base_to_theirs,
+        base_to_ours: &base_to_ours,
         whole: &whole,
+        replaced: &replaced,
     };
-    rows::plan(&sides, &mut plan).map_err(|source| HistoryError::Changeset { version, source })?;
+    rows::plan(&sides, &mut plan).map_err(changeset)?;
     Ok(plan)
 }
 

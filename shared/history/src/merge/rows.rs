@@ -1,6 +1,6 @@
 //! The three-way merge of the rows, in the shapes that their tables have after the merge.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use maniac_changeset::{
@@ -11,7 +11,8 @@ use maniac_sqlite_format::{KeyForm, Table};
 use super::key::folded;
 use super::lines::Line;
 use super::schema::Schemas;
-use super::tables::{Decision, Merged, RowsFrom};
+use super::tables::{Decision, Merged, RowsFrom, is_virtual};
+use super::virtual_tables::Replaced;
 use super::{Contested, MergePlan};
 use crate::{TableRow, columns, row};
 
@@ -23,6 +24,7 @@ pub struct Sides<'m> {
     pub base_to_theirs: &'m [u8],
     /// All rows of the tables that are taken over from the other branch whatever is here.
     pub whole: &'m [u8],
+    pub replaced: &'m Replaced,
 }
 
 /// The index of the line, whether the rows are those whose declared key holds NULL.
@@ -237,6 +239,16 @@ struct Made {
     contested: Out,
     appended: Out,
     conflicts: Vec<Contested>,
+    /// The keys of rows that both sides added.
+    added_twice: HashSet<Vec<u8>>,
+}
+
+impl Made {
+    /// Whether a document that both sides added under one id is the same one: where the id is another table's.
+    fn same_row(&self, part: Part, shape: &Shape, replaced: &Replaced, new: &[Field<'_>]) -> bool {
+        let id = folded(&shape.header(), new, None);
+        replaced.keyed.contains(&part.0) || replaced.is_document(part.0) && self.added_twice.contains(&id)
+    }
 }
 
 impl<'m> Rows<'m> {
@@ -245,7 +257,8 @@ impl<'m> Rows<'m> {
             Rows { sides, shapes: HashMap::new(), ours_by_name: HashMap::new(), theirs_by_name: HashMap::new() };
         for (n, (line, decision)) in sides.lines.iter().zip(sides.decisions).enumerate() {
             let Some(merged) = &decision.merged else { continue };
-            if !line.any().is_some_and(Table::is_tracked) {
+            let has_rows = |table: &Table| table.is_tracked() || is_virtual(table) && !table.columns.is_empty();
+            if !line.any().is_some_and(has_rows) {
                 continue;
             }
             for null_key in [false, true] {
@@ -304,6 +317,15 @@ impl<'m> Rows<'m> {
                 }
             }
         })?;
+        for (part, key) in &order {
+            let added = |changes: Option<&Vec<(_, Change<'_>)>>| {
+                changes.is_some_and(|changes| changes.iter().all(|(_, change)| change.op == Op::Insert))
+            };
+            let row = (*part, key.clone());
+            if !self.sides.replaced.is_document(part.0) && added(twice.get(&row)) && added(ours.get(&row)) {
+                made.added_twice.insert(row.1);
+            }
+        }
         for key in &order {
             if let (Some(theirs), Some(ours), Some(shape)) = (twice.get(key), ours.get(key), self.shapes.get(&key.0)) {
                 self.both(key.0, shape, theirs, ours, &mut made);
@@ -344,7 +366,7 @@ impl<'m> Rows<'m> {
                 if here == new {
                     return;
                 }
-                if shape.by_rowid {
+                if shape.by_rowid && !made.same_row(part, shape, self.sides.replaced, &new) {
                     return made.appended.whole(part, shape, Op::Insert, &new);
                 }
                 Some(made.contested.lead(part, shape, &here, &new))

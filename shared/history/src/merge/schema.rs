@@ -176,11 +176,6 @@ fn tables(lines: &[Line], decisions: &[Decision], schemas: &Schemas, plan: &mut 
     for (line, merged, aside) in &moves {
         copy(line, merged, aside, plan);
     }
-    // Their first rows are in the changes.
-    for (line, decision) in made().filter(|(line, _)| line.is_shadow()) {
-        let name = decision.merged.as_ref().map_or(line.name(), |merged| &merged.table.name);
-        plan.statements.push(format!("DELETE FROM {}", quote(name)));
-    }
 }
 
 /// Fills a table that was given another shape, as SQLite's documentation of ALTER TABLE describes.

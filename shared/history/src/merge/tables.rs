@@ -74,7 +74,11 @@ impl Decision {
     }
 }
 
-fn identity(table: &Table) -> Vec<Option<usize>> {
+pub fn is_virtual(table: &Table) -> bool {
+    matches!(table.kind, TableKind::Virtual { .. })
+}
+
+pub fn identity(table: &Table) -> Vec<Option<usize>> {
     (0..table.columns.len()).map(Some).collect()
 }
 
@@ -97,7 +101,7 @@ fn changed(line: &Line, side: Option<&Present>, edited: &HashSet<String>) -> boo
 /// Decides for every line.
 pub fn decide(lines: &[Line], edited: &Edited, prefer: Prefer, conflicts: &mut Vec<SchemaConflict>) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = Vec::new();
-    let virtual_tables = |line: &&Line| line.any().is_some_and(|table| matches!(table.kind, TableKind::Virtual { .. }));
+    let virtual_tables = |line: &&Line| line.any().is_some_and(is_virtual);
     let owners: HashSet<String> =
         lines.iter().filter(virtual_tables).map(|line| line.name().to_ascii_lowercase()).collect();
     for line in lines {
@@ -133,8 +137,15 @@ fn taken_over(line: &Line) -> Decision {
     }
 }
 
-/// Whether both sides have the ancestor's rows, and tell them apart as it does.
+/// Whether both sides have the ancestor's rows, and tell them apart as it does. What a virtual table is follows from its
+/// whole text.
 fn same_rows(line: &Line) -> bool {
+    let text = |side: &Option<Present>| side.as_ref().map(|present| present.table.sql.clone());
+    if line.any().is_some_and(is_virtual)
+        && !matches!((text(&line.ours), text(&line.theirs)), (Some(ours), Some(theirs)) if same_statement(&ours, &theirs))
+    {
+        return false;
+    }
     let same = |side: &Option<Present>| side.as_ref().is_some_and(|present| present.columns.is_some());
     line.base.is_some() && same(&line.ours) && same(&line.theirs)
 }
@@ -155,6 +166,9 @@ fn both(line: &Line) -> Result<Decision, String> {
                 Ok(Decision::both(side_by_side(ours), false))
             }
             (None, _) => Err("made on both branches, each in its own way".into()),
+            (Some(_), _) if line.any().is_some_and(is_virtual) => {
+                Err("changed on both branches, on one its text".into())
+            }
             (Some(_), _) => Err("changed on both branches, and on one its rows have another key".into()),
         };
     }
@@ -224,7 +238,6 @@ fn settle(line: &Line, prefer: Prefer) -> Decision {
 fn shadows(lines: &[Line], decisions: &mut [Decision]) {
     let mut owners: HashMap<String, Decision> = HashMap::new();
     for (line, decision) in lines.iter().zip(&*decisions) {
-        let is_virtual = |table: &Table| matches!(table.kind, TableKind::Virtual { .. });
         if line.any().is_some_and(is_virtual) && (decision.drop || decision.make || decision.settled) {
             owners.insert(line.name().to_ascii_lowercase(), decision.clone());
         }

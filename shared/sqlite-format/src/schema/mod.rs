@@ -5,11 +5,13 @@ mod compare;
 mod create_table;
 mod default;
 mod lexer;
+mod module;
 mod read;
 mod table;
 
 pub use affinity::Affinity;
 pub use compare::same_statement;
+pub use module::{ModuleArgument, ModuleCall};
 pub use read::{Schema, SchemaRow};
 pub use table::{Collation, Column, Generated, KeyForm, KeyPart, Table, TableKind};
 
