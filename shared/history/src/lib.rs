@@ -17,5 +17,7 @@ pub use entries::entries;
 pub use error::HistoryError;
 pub use json::JsonObject;
 pub use log::{LogEntry, TableCount, log};
-pub use merge::{Contested, Index, IndexStep, MergePlan, Prefer, Refusal, SchemaConflict, SchemaObject, merge_plan};
+pub use merge::{
+    Contested, Index, IndexStep, MergePlan, Prefer, Refusal, SchemaConflict, SchemaObject, Statement, merge_plan,
+};
 pub use rows::{TableRow, TableRows, columns, row};

@@ -2,13 +2,15 @@
 
 use maniac_base::{Value, Version};
 use maniac_changeset::Group;
-use maniac_history::{Contested, JsonObject, MergePlan, Prefer, SchemaConflict, SchemaObject, merge_plan};
+use maniac_history::{Contested, JsonObject, MergePlan, Prefer, SchemaConflict, Statement, merge_plan};
 use maniac_store::{Moment, Snapshot};
 use rusqlite::{Connection, ffi};
 
+use super::compile_check::reason;
 use super::conflict::{Conflict, Kind, Resolution};
 use super::engine::Engine;
 use super::guard::Guard;
+use super::objects::{Objects, broken, is_refusal};
 use super::qualify::qualified;
 use super::transaction::Atomic;
 use super::{Applied, Policy, changed_tables, foreign_keys, virtual_tables};
@@ -116,8 +118,17 @@ fn carry_out(
     tables.extend(changed_tables(&changes)?);
     let earlier =
         if guard.foreign_keys() { foreign_keys::violations(db, "main", &tables)? } else { Default::default() };
-    for statement in &plan.statements {
-        db.execute_batch(&qualified(statement, "main")).map_err(|error| schema_failed(statement, &error))?;
+    let objects = Objects::new(db, plan, preference(policy))?;
+    for Statement { sql, kind, name } in &plan.statements {
+        match db.execute_batch(&qualified(sql, "main")) {
+            Err(error) if is_refusal(&error) => {
+                let conflict = broken(kind, name, reason(&error));
+                applied.undone = true;
+                applied.conflicts.push(schema_conflict(&conflict, Resolution::Aborted));
+                return Ok(());
+            }
+            done => done.map_err(VfsError::sql)?,
+        }
     }
     let mut engine = Engine::new(db, "main", policy);
     engine.reshaped = plan.reshaped.clone();
@@ -130,12 +141,14 @@ fn carry_out(
     if applied.undone {
         return Ok(());
     }
-    for SchemaObject { kind, name, sql } in &plan.objects {
-        let sought = "SELECT count(*) FROM main.sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE";
-        let there: u32 = db.query_row(sought, [kind, name], |row| row.get(0)).map_err(VfsError::sql)?;
-        if there == 0 {
-            db.execute_batch(&qualified(sql, "main")).map_err(|error| schema_failed(sql, &error))?;
-        }
+    for conflict in objects.finish()? {
+        let resolution = if policy == Policy::Replace { Resolution::Replaced } else { Resolution::Omitted };
+        let resolution = if conflict.settled { resolution } else { Resolution::Aborted };
+        applied.undone |= !conflict.settled;
+        applied.conflicts.push(schema_conflict(&conflict, resolution));
+    }
+    if applied.undone {
+        return Ok(());
     }
     virtual_tables::finish(db, "main", &plan.indexes)?;
     if guard.foreign_keys() {
@@ -145,11 +158,6 @@ fn carry_out(
         applied.conflicts.extend(broken.into_iter().map(foreign_keys::conflict));
     }
     Ok(())
-}
-
-fn schema_failed(statement: &str, error: &rusqlite::Error) -> VfsError {
-    let message = format!("the other branch's schema cannot be taken over, nothing changed: {error}, in: {statement}");
-    VfsError::new(ffi::SQLITE_ERROR, message)
 }
 
 fn conflicts(plan: &MergePlan, policy: Policy) -> Vec<Conflict> {

@@ -1,10 +1,12 @@
 //! `maniac_apply` and `maniac_merge`: changes go into a connection's database, all or none, through SQL on that same connection.
 
+mod compile_check;
 mod conflict;
 mod engine;
 mod foreign_keys;
 mod guard;
 mod merge;
+mod objects;
 mod qualify;
 mod table;
 mod temp_triggers;

@@ -44,9 +44,12 @@ pub enum Prefer {
 #[derive(Default)]
 pub struct MergePlan {
     /// Drops, changes and creates tables; drops the rest.
-    pub statements: Vec<String>,
+    pub statements: Vec<Statement>,
     /// Indexes, views and triggers that shall be there in the end.
     pub objects: Vec<SchemaObject>,
+    /// Everything with a text in the schemas of both sides, in their order.
+    pub ours: Vec<SchemaObject>,
+    pub theirs: Vec<SchemaObject>,
     /// What both sides changed, each in its own way.
     pub schema_conflicts: Vec<SchemaConflict>,
     /// Tables that are filled by copying: their values may have taken another form on the way.
@@ -63,6 +66,15 @@ pub struct MergePlan {
     pub indexes: Vec<Index>,
     /// The virtual tables that can't be merged.
     pub refusals: Vec<Refusal>,
+}
+
+/// A step on the way to the merged schema.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Statement {
+    pub sql: String,
+    /// The table, index, view or trigger that it is about.
+    pub kind: &'static str,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,6 +110,10 @@ pub struct Contested {
 }
 
 impl MergePlan {
+    pub fn changes_schema(&self) -> bool {
+        !self.statements.is_empty() || !self.objects.is_empty()
+    }
+
     pub fn is_empty(&self) -> bool {
         let schema = self.statements.is_empty() && self.objects.is_empty() && self.schema_conflicts.is_empty();
         let rows = self.changes.is_empty() && self.contested.is_empty() && self.appended.is_empty();

@@ -3,16 +3,30 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use maniac_sqlite_format::{Generated, Schema, TableKind, same_statement};
+use maniac_sqlite_format::{Generated, Schema, SchemaRow, TableKind, same_statement};
 
 use super::lines::Line;
 use super::tables::{Decision, Merged, RowsFrom};
-use super::{MergePlan, Prefer, SchemaConflict, SchemaObject};
+use super::{MergePlan, Prefer, SchemaConflict, SchemaObject, Statement};
 
 pub struct Schemas {
     pub base: Arc<Schema>,
     pub ours: Arc<Schema>,
     pub theirs: Arc<Schema>,
+}
+
+impl MergePlan {
+    pub fn push(&mut self, kind: &'static str, name: &str, sql: String) {
+        self.statements.push(Statement { sql, kind, name: name.to_owned() });
+    }
+}
+
+/// Everything that has a text.
+fn texts(schema: &Schema) -> Vec<SchemaObject> {
+    let rows = schema.rows.iter();
+    let object =
+        |row: &SchemaRow| Some(SchemaObject { kind: row.kind.clone(), name: row.name.clone(), sql: row.sql.clone()? });
+    rows.filter_map(object).collect()
 }
 
 /// Indexes, views and triggers that have a text of their own, by type and name.
@@ -42,6 +56,7 @@ pub fn quote(name: &str) -> String {
 /// Fills in statements, objects and conflicts.
 pub fn plan(schemas: &Schemas, lines: &[Line], decisions: &[Decision], prefer: Prefer, plan: &mut MergePlan) {
     let (base, ours, theirs) = (objects(&schemas.base), objects(&schemas.ours), objects(&schemas.theirs));
+    (plan.ours, plan.theirs) = (texts(&schemas.ours), texts(&schemas.theirs));
     let settled = Settled::of(lines, decisions, prefer);
     let mut merged = Objects::new();
     let keys: BTreeSet<_> = base.keys().chain(ours.keys()).chain(theirs.keys()).collect();
@@ -79,7 +94,9 @@ pub fn plan(schemas: &Schemas, lines: &[Line], decisions: &[Decision], prefer: P
     }
     for (key, object) in &ours {
         if merged.get(key).map(|object| &object.object.sql) != Some(&object.object.sql) {
-            plan.statements.push(format!("DROP {} IF EXISTS {}", key.0, quote(&object.object.name)));
+            let kind = ["index", "view", "trigger"].into_iter().find(|kind| *kind == key.0).unwrap_or_default();
+            let name = &object.object.name;
+            plan.push(kind, name, format!("DROP {kind} IF EXISTS {}", quote(name)));
         }
     }
     names_taken(lines, decisions, &merged, plan);
@@ -156,7 +173,7 @@ fn tables(lines: &[Line], decisions: &[Decision], schemas: &Schemas, plan: &mut 
         let Some(ours) = &line.ours else { continue };
         if decision.drop && !line.is_shadow() {
             // A virtual table takes its shadow tables with it.
-            plan.statements.push(format!("DROP TABLE {}", quote(&ours.table.name)));
+            plan.push("table", &ours.table.name, format!("DROP TABLE {}", quote(&ours.table.name)));
         } else if let (true, false, Some(merged)) = (decision.make, decision.drop, &decision.merged) {
             let mut aside = format!("maniac_merge_{}", ours.table.name);
             while names.contains(&aside.to_ascii_lowercase()) {
@@ -167,11 +184,13 @@ fn tables(lines: &[Line], decisions: &[Decision], schemas: &Schemas, plan: &mut 
     }
     for (line, _, aside) in &moves {
         let Some(ours) = &line.ours else { continue };
-        plan.statements.push(format!("ALTER TABLE {} RENAME TO {}", quote(&ours.table.name), quote(aside)));
+        let rename = format!("ALTER TABLE {} RENAME TO {}", quote(&ours.table.name), quote(aside));
+        plan.push("table", &ours.table.name, rename);
     }
     let made = || both().filter(|(_, decision)| decision.make);
     for (_, decision) in made().filter(|(line, _)| !line.is_shadow()) {
-        plan.statements.extend(decision.merged.iter().map(|merged| merged.table.sql.clone()));
+        let Some(Merged { table, .. }) = &decision.merged else { continue };
+        plan.push("table", &table.name, table.sql.clone());
     }
     for (line, merged, aside) in &moves {
         copy(line, merged, aside, plan);
@@ -196,7 +215,7 @@ fn copy(line: &Line, merged: &Merged, aside: &str, plan: &mut MergePlan) {
     from.extend(rowid.map(str::to_owned));
     debug_assert!(matches!(new.kind, TableKind::Ordinary | TableKind::Shadow { .. }));
     let (name, to, from) = (quote(&new.name), to.join(", "), from.join(", "));
-    plan.statements.push(format!("INSERT INTO {name}({to}) SELECT {from} FROM main.{aside}"));
-    plan.statements.push(format!("DROP TABLE main.{aside}"));
+    plan.push("table", &new.name, format!("INSERT INTO {name}({to}) SELECT {from} FROM main.{aside}"));
+    plan.push("table", &new.name, format!("DROP TABLE main.{aside}"));
     plan.reshaped.push(new.name.clone());
 }

@@ -211,7 +211,7 @@ impl Merge<'_> {
                 // An unknown module's tables come as tables of their own.
                 if theirs.known {
                     for table in &theirs.storage {
-                        self.plan.statements.push(format!("DELETE FROM {}", quote(&table.name)));
+                        self.plan.push("table", &table.name, format!("DELETE FROM {}", quote(&table.name)));
                         replaced.fates.remove(&table.name.to_ascii_lowercase());
                         self.whole_from_source(&table.name);
                     }
