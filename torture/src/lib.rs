@@ -7,7 +7,8 @@
 //!   tests/faults                every call that changes a file fails once
 //!   tests/faults_of_several     the same while a transaction over two branches commits
 //!   tests/faults_of_large       the same in a transaction larger than memory
-//!   tests/faults_of_two_writers the same while two processes write to two branches
+//!   tests/faults_of_many_writers the same while five processes write to two branches
+//!   tests/many_writers          sixteen processes write to one branch, and die
 //!   tests/crash                 writers and readers killed, in many rounds
 //!   tests/lost_writes           a machine that stops: un-synced writes are lost
 //!   torture-worker big          a database of gigabytes

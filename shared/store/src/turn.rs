@@ -27,10 +27,12 @@ const FREE: u32 = 0;
 const CLAIMED: u32 = 1;
 /// In a futex wait.
 const ASLEEP: u32 = 2;
-/// About to try the lock again, or gone for good.
+/// Its turn has come, and it is about to take the lock.
 const AWAKE: u32 = 3;
 /// Woken because it is its turn.
 const GRANTED: u32 = 4;
+/// SQLite's busy handler has it look again, or give up; nobody waits for it meanwhile.
+const OUT: u32 = 5;
 
 /// A sleeper looks around at least so often.
 const LOOK: Duration = Duration::from_millis(5);
@@ -70,6 +72,7 @@ impl Turn {
         let head = &self.store.head;
         let place = self.enter();
         let looks_free = || self.locks.is_held_elsewhere(LockName::Writer(self.branch)).is_ok_and(|held| !held);
+        let mut state = OUT;
         loop {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() || stop() {
@@ -85,12 +88,17 @@ impl Turn {
             };
             let slot = head.slot(n);
             slot.since.store(monotonic_ns(), SeqCst);
-            if slot.ticket.load(SeqCst) != ticket || slot.state.load(SeqCst) == GRANTED {
+            if slot.ticket.load(SeqCst) != ticket {
+                break;
+            }
+            if slot.state.load(SeqCst) == GRANTED {
+                state = AWAKE;
                 break;
             }
             slot.state.store(ASLEEP, SeqCst);
             // Whoever let go of the lock before this slot was asleep has woken nobody.
             if !is_anyone_ahead(head, self.branch, ticket) && looks_free() {
+                state = AWAKE;
                 break;
             }
             head.sleep_in(slot, ASLEEP, left.min(LOOK));
@@ -99,7 +107,11 @@ impl Turn {
             let slot = head.slot(slot);
             if slot.ticket.load(SeqCst) == ticket {
                 slot.since.store(monotonic_ns(), SeqCst);
-                slot.state.store(AWAKE, SeqCst);
+                // The turn may have come while the time ended.
+                let granted = slot.state.swap(state, SeqCst) == GRANTED;
+                if granted && state == OUT {
+                    slot.state.store(AWAKE, SeqCst);
+                }
             }
         }
         *self.woken.lock() = Some(Instant::now());
