@@ -3,6 +3,7 @@
 //! ```text
 //! maniac-bench sqlite   commits, bulk insert, reads: a store against stock SQLite in WAL mode
 //! maniac-bench store    many writers, branches, opening, mixed work
+//! maniac-bench writers  many processes that write to one branch, against one plain file
 //! maniac-bench capture  differences, merges and changesets
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
 //! maniac-bench backlog  a mirror that comes back to a million transactions
@@ -28,6 +29,7 @@ mod sqlite;
 mod store;
 mod sustained;
 mod updates;
+mod writers;
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -40,10 +42,21 @@ fn scale() -> u64 {
 }
 
 fn main() -> ExitCode {
-    let which = std::env::args().nth(1);
-    let outcome = match which.as_deref() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let Some((writer, rest)) = arguments.split_first().filter(|(first, _)| *first == "writer") {
+        return match writers::worker(rest) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("maniac-bench {writer}: {error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let which = arguments.first();
+    let outcome = match which.map(String::as_str) {
         Some("sqlite") => sqlite::run(),
         Some("store") => store::run(),
+        Some("writers") => writers::run(),
         Some("capture") => capture::run(),
         Some("delay") => delay::run(),
         Some("backlog") => backlog::run(),
@@ -52,7 +65,10 @@ fn main() -> ExitCode {
         Some("scan") => scan::run(),
         Some("analytics") => analytics::run(),
         Some("updates") => updates::run(),
-        _ => Err("usage: maniac-bench sqlite|store|capture|delay|backlog|sustained|lake|scan|analytics|updates".into()),
+        _ => {
+            Err("usage: maniac-bench sqlite|store|writers|capture|delay|backlog|sustained|lake|scan|analytics|updates"
+                .into())
+        }
     };
     match outcome {
         Ok(report) => {
