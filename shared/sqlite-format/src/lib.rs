@@ -37,8 +37,8 @@ pub use record::{FieldReader, RecordFields, Serial};
 pub use rows::{FieldSource, Row, RowLayout, Rows, Selection};
 pub use schema::same_statement;
 pub use schema::{
-    Affinity, Collation, Column, Generated, KeyForm, KeyPart, ModuleArgument, ModuleCall, Schema, SchemaRow, Table,
-    TableKind,
+    Affinity, Collation, Column, ColumnText, Generated, KeyForm, KeyPart, ModuleArgument, ModuleCall, Schema,
+    SchemaRow, Table, TableKind, TableText,
 };
 pub use text::utf16_to_utf8;
 pub use walk::{TreeWalk, tree_pages};

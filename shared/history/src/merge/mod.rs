@@ -7,10 +7,11 @@
 //! ```
 //!
 //! - `lines` says which table of one branch is which of the other.
-//! - `tables` decides what becomes of each, its shape included.
+//! - `tables` decides what becomes of each; `columns` merges two shapes of one.
 //! - `schema` does the same for indexes, views and triggers, and writes the statements.
 //! - `rows` brings T's rows into the merged shapes. Where a row is in O too and not changed to the same, it is contested.
 
+mod columns;
 mod key;
 mod lines;
 mod rows;
@@ -22,7 +23,7 @@ use std::collections::HashSet;
 
 use maniac_changeset::{ChangesetError, Item, Reader, Target};
 use maniac_diff::whole_tables;
-use maniac_sqlite_format::Schema;
+use maniac_sqlite_format::{Database, Encoding, Schema};
 use maniac_store::Snapshot;
 use tables::{Edited, RowsFrom};
 
@@ -140,7 +141,7 @@ pub fn merge_plan(
         there: edited(&their_changes.changeset, &schemas.theirs, theirs)?,
     };
     let mut lines = lines::lines(&schemas);
-    let mut decisions = tables::decide(&lines, &edited, prefer, &mut plan.schema_conflicts);
+    let mut decisions = tables::decide(&lines, &edited, prefer, encoding(ours)?, &mut plan.schema_conflicts);
     if !their_changes.schema.is_empty() || !plan.schema_conflicts.is_empty() {
         schema::plan(&schemas, &lines, &decisions, prefer, &mut plan);
     }
@@ -182,6 +183,12 @@ pub fn merge_plan(
     };
     rows::plan(&sides, &mut plan).map_err(changeset)?;
     Ok(plan)
+}
+
+fn encoding(snapshot: &Snapshot) -> Result<Encoding, HistoryError> {
+    let version = snapshot.version();
+    let database = Database::open(snapshot).map_err(|source| HistoryError::Schema { version, source })?;
+    Ok(database.map(|database| database.header().encoding).unwrap_or_default())
 }
 
 /// The tables with changed rows; a virtual table has those of its shadow tables.

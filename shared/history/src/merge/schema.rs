@@ -16,7 +16,7 @@ pub struct Schemas {
 }
 
 impl MergePlan {
-    pub fn push(&mut self, kind: &'static str, name: &str, sql: String) {
+    pub(super) fn push(&mut self, kind: &'static str, name: &str, sql: String) {
         self.statements.push(Statement { sql, kind, name: name.to_owned() });
     }
 }

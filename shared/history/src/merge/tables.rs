@@ -11,10 +11,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use maniac_sqlite_format::{Table, TableKind, same_statement};
+use maniac_sqlite_format::{Encoding, Table, TableKind, same_statement};
 
 use super::lines::{Line, Present};
-use super::{Prefer, SchemaConflict};
+use super::{Prefer, SchemaConflict, columns};
 
 /// A table after the merge, and which columns of both sides its columns are.
 #[derive(Clone, Debug)]
@@ -99,7 +99,13 @@ fn changed(line: &Line, side: Option<&Present>, edited: &HashSet<String>) -> boo
 }
 
 /// Decides for every line.
-pub fn decide(lines: &[Line], edited: &Edited, prefer: Prefer, conflicts: &mut Vec<SchemaConflict>) -> Vec<Decision> {
+pub fn decide(
+    lines: &[Line],
+    edited: &Edited,
+    prefer: Prefer,
+    encoding: Encoding,
+    conflicts: &mut Vec<SchemaConflict>,
+) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = Vec::new();
     let virtual_tables = |line: &&Line| line.any().is_some_and(is_virtual);
     let owners: HashSet<String> =
@@ -110,7 +116,7 @@ pub fn decide(lines: &[Line], edited: &Edited, prefer: Prefer, conflicts: &mut V
         let decided = match (here, there) {
             (_, false) => Ok(Decision::ours(line)),
             (false, true) => Ok(taken_over(line)),
-            (true, true) => both(line),
+            (true, true) => both(line, encoding),
         };
         decisions.push(decided.unwrap_or_else(|reason| {
             // Their virtual table's conflict says it all.
@@ -131,7 +137,12 @@ fn taken_over(line: &Line) -> Decision {
             if ours.table.sql == theirs.table.sql {
                 return Decision::both(kept_shape(ours, theirs), false);
             }
-            Decision::both(their_shape(ours, theirs), true)
+            let copied = line.base.as_ref().is_some_and(|base| columns::only_names_and_columns(base, theirs));
+            if copied || line.is_shadow() {
+                return Decision::both(their_shape(ours, theirs), true);
+            }
+            // The rows that are here need not be what the other branch's table takes, before they are changed as there.
+            Decision::theirs(line, RowsFrom::Theirs)
         }
         _ => Decision::theirs(line, RowsFrom::Changes),
     }
@@ -151,7 +162,7 @@ fn same_rows(line: &Line) -> bool {
 }
 
 /// Both sides changed it.
-fn both(line: &Line) -> Result<Decision, String> {
+fn both(line: &Line, encoding: Encoding) -> Result<Decision, String> {
     let (ours, theirs) = match (&line.ours, &line.theirs) {
         (None, None) => return Ok(Decision::ours(line)),
         (Some(ours), Some(theirs)) => (ours, theirs),
@@ -183,7 +194,14 @@ fn both(line: &Line) -> Result<Decision, String> {
     if same_statement(here, &base.sql) {
         return Ok(Decision::both(their_shape(ours, theirs), true));
     }
-    Err("changed on both branches, each in its own way".into())
+    if line.is_shadow() || line.any().is_some_and(is_virtual) {
+        return Err("changed on both branches, each in its own way".into());
+    }
+    let merged = columns::merge(base, ours, theirs, encoding)?;
+    if same_statement(&merged.table.sql, here) {
+        return Ok(Decision::both(Merged { table: ours.table.clone(), ..merged }, false));
+    }
+    Ok(Decision::both(merged, true))
 }
 
 /// Both sides have columns in the same order.

@@ -23,7 +23,7 @@ pub(super) struct Definition {
 /// Words that end a column's type, since SQLite doesn't take them as names.
 const AFTER_TYPE: [&str; 10] =
     ["constraint", "default", "null", "not", "primary", "unique", "check", "references", "collate", "as"];
-const TABLE_CONSTRAINTS: [&str; 5] = ["constraint", "primary", "unique", "check", "foreign"];
+pub(super) const TABLE_CONSTRAINTS: [&str; 5] = ["constraint", "primary", "unique", "check", "foreign"];
 
 struct Parser<'t> {
     text: &'t str,

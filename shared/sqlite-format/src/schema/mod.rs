@@ -4,6 +4,7 @@ mod affinity;
 mod compare;
 mod create_table;
 mod default;
+mod elements;
 mod lexer;
 mod module;
 mod read;
@@ -11,6 +12,7 @@ mod table;
 
 pub use affinity::Affinity;
 pub use compare::same_statement;
+pub use elements::{ColumnText, TableText};
 pub use module::{ModuleArgument, ModuleCall};
 pub use read::{Schema, SchemaRow};
 pub use table::{Collation, Column, Generated, KeyForm, KeyPart, Table, TableKind};
