@@ -123,7 +123,7 @@ fn the_sum_never_wavers_and_everybody_is_served() {
 /// How many wait, as `HEAD` tells.
 fn queued(directory: &Path) -> u32 {
     let head = std::fs::read(directory.join("bank.maniac/HEAD")).unwrap();
-    u32::from_le_bytes(head[200..204].try_into().unwrap())
+    u32::from_le_bytes(head[216..220].try_into().unwrap())
 }
 
 #[test]

@@ -18,6 +18,7 @@ use crate::lock::{LockFile, LockName};
 use crate::segment::{self, Segment, TARGET_BYTES};
 use crate::store::{Store, now_ms};
 use crate::tail::Tail;
+use crate::turn::is_awaited;
 
 /// When a commit counts as done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,7 +165,9 @@ impl Store {
     pub fn publish_left_over(self: &Arc<Self>, branch: BranchId) -> Result<(), StoreError> {
         // The order matters. Who writes holds the branch's lock, or shares the one that says that a commit is pending, until
         // the entry is visible, so an entry that was unseen before both were found free has nobody left who would publish it.
-        if self.head.written() == self.head.visible() || !self.tail_touches(branch)? {
+        // Whoever waits to write will publish it, too.
+        let nothing = self.head.written() == self.head.visible() || is_awaited(&self.head, branch);
+        if nothing || !self.tail_touches(branch)? {
             return Ok(());
         }
         // Readers don't wait for whoever is appending: the next one looks again.

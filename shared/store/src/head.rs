@@ -151,7 +151,9 @@ impl Head {
             losses: zero(),
             cuts: Default::default(),
             full: zero(),
-            synced: 0.into(),
+            syncing: zero(),
+            synced: Default::default(),
+            syncs: 0.into(),
             sync_waiters: 0.into(),
             queued: 0.into(),
             unused: 0.into(),
@@ -304,23 +306,36 @@ impl Head {
         let _ = futex::wake(&slot.state, futex::Flags::empty(), 1);
     }
 
-    /// Sleeps until an fsync of another process ends.
-    pub fn wait_for_sync(&self, timeout: Duration, done: impl Fn() -> bool) {
+    /// An fsync begins that is for everything up to `version`.
+    pub fn begin_sync(&self, version: Version) {
+        let words = self.writable_words();
+        words.syncing.store(version.0, SeqCst);
+        words.syncs.fetch_add(1, SeqCst);
+    }
+
+    /// Sleeps until another process's fsync has ended that is for `version`, or until it is this one's turn to begin one.
+    pub fn wait_for_sync(&self, version: Version, timeout: Duration, done: impl Fn() -> bool) {
         let words = self.writable_words();
         words.sync_waiters.fetch_add(1, SeqCst);
-        let synced = words.synced.load(SeqCst);
+        let syncs = words.syncs.load(SeqCst) as usize;
+        let in_time = words.syncing.load(SeqCst) >= version.0;
+        let word = &words.synced[if in_time { syncs % 2 } else { (syncs + 1) % 2 }];
+        let value = word.load(SeqCst);
         if !done() {
-            sleep(&words.synced, synced, timeout);
+            sleep(word, value, timeout);
         }
         words.sync_waiters.fetch_sub(1, SeqCst);
     }
 
-    /// An fsync has ended.
+    /// An fsync has ended: wakes those whom it was for, and of the others one, who begins the next.
     pub fn tell_synced(&self) {
         let words = self.writable_words();
-        words.synced.fetch_add(1, SeqCst);
-        if words.sync_waiters.load(SeqCst) > 0 {
-            let _ = futex::wake(&words.synced, futex::Flags::empty(), i32::MAX as u32);
+        let syncs = words.syncs.load(SeqCst) as usize;
+        for (word, count) in [(&words.synced[syncs % 2], i32::MAX as u32), (&words.synced[(syncs + 1) % 2], 1)] {
+            word.fetch_add(1, SeqCst);
+            if words.sync_waiters.load(SeqCst) > 0 {
+                let _ = futex::wake(word, futex::Flags::empty(), count);
+            }
         }
     }
 

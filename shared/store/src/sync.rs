@@ -86,7 +86,7 @@ impl Store {
         if !lock.try_lock(LockName::Sync)? {
             // Should that process die, nobody tells.
             let done = || self.is_durable(version, losses).unwrap_or(true) || self.head.sync_has_failed();
-            self.head.wait_for_sync(SYNC_PATIENCE, || {
+            self.head.wait_for_sync(version, SYNC_PATIENCE, || {
                 done() || lock.is_held_elsewhere(LockName::Sync).is_ok_and(|held| !held)
             });
             return Ok(());
@@ -103,6 +103,7 @@ impl Store {
         }
         // Segments in front of the active one were synced when they were sealed.
         let written = self.head.written();
+        self.head.begin_sync(written);
         let segment = self.active_segment()?;
         self.sync_segment(&segment)?;
         // Somebody else's failure may have dropped what this one was to write.

@@ -126,8 +126,13 @@ pub struct HeadWords {
     pub cuts: [AtomicU64; CUTS],
     /// Newest version that was written with `Durability::Full`.
     pub full: AtomicU64,
-    /// Changes when an fsync has ended; a futex.
-    pub synced: AtomicU32,
+    /// Newest version that the fsync under way, or the last one, is for.
+    pub syncing: AtomicU64,
+    /// Change when an fsync has ended that the waiter's version is part of, and one that it isn't; futexes that change
+    /// places with each fsync.
+    pub synced: [AtomicU32; 2],
+    /// How many fsyncs have begun.
+    pub syncs: AtomicU32,
     pub sync_waiters: AtomicU32,
     /// The queue of writers: places taken, and the number of the last ticket.
     pub queued: AtomicU32,

@@ -47,16 +47,21 @@ impl Store {
 impl WriteLock {
     /// Takes the lock, or says at once that somebody else has it, or has waited longer for it.
     pub fn acquire(&mut self) -> Result<(), StoreError> {
+        if self.try_acquire()? {
+            return Ok(());
+        }
+        let branch = self.store.branch_by_id(self.branch)?.name;
+        Err(StoreError::Busy { branch })
+    }
+
+    /// Takes the lock, unless somebody else has it, or has waited longer for it.
+    pub fn try_acquire(&mut self) -> Result<bool, StoreError> {
         self.store.check_process()?;
         if !self.held.get() && !self.turn.is_behind() && self.file.try_lock(LockName::Writer(self.branch))? {
             self.held.set(true);
             self.turn.leave();
         }
-        if self.held.get() {
-            return Ok(());
-        }
-        let branch = self.store.branch_by_id(self.branch)?.name;
-        Err(StoreError::Busy { branch })
+        Ok(self.held.get())
     }
 
     /// Lets go of it. In a child of the process that took it this does nothing: a fork shares the lock, and letting go of

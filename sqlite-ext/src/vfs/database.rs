@@ -210,7 +210,7 @@ impl Database {
         }
         if self.wants_to_write()
             && let Some(lock) = &mut self.write_lock
-            && lock.acquire().is_ok()
+            && lock.try_acquire()?
         {
             // What is read now is what will be written on.
             let snapshot = self.store.snapshot_to_write(self.branch);
@@ -245,7 +245,9 @@ impl Database {
             return Ok(());
         }
         self.refused = true;
-        lock.acquire()?;
+        if !lock.try_acquire()? {
+            return Err(VfsError::new(ffi::SQLITE_BUSY, "another connection is writing to the branch"));
+        }
         let base = self.snapshot.as_ref().map(Snapshot::version);
         let head = self.store.written_head(self.branch).inspect_err(|_| lock.release())?;
         self.refused = base != Some(head);
