@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use maniac_changeset::{Item, Reader, Writer};
+use maniac_changeset::{ChangesetError, Item, Reader, Writer};
 use maniac_diff::{Captured, Tracker};
 use maniac_sqlite_format::Schema;
 use maniac_store::Snapshot;
 
-use crate::{HistoryError, TableRows};
+use crate::settings::Settings;
+use crate::{HistoryError, TableRow, TableRows};
 
 /// The changes that lead from one snapshot to another, of the same branch or not, at a cost that follows the pages that
 /// differ: the index tells which those are.
@@ -17,15 +18,23 @@ pub fn difference(from: &Snapshot, to: &Snapshot) -> Result<Captured, HistoryErr
     tracker.capture(from, to, &from.differing_pages(to)).map_err(failed)
 }
 
-/// The same as rows: those of `sqlite_schema` first, where only a root page has moved left out, then the tables'.
-pub fn difference_rows(from: &Snapshot, to: &Snapshot, only: Option<String>) -> Result<TableRows, HistoryError> {
+/// The same as rows: those of `sqlite_schema` first, where only a root page has moved left out, then the numbers in the
+/// header and the counters of AUTOINCREMENT, then the tables'.
+pub fn difference_rows(
+    from: &Snapshot,
+    to: &Snapshot,
+    only: Option<String>,
+) -> Result<impl Iterator<Item = Result<TableRow, ChangesetError>> + use<>, HistoryError> {
     let captured = difference(from, to)?;
     let version = to.version();
     let changeset = |source| HistoryError::Changeset { version, source };
-    let mut both = schema_changes(&captured.schema).map_err(changeset)?;
-    both.extend(captured.changeset);
+    let of_schema = schema_changes(&captured.schema).map_err(changeset)?;
     let schema = schema_of(to)?;
-    Ok(TableRows::new(both, schema, only))
+    let mut settings = Settings::read(from)?.differences(&Settings::read(to)?);
+    settings.retain(|row| only.as_ref().is_none_or(|only| only.eq_ignore_ascii_case(&row.table)));
+    let of_schema = TableRows::new(of_schema, schema.clone(), only.clone());
+    let of_tables = TableRows::new(captured.changeset, schema, only);
+    Ok(of_schema.chain(settings.into_iter().map(Ok)).chain(of_tables))
 }
 
 /// The schema of a snapshot.
@@ -37,7 +46,7 @@ pub fn schema_of(snapshot: &Snapshot) -> Result<Arc<Schema>, HistoryError> {
 /// The column of `sqlite_schema`'s changeset that holds the root page.
 const ROOT_PAGE: usize = 4;
 
-fn schema_changes(changeset: &[u8]) -> Result<Vec<u8>, maniac_changeset::ChangesetError> {
+fn schema_changes(changeset: &[u8]) -> Result<Vec<u8>, ChangesetError> {
     let mut writer = Writer::new();
     let mut pending = None;
     for item in Reader::new(changeset) {

@@ -9,6 +9,7 @@ mod json;
 mod log;
 mod merge;
 mod rows;
+mod settings;
 
 pub use changes::{Changes, RowChange, changes};
 pub use changeset::changeset;

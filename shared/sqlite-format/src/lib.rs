@@ -35,10 +35,9 @@ pub use payload::{chain, full_payload};
 pub use ptrmap::PtrmapKind;
 pub use record::{FieldReader, RecordFields, Serial};
 pub use rows::{FieldSource, Row, RowLayout, Rows, Selection};
-pub use schema::same_statement;
 pub use schema::{
     Affinity, Collation, Column, ColumnText, Generated, KeyForm, KeyPart, ModuleArgument, ModuleCall, Schema,
-    SchemaRow, Table, TableKind, TableText,
+    SchemaRow, Table, TableKind, TableText, has_keyword, same_statement,
 };
 pub use text::utf16_to_utf8;
 pub use walk::{TreeWalk, tree_pages};

@@ -13,7 +13,7 @@ use super::guard::Guard;
 use super::objects::{Objects, broken, is_refusal};
 use super::qualify::qualified;
 use super::transaction::Atomic;
-use super::{Applied, Policy, changed_tables, foreign_keys, virtual_tables};
+use super::{Applied, Policy, changed_tables, foreign_keys, settings, virtual_tables};
 use crate::connection::with_database;
 use crate::errors::{VfsError, VfsResult};
 
@@ -151,6 +151,7 @@ fn carry_out(
         return Ok(());
     }
     virtual_tables::finish(db, "main", &plan.indexes)?;
+    settings::finish(db, plan, policy).map_err(VfsError::sql)?;
     if guard.foreign_keys() {
         let broken = foreign_keys::violations(db, "main", &tables)?;
         let broken: Vec<_> = broken.into_iter().filter(|violation| !earlier.contains(violation)).collect();

@@ -8,6 +8,7 @@ mod guard;
 mod merge;
 mod objects;
 mod qualify;
+mod settings;
 mod table;
 mod temp_triggers;
 mod transaction;

@@ -16,11 +16,13 @@ mod key;
 mod lines;
 mod rows;
 mod schema;
+mod settings;
 mod tables;
 mod virtual_tables;
 
 use std::collections::HashSet;
 
+use lines::Line;
 use maniac_changeset::{ChangesetError, Item, Reader, Target};
 use maniac_diff::whole_tables;
 use maniac_sqlite_format::{Database, Encoding, Schema};
@@ -63,6 +65,12 @@ pub struct MergePlan {
     pub appended: Vec<u8>,
     /// The contested rows in words.
     pub conflicts: Vec<Contested>,
+    /// Numbers of the header, by the pragma that sets each.
+    pub numbers: Vec<(&'static str, i32)>,
+    /// Those that both sides changed, as they are on their side.
+    pub contested_numbers: Vec<(&'static str, i32)>,
+    /// The least that the counters of tables with AUTOINCREMENT must be in the end.
+    pub counters: Vec<(String, i64)>,
     /// What is left to do for virtual tables when all of this is done.
     pub indexes: Vec<Index>,
     /// The virtual tables that can't be merged.
@@ -118,7 +126,12 @@ impl MergePlan {
     pub fn is_empty(&self) -> bool {
         let schema = self.statements.is_empty() && self.objects.is_empty() && self.schema_conflicts.is_empty();
         let rows = self.changes.is_empty() && self.contested.is_empty() && self.appended.is_empty();
-        schema && rows && self.refusals.is_empty() && self.indexes.iter().all(|index| index.step == IndexStep::Write)
+        let settings = self.numbers.is_empty() && self.contested_numbers.is_empty() && self.counters.is_empty();
+        schema
+            && rows
+            && settings
+            && self.refusals.is_empty()
+            && self.indexes.iter().all(|index| index.step == IndexStep::Write)
     }
 }
 
@@ -131,7 +144,8 @@ pub fn merge_plan(
 ) -> Result<MergePlan, HistoryError> {
     let their_changes = difference(base, theirs)?;
     let mut plan = MergePlan::default();
-    if their_changes.changeset.is_empty() && their_changes.schema.is_empty() {
+    let settings = settings::Sides::read(base, ours, theirs)?;
+    if their_changes.changeset.is_empty() && their_changes.schema.is_empty() && !settings.changed_there() {
         return Ok(plan);
     }
     let our_changes = difference(base, ours)?;
@@ -182,6 +196,8 @@ pub fn merge_plan(
         replaced: &replaced,
     };
     rows::plan(&sides, &mut plan).map_err(changeset)?;
+    settings.numbers(&mut plan);
+    settings.counters(&lines, &decisions, &mut plan);
     Ok(plan)
 }
 

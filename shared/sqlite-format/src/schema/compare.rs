@@ -17,9 +17,20 @@ pub fn same_statement(one: &str, other: &str) -> bool {
         })
 }
 
+/// Whether a statement has this word in it, not as a part of a text or of a name in quotes.
+pub fn has_keyword(statement: &str, keyword: &str) -> bool {
+    tokens(statement).is_some_and(|tokens| tokens.iter().any(|token| token.is(keyword)))
+}
+
 #[cfg(test)]
 mod tests {
-    use super::same_statement;
+    use super::{has_keyword, same_statement};
+
+    #[test]
+    fn keywords_are_bare_words() {
+        assert!(has_keyword("CREATE TABLE t(id INTEGER PRIMARY KEY autoincrement)", "autoincrement"));
+        assert!(!has_keyword("CREATE TABLE t(\"autoincrement\" -- autoincrement\n)", "autoincrement"));
+    }
 
     #[test]
     fn space_comments_and_case_say_nothing() {
