@@ -54,7 +54,7 @@ fn commit(store: &Arc<Store>, branches: &[BranchId], fill: u8) {
         .iter()
         .map(|(transaction, lock, changed)| Commit { transaction, lock, changed, payload: &payload })
         .collect();
-    store.commit(&commits, Durability::Off).expect("a commit");
+    store.commit(&commits, Durability::Off, &mut |_, _| ()).expect("a commit");
 }
 
 /// Opens a store with an edited log, or with arbitrary bytes for one, and reads all of it. What opens takes a transaction.
