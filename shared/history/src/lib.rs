@@ -18,7 +18,9 @@ pub use entries::entries;
 pub use error::HistoryError;
 pub use json::JsonObject;
 pub use log::{LogEntry, TableCount, log};
+pub use maniac_sqlite_format::{Encoding, Schema, SchemaRow};
 pub use merge::{
-    Contested, Index, IndexStep, MergePlan, Prefer, Refusal, SchemaConflict, SchemaObject, Statement, merge_plan,
+    Contested, Index, IndexStep, MergePlan, Prefer, Raw, Refusal, SchemaConflict, SchemaObject, Statement, Translated,
+    merge_plan, translate,
 };
 pub use rows::{TableRow, TableRows, columns, row};

@@ -70,14 +70,24 @@ fn apply_guarded(
     policy: Policy,
     guard: &Guard<'_>,
 ) -> VfsResult<Applied> {
+    let translated = virtual_tables::translate(db, schema, changeset)?;
+    let indexes = virtual_tables::RawIndexes::before(db, schema, &translated);
+    let changeset = &translated.changeset[..];
     let tables = changed_tables(changeset)?;
     let dangling = || foreign_keys::violations(db, schema, &tables);
     let earlier = if guard.foreign_keys() { dangling()? } else { Default::default() };
     let mut engine = Engine::new(db, schema, policy);
     engine.run(changeset)?;
     let (rows, mut conflicts) = (engine.rows, std::mem::take(&mut engine.conflicts));
-    let mut undone = policy == Policy::Abort && !conflicts.is_empty();
     drop(engine);
+    let torn = indexes.torn(&mut conflicts);
+    let mut undone = policy == Policy::Abort && !conflicts.is_empty();
+    if !undone {
+        virtual_tables::finish(db, schema, &translated.indexes)?;
+    }
+    let refused = indexes.settle(&torn, undone)?;
+    undone |= !refused.is_empty();
+    conflicts.extend(refused);
     if guard.foreign_keys() && !undone {
         let broken: Vec<_> = dangling()?.into_iter().filter(|violation| !earlier.contains(violation)).collect();
         undone = !broken.is_empty();

@@ -30,13 +30,17 @@ pub struct Present {
 impl Line {
     /// The name to tell it by: as it is called here, there, or in the ancestor.
     pub fn name(&self) -> &str {
+        self.tables().next().map_or("", |table| &table.name)
+    }
+
+    /// What it is on each side that has it.
+    pub fn tables(&self) -> impl Iterator<Item = &Arc<Table>> {
         let sides = [&self.ours, &self.theirs].into_iter().flatten().map(|present| &present.table);
-        sides.chain(&self.base).next().map_or("", |table| &table.name)
+        sides.chain(&self.base)
     }
 
     pub fn any(&self) -> Option<&Table> {
-        let sides = [&self.ours, &self.theirs].into_iter().flatten().map(|present| &present.table);
-        sides.chain(&self.base).next().map(|table| &**table)
+        self.tables().next().map(|table| &**table)
     }
 
     pub fn is_shadow(&self) -> bool {

@@ -29,7 +29,7 @@ use maniac_sqlite_format::{Database, Encoding, Schema};
 use maniac_store::Snapshot;
 use tables::{Edited, RowsFrom};
 
-pub use self::virtual_tables::{Index, IndexStep, Refusal};
+pub use self::virtual_tables::{Index, IndexStep, Raw, Refusal, Translated, translate};
 
 use crate::difference::schema_of;
 use crate::{HistoryError, TableRow, difference};

@@ -107,9 +107,9 @@ pub fn decide(
     conflicts: &mut Vec<SchemaConflict>,
 ) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = Vec::new();
-    let virtual_tables = |line: &&Line| line.any().is_some_and(is_virtual);
+    let virtual_tables = lines.iter().filter(|line| line.any().is_some_and(is_virtual));
     let owners: HashSet<String> =
-        lines.iter().filter(virtual_tables).map(|line| line.name().to_ascii_lowercase()).collect();
+        virtual_tables.flat_map(Line::tables).map(|table| table.name.to_ascii_lowercase()).collect();
     for line in lines {
         let (ours, theirs) = (line.ours.as_ref(), line.theirs.as_ref());
         let (here, there) = (changed(line, ours, &edited.here), changed(line, theirs, &edited.there));

@@ -8,6 +8,7 @@
 //! the rest                   whatever the module does ── one side's whole, if only that side changed it
 //! ```
 
+mod apply;
 mod content;
 mod read;
 
@@ -18,6 +19,7 @@ use maniac_changeset::{Change, ChangesetError, Item, Reader, TableHeader, Target
 use maniac_sqlite_format::{Affinity, Collation, Column, Generated, KeyPart, Schema, SchemaRow, Table};
 use maniac_store::Snapshot;
 
+pub use self::apply::{Raw, Translated, translate};
 use self::content::{Content, VirtualTable, virtual_tables};
 use super::lines::Line;
 use super::schema::{Schemas, quote};
