@@ -91,6 +91,11 @@ impl Store {
         Ok(store)
     }
 
+    /// Whether a store lies at `path`.
+    pub fn is_at(path: &Path) -> bool {
+        segment::log_dir(path).is_dir() && segment::list(path).is_ok_and(|segments| !segments.is_empty())
+    }
+
     fn open_directory(path: PathBuf, options: OpenOptions) -> Result<Arc<Store>, StoreError> {
         let log = segment::log_dir(&path);
         let exists = log.is_dir() && !segment::list(&path)?.is_empty();

@@ -15,7 +15,7 @@ use rusqlite::{Connection, Result, ffi};
 
 use crate::connection::with_database;
 use crate::errors::{self, VfsError, VfsResult, sql};
-use crate::vfs::Database;
+use crate::vfs::{self, Database};
 
 /// Functions that change a store may only be called from the top level: not from a trigger or view that somebody else
 /// put into a database.
@@ -25,6 +25,10 @@ const CHANGES: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::S
 pub fn register(connection: &Connection) -> Result<()> {
     connection.create_scalar_function(c"maniac_version", 0, READS, |_| Ok(env!("CARGO_PKG_VERSION")))?;
     connection.create_scalar_function(c"maniac_last_error", 0, READS, |_| Ok(errors::last()))?;
+    connection.create_scalar_function(c"maniac_default_vfs", 0, CHANGES, |context| {
+        check_may_change(context, "maniac_default_vfs")?;
+        vfs::become_default()
+    })?;
     connection.create_scalar_function(c"maniac_head", 0, READS, |context| {
         on_store(context, |database| Ok(database.version()?.0 as i64))
     })?;
@@ -116,6 +120,18 @@ fn check_writable(context: &Context<'_>, function: &str) -> Result<()> {
     })?;
     // SAFETY: the connection is the one that is calling the function.
     let connection = unsafe { context.get_connection() }?;
+    refuse(&connection, function, why)
+}
+
+/// Refuses to a connection that only reads what concerns more than the store that it has open, if it has one.
+fn check_may_change(context: &Context<'_>, function: &str) -> Result<()> {
+    // SAFETY: the connection is the one that is calling the function.
+    let connection = unsafe { context.get_connection() }?;
+    let read_only = connection.is_readonly("main")?;
+    refuse(&connection, function, read_only.then(|| "the database is open read-only".to_owned()))
+}
+
+fn refuse(connection: &Connection, function: &str, why: Option<String>) -> Result<()> {
     let query_only: bool = connection.pragma_query_value(None, "query_only", |row| row.get(0))?;
     match why.or(query_only.then(|| "PRAGMA query_only is on".to_owned())) {
         None => Ok(()),

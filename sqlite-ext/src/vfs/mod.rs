@@ -3,6 +3,15 @@
 //! Files without a name (sorters, statement journals, the scratch database of VACUUM) and super-journals belong to the
 //! platform's VFS, the default one when the extension was loaded. No panic crosses the boundary: a caught one is an
 //! error, so that a commit it happened in does not count.
+//!
+//! A second VFS, `maniac-default`, has the same methods for hosts that can name no VFS. It opens the names of stores
+//! (see `uri`) here, and leaves every other name to the VFS that was the default before it:
+//!
+//! ```text
+//!   name            maniac     maniac-default
+//!   shop.maniac     a store    a store            its journal here
+//!   plain.db        a store    the VFS before     its methods, journal, WAL and shared memory with it
+//! ```
 
 #![allow(unsafe_code)]
 
@@ -20,22 +29,42 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use parking_lot::Mutex;
 use rusqlite::ffi;
 
 pub use database::Database;
 use journal::Journal;
-use uri::Request;
+use uri::{PlainName, Request};
 pub use waiting::find_is_interrupted;
 
 use crate::errors::{VfsError, VfsResult, keep, report};
 
 pub const NAME: &CStr = c"maniac";
+const DEFAULT_NAME: &CStr = c"maniac-default";
 
 /// The platform's VFS.
 static PLATFORM: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut());
 
 fn platform() -> *mut ffi::sqlite3_vfs {
     PLATFORM.load(Ordering::Acquire)
+}
+
+/// The VFS that one of ours stands in front of.
+///
+/// # Safety
+/// `vfs` is one that `make` has made.
+unsafe fn behind(vfs: *mut ffi::sqlite3_vfs) -> *mut ffi::sqlite3_vfs {
+    // SAFETY: by the caller's word; a registered VFS stays as it is.
+    unsafe { (*vfs).pAppData.cast() }
+}
+
+/// Whether a VFS of ours leaves names that are not of stores to the one behind it.
+///
+/// # Safety
+/// As for [`behind`].
+unsafe fn passes_files_on(vfs: *mut ffi::sqlite3_vfs) -> bool {
+    // SAFETY: by the caller's word.
+    unsafe { (*vfs).zName == DEFAULT_NAME.as_ptr() }
 }
 
 /// The name of the platform's VFS.
@@ -70,28 +99,64 @@ pub fn register() -> rusqlite::Result<()> {
             return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_ERROR), None));
         }
         PLATFORM.store(platform, Ordering::Release);
-        let mut vfs: ffi::sqlite3_vfs = std::mem::zeroed();
-        vfs.iVersion = 2;
-        vfs.szOsFile = (*platform).szOsFile.max(size_of::<FileHandle>() as c_int);
-        vfs.mxPathname = (*platform).mxPathname;
-        vfs.zName = NAME.as_ptr();
-        vfs.xOpen = Some(open);
-        vfs.xDelete = Some(delete);
-        vfs.xAccess = Some(access);
-        vfs.xFullPathname = Some(full_pathname);
-        vfs.xDlOpen = Some(dl_open);
-        vfs.xDlError = Some(dl_error);
-        vfs.xDlSym = Some(dl_sym);
-        vfs.xDlClose = Some(dl_close);
-        vfs.xRandomness = Some(randomness);
-        vfs.xSleep = Some(sleep);
-        vfs.xCurrentTime = Some(current_time);
-        vfs.xGetLastError = Some(get_last_error);
-        vfs.xCurrentTimeInt64 = (*platform).xCurrentTimeInt64.map(|_| current_time_int64 as _);
-        match ffi::sqlite3_vfs_register(Box::into_raw(Box::new(vfs)), 0) {
-            ffi::SQLITE_OK => Ok(()),
-            code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
+        add(make(NAME, platform), false)
+    }
+}
+
+/// Makes `maniac-default` the VFS of all connections to come that name no other, and gives its name.
+pub fn become_default() -> rusqlite::Result<&'static str> {
+    // One thread at a time looks, and registers.
+    static ONCE: Mutex<()> = Mutex::new(());
+    let _alone = ONCE.lock();
+    // SAFETY: as in `register`.
+    unsafe {
+        let mut ours = ffi::sqlite3_vfs_find(DEFAULT_NAME.as_ptr());
+        if ours.is_null() {
+            let current = ffi::sqlite3_vfs_find(std::ptr::null());
+            // A host that has made `maniac` itself its default gets what is behind that.
+            let is_maniac = current.is_null() || CStr::from_ptr((*current).zName) == NAME;
+            ours = make(DEFAULT_NAME, if is_maniac { platform() } else { current });
         }
+        add(ours, true)?;
+    }
+    Ok(DEFAULT_NAME.to_str().expect("a name in ASCII"))
+}
+
+/// A VFS with the methods below, in front of another.
+///
+/// # Safety
+/// `behind` is a registered VFS that lives as long as the process.
+unsafe fn make(name: &'static CStr, behind: *mut ffi::sqlite3_vfs) -> *mut ffi::sqlite3_vfs {
+    // SAFETY: all zeroes is a VFS without methods; the other one is valid by the caller's word.
+    let mut vfs: ffi::sqlite3_vfs = unsafe { std::mem::zeroed() };
+    // SAFETY: as above.
+    let other = unsafe { &*behind };
+    vfs.iVersion = 2;
+    vfs.szOsFile = other.szOsFile.max(size_of::<FileHandle>() as c_int);
+    vfs.mxPathname = other.mxPathname;
+    vfs.zName = name.as_ptr();
+    vfs.pAppData = behind.cast();
+    vfs.xOpen = Some(open);
+    vfs.xDelete = Some(delete);
+    vfs.xAccess = Some(access);
+    vfs.xFullPathname = Some(full_pathname);
+    vfs.xDlOpen = Some(dl_open);
+    vfs.xDlError = Some(dl_error);
+    vfs.xDlSym = Some(dl_sym);
+    vfs.xDlClose = Some(dl_close);
+    vfs.xRandomness = Some(randomness);
+    vfs.xSleep = Some(sleep);
+    vfs.xCurrentTime = Some(current_time);
+    vfs.xGetLastError = Some(get_last_error);
+    vfs.xCurrentTimeInt64 = other.xCurrentTimeInt64.filter(|_| other.iVersion >= 2).map(|_| current_time_int64 as _);
+    Box::into_raw(Box::new(vfs))
+}
+
+unsafe fn add(vfs: *mut ffi::sqlite3_vfs, as_default: bool) -> rusqlite::Result<()> {
+    // SAFETY: `make` made it, and it is never freed.
+    match unsafe { ffi::sqlite3_vfs_register(vfs, as_default.into()) } {
+        ffi::SQLITE_OK => Ok(()),
+        code => Err(rusqlite::Error::SqliteFailure(ffi::Error::new(code), None)),
     }
 }
 
@@ -129,8 +194,26 @@ unsafe fn on_file(file: *mut ffi::sqlite3_file, call: impl FnOnce(&mut OpenFile)
 
 const NAMED: c_int = ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_MAIN_JOURNAL;
 
+/// Whether a named file belongs to the VFS behind `maniac-default`: a database whose name is not a store's, and its
+/// journal or WAL file.
+///
+/// # Safety
+/// The arguments are SQLite's, of `xOpen`.
+unsafe fn is_others(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, flags: c_int) -> bool {
+    // SAFETY: by the caller's word; SQLite finds the database of a journal or WAL file by the name that it opens.
+    unsafe {
+        if !passes_files_on(vfs) {
+            false
+        } else if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
+            !uri::names_a_store(CStr::from_ptr(name).to_bytes())
+        } else {
+            database_of(ffi::sqlite3_database_file_object(name)).is_none()
+        }
+    }
+}
+
 unsafe extern "C" fn open(
-    _: *mut ffi::sqlite3_vfs,
+    vfs: *mut ffi::sqlite3_vfs,
     name: *const c_char,
     file: *mut ffi::sqlite3_file,
     flags: c_int,
@@ -139,8 +222,17 @@ unsafe extern "C" fn open(
     // SAFETY: the arguments are SQLite's: `file` has szOsFile bytes, `name` is null or a name with its URI parameters.
     unsafe {
         (*file).pMethods = std::ptr::null();
-        if flags & ffi::SQLITE_OPEN_SUPER_JOURNAL != 0 && !name.is_null() {
+        // A super-journal is made for a commit; to roll back, SQLite only reads what a crash has left.
+        let made = ffi::SQLITE_OPEN_SUPER_JOURNAL | ffi::SQLITE_OPEN_CREATE;
+        if flags & made == made && !name.is_null() {
             group::open(CStr::from_ptr(name).to_bytes());
+        }
+        let named = !name.is_null() && flags & (NAMED | ffi::SQLITE_OPEN_WAL) != 0;
+        if !named || is_others(vfs, name, flags) {
+            return match (*behind(vfs)).xOpen {
+                Some(open) => open(behind(vfs), name, file, flags, out_flags),
+                None => ffi::SQLITE_CANTOPEN,
+            };
         }
         if flags & ffi::SQLITE_OPEN_WAL != 0 {
             // In exclusive locking mode SQLite needs no shared memory for a WAL file. Commits would be in there, and nowhere
@@ -149,16 +241,17 @@ unsafe extern "C" fn open(
                 "a store is a write-ahead log, and has no other; with PRAGMA locking_mode = normal it works again";
             return report(VfsError::new(ffi::SQLITE_CANTOPEN, reason));
         }
-        if name.is_null() || flags & NAMED == 0 {
-            return match (*platform()).xOpen {
-                Some(open) => open(platform(), name, file, flags, out_flags),
-                None => ffi::SQLITE_CANTOPEN,
-            };
-        }
         let code = contain(|| {
             let opened = if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
-                let path = PathBuf::from(OsStr::from_bytes(CStr::from_ptr(name).to_bytes()));
+                let whole = CStr::from_ptr(name).to_bytes();
+                // Where SQLite takes no URIs, the parameters are a part of the name.
+                let plain = passes_files_on(vfs).then(|| PlainName::parse(whole)).flatten();
+                let path = plain.as_ref().map_or(whole, |plain| &plain.path);
+                let path = PathBuf::from(OsStr::from_bytes(path));
                 let parameter = |key: &str| {
+                    if let Some(value) = plain.as_ref().and_then(|plain| plain.parameter(key)) {
+                        return Some(value);
+                    }
                     let key = CString::new(key).expect("a key without a zero");
                     let value = ffi::sqlite3_uri_parameter(name, key.as_ptr());
                     (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
@@ -166,13 +259,9 @@ unsafe extern "C" fn open(
                 let database = Request::new(path, flags, parameter).and_then(|request| Database::open(&request));
                 OpenFile::Database(Box::new(database.inspect_err(|error| eprintln!("maniac: {}", error.message))?))
             } else {
-                // `NAME-journal` belongs to the store NAME.
-                let name = CStr::from_ptr(name).to_bytes();
-                let store = name.strip_suffix(b"-journal").unwrap_or(name);
-                let journalled = database_of(ffi::sqlite3_database_file_object(name.as_ptr().cast()))
-                    .map(|database| database.journalled())
-                    .unwrap_or_default();
-                OpenFile::Journal(Journal::new(PathBuf::from(OsStr::from_bytes(store)), journalled))
+                let database = database_of(ffi::sqlite3_database_file_object(name))
+                    .ok_or_else(|| VfsError::new(ffi::SQLITE_CANTOPEN, "a journal without its database"))?;
+                OpenFile::Journal(Journal::new(database.store().path().to_owned(), database.journalled()))
             };
             if !out_flags.is_null() {
                 let read_only = matches!(&opened, OpenFile::Database(database) if database.is_read_only());
@@ -399,32 +488,36 @@ unsafe extern "C" fn device_characteristics(_: *mut ffi::sqlite3_file) -> c_int 
     ffi::SQLITE_IOCAP_SAFE_APPEND | ffi::SQLITE_IOCAP_SEQUENTIAL | ffi::SQLITE_IOCAP_POWERSAFE_OVERWRITE
 }
 
-/// Whether a name is that of a journal, which lives and dies with its file handle.
-unsafe fn is_journal(name: *const c_char) -> bool {
-    // SAFETY: SQLite's C string.
-    let name = unsafe { CStr::from_ptr(name) }.to_bytes();
-    name.ends_with(b"-journal") || name.ends_with(b"-wal")
+/// Whether a name is that of a journal of a store, which lives and dies with its file handle.
+///
+/// # Safety
+/// The arguments are SQLite's.
+unsafe fn is_journal(vfs: *mut ffi::sqlite3_vfs, name: *const c_char) -> bool {
+    // SAFETY: by the caller's word.
+    let (name, all) = unsafe { (CStr::from_ptr(name).to_bytes(), !passes_files_on(vfs)) };
+    let database = name.strip_suffix(b"-journal").or_else(|| name.strip_suffix(b"-wal"));
+    database.is_some_and(|database| all || uri::names_a_store(database))
 }
 
-unsafe extern "C" fn delete(_: *mut ffi::sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
+unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
     // SAFETY: SQLite's C string, handed on.
     unsafe {
         let committed = contain(|| group::commit(CStr::from_ptr(name).to_bytes()).map(|()| ffi::SQLITE_OK));
         if committed != ffi::SQLITE_OK {
             return committed;
         }
-        match (*platform()).xDelete {
-            Some(delete) if !is_journal(name) => delete(platform(), name, sync_dir),
+        match (*behind(vfs)).xDelete {
+            Some(delete) if !is_journal(vfs, name) => delete(behind(vfs), name, sync_dir),
             _ => ffi::SQLITE_OK,
         }
     }
 }
 
-unsafe extern "C" fn access(_: *mut ffi::sqlite3_vfs, name: *const c_char, flags: c_int, out: *mut c_int) -> c_int {
+unsafe extern "C" fn access(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, flags: c_int, out: *mut c_int) -> c_int {
     // SAFETY: SQLite's C string and place for the answer, handed on.
     unsafe {
-        match (*platform()).xAccess {
-            Some(access) if !is_journal(name) => access(platform(), name, flags, out),
+        match (*behind(vfs)).xAccess {
+            Some(access) if !is_journal(vfs, name) => access(behind(vfs), name, flags, out),
             _ => {
                 *out = 0;
                 ffi::SQLITE_OK
@@ -433,17 +526,41 @@ unsafe extern "C" fn access(_: *mut ffi::sqlite3_vfs, name: *const c_char, flags
     }
 }
 
+unsafe extern "C" fn full_pathname(
+    vfs: *mut ffi::sqlite3_vfs,
+    name: *const c_char,
+    size: c_int,
+    out: *mut c_char,
+) -> c_int {
+    // SAFETY: SQLite's C string and `size` bytes for the answer.
+    unsafe {
+        let Some(full) = (*behind(vfs)).xFullPathname else { return ffi::SQLITE_CANTOPEN };
+        let plain = passes_files_on(vfs).then(|| PlainName::parse(CStr::from_ptr(name).to_bytes())).flatten();
+        let Some(plain) = plain else { return full(behind(vfs), name, size, out) };
+        // Links lead to the store without its parameters, which come behind it again.
+        let Ok(path) = CString::new(&*plain.path) else { return ffi::SQLITE_CANTOPEN };
+        let code = full(behind(vfs), path.as_ptr(), size, out);
+        let length = CStr::from_ptr(out).to_bytes().len();
+        if code & 0xff != ffi::SQLITE_OK || length + plain.query.len() >= size as usize {
+            return if code & 0xff == ffi::SQLITE_OK { ffi::SQLITE_CANTOPEN } else { code };
+        }
+        std::ptr::copy_nonoverlapping(plain.query.as_ptr(), out.cast::<u8>().add(length), plain.query.len());
+        *out.add(length + plain.query.len()) = 0;
+        code
+    }
+}
+
 /// How SQLite's busy handler waits.
-unsafe extern "C" fn sleep(_: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
+unsafe extern "C" fn sleep(vfs: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_int {
     // SAFETY: SQLite calls this in the thread of the connection that waits, if one does.
     let waited = catch_unwind(|| unsafe { waiting::sleep(microseconds) }).unwrap_or(false);
     if waited {
         return microseconds;
     }
-    // SAFETY: the platform's VFS, which would have been asked otherwise.
+    // SAFETY: the VFS that would have been asked otherwise.
     unsafe {
-        match (*platform()).xSleep {
-            Some(sleep) => sleep(platform(), microseconds),
+        match (*behind(vfs)).xSleep {
+            Some(sleep) => sleep(behind(vfs), microseconds),
             None => 0,
         }
     }
@@ -452,11 +569,11 @@ unsafe extern "C" fn sleep(_: *mut ffi::sqlite3_vfs, microseconds: c_int) -> c_i
 /// Methods that are the platform's business.
 macro_rules! forward {
     ($($name:ident => $method:ident($($arg:ident: $type:ty),*) -> $result:ty, or $default:expr;)*) => {$(
-        unsafe extern "C" fn $name(_: *mut ffi::sqlite3_vfs, $($arg: $type),*) -> $result {
+        unsafe extern "C" fn $name(vfs: *mut ffi::sqlite3_vfs, $($arg: $type),*) -> $result {
             // SAFETY: SQLite's arguments, handed on to the VFS that they would have gone to.
             unsafe {
-                match (*platform()).$method {
-                    Some(method) => method(platform(), $($arg),*),
+                match (*behind(vfs)).$method {
+                    Some(method) => method(behind(vfs), $($arg),*),
                     None => $default,
                 }
             }
@@ -467,7 +584,6 @@ macro_rules! forward {
 type Symbol = Option<unsafe extern "C" fn(*mut ffi::sqlite3_vfs, *mut c_void, *const c_char)>;
 
 forward! {
-    full_pathname => xFullPathname(name: *const c_char, size: c_int, out: *mut c_char) -> c_int, or ffi::SQLITE_CANTOPEN;
     dl_open => xDlOpen(name: *const c_char) -> *mut c_void, or std::ptr::null_mut();
     dl_error => xDlError(size: c_int, out: *mut c_char) -> (), or ();
     dl_sym => xDlSym(handle: *mut c_void, name: *const c_char) -> Symbol, or None;

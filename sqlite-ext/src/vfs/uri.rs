@@ -1,8 +1,11 @@
-//! What the query part of a database's URI asks for.
+//! What a database's name asks for: which store, and what the query part says of it.
 
-use std::path::PathBuf;
+use std::borrow::Cow;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
-use maniac_store::Moment;
+use maniac_store::{Moment, Store};
 use rusqlite::ffi;
 
 use crate::errors::{VfsError, VfsResult};
@@ -24,10 +27,124 @@ impl Request {
             return Err(VfsError::new(ffi::SQLITE_CANTOPEN, message));
         }
         let at = parameter("at").map(|text| Moment::parse(&text)).transpose()?;
-        let read_only = at.is_some() || flags & ffi::SQLITE_OPEN_READONLY != 0;
+        // SQLite has put the mode of a URI into the flags; that of a plain name comes here only.
+        let (only_reads, must_exist) = match parameter("mode").as_deref() {
+            None | Some("rwc") => (false, false),
+            Some("rw") => (false, true),
+            Some("ro") => (true, true),
+            Some(other) => {
+                let message = format!("no such access mode: {other}; there are ro, rw and rwc");
+                return Err(VfsError::new(ffi::SQLITE_CANTOPEN, message));
+            }
+        };
+        let read_only = at.is_some() || only_reads || flags & ffi::SQLITE_OPEN_READONLY != 0;
         let branch = parameter("branch").unwrap_or_else(|| "main".into());
         // Only `main` comes with a new store, and only its present: asking for anything else must not leave one behind.
-        let create = flags & ffi::SQLITE_OPEN_CREATE != 0 && !read_only && branch == "main";
+        let create = flags & ffi::SQLITE_OPEN_CREATE != 0 && !read_only && !must_exist && branch == "main";
         Ok(Request { path, branch, at, read_only, create })
+    }
+}
+
+/// The name of a store as `maniac-default` knows it, from a host that takes no URIs: `shop.maniac?branch=dev`. A URI is
+/// understood all the same.
+pub struct PlainName<'a> {
+    pub path: Cow<'a, [u8]>,
+    /// With the question mark; empty without parameters.
+    pub query: &'a [u8],
+}
+
+impl<'a> PlainName<'a> {
+    /// `None` for every other name. Of the question marks the first counts that has a store's name in front of it.
+    pub fn parse(name: &'a [u8]) -> Option<PlainName<'a>> {
+        let uri = name.strip_prefix(b"file:");
+        let path = |path: &'a [u8]| match uri {
+            Some(_) => Cow::Owned(decode(path.strip_prefix(b"//localhost/").map_or(path, |_| &path[11..]))),
+            None => Cow::Borrowed(path),
+        };
+        let name = uri.map_or(name, |rest| rest.split(|byte| *byte == b'#').next().unwrap_or(rest));
+        let marks = name.iter().enumerate().filter(|(_, byte)| **byte == b'?').map(|(at, _)| at);
+        marks.chain([name.len()]).find_map(|at| {
+            let (path, query) = (path(&name[..at]), &name[at..]);
+            is_store(&path).then_some(PlainName { path, query })
+        })
+    }
+
+    pub fn parameter(&self, key: &str) -> Option<String> {
+        let pairs = self.query.strip_prefix(b"?")?.split(|byte| *byte == b'&');
+        pairs.map(|pair| pair.split_at(pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len()))).find_map(
+            |(name, value)| {
+                let value = || decode(value.strip_prefix(b"=").unwrap_or(value));
+                (decode(name) == key.as_bytes()).then(|| String::from_utf8_lossy(&value()).into_owned())
+            },
+        )
+    }
+}
+
+/// Whether `maniac-default` opens a store under this name.
+pub fn names_a_store(name: &[u8]) -> bool {
+    PlainName::parse(name).is_some()
+}
+
+fn is_store(path: &[u8]) -> bool {
+    let trimmed = path.iter().rposition(|byte| *byte != b'/').map_or(path, |last| &path[..=last]);
+    trimmed.ends_with(b".maniac") || Store::is_at(Path::new(OsStr::from_bytes(path)))
+}
+
+/// Takes `%41` for `A`, as SQLite does in URIs. A sign of percent without two digits stands for itself.
+fn decode(text: &[u8]) -> Vec<u8> {
+    let digit = |at: usize| text.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+    let (mut out, mut at) = (Vec::with_capacity(text.len()), 0);
+    while at < text.len() {
+        match (text[at], digit(at + 1), digit(at + 2)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            (byte, ..) => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(name: &str) -> Option<(String, String)> {
+        let plain = PlainName::parse(name.as_bytes())?;
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        Some((text(&plain.path), text(plain.query)))
+    }
+
+    fn some(path: &str, query: &str) -> Option<(String, String)> {
+        Some((path.into(), query.into()))
+    }
+
+    #[test]
+    fn a_name_of_a_store_is_told_from_others() {
+        assert_eq!(parsed("/a/shop.maniac"), some("/a/shop.maniac", ""));
+        assert_eq!(parsed("shop.maniac/"), some("shop.maniac/", ""));
+        assert_eq!(parsed("shop.maniac?branch=dev"), some("shop.maniac", "?branch=dev"));
+        assert_eq!(parsed("what?shop.maniac?at=3"), some("what?shop.maniac", "?at=3"));
+        assert_eq!(parsed("shop.maniac?branch=a.maniac"), some("shop.maniac", "?branch=a.maniac"));
+        assert_eq!(parsed("100%25.maniac"), some("100%25.maniac", ""));
+        assert_eq!(parsed("file:a%20b.maniac?branch=x#y"), some("a b.maniac", "?branch=x"));
+        assert_eq!(parsed("file://localhost/a.maniac"), some("/a.maniac", ""));
+        assert_eq!(parsed("file:///a.maniac"), some("///a.maniac", ""));
+        for other in ["shop.db", "shop.maniac.db", "shop.db?branch=dev", "", "shop.maniac-journal", ":memory:"] {
+            assert_eq!(parsed(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn parameters_are_read_as_those_of_a_uri() {
+        let plain = PlainName::parse(b"s.maniac?mode=ro&branch=a%26b%2&at&at=7").unwrap();
+        assert_eq!(plain.parameter("mode").as_deref(), Some("ro"));
+        assert_eq!(plain.parameter("branch").as_deref(), Some("a&b%2"));
+        assert_eq!(plain.parameter("at").as_deref(), Some(""));
+        assert_eq!(plain.parameter("cache"), None);
     }
 }
