@@ -143,6 +143,11 @@ fn change(branch: &mut Branch, dice: &mut Dice) -> String {
             rows.get_mut(&key).expect("it exists")[column].clone_from(&fresh[column]);
             format!("UPDATE {name} SET {} = {} WHERE {id} = {key}", columns[column], fresh[column])
         }
+        7 if *name == "boxes" && dice.chance(30) => {
+            let low = 100 + dice.below(300) as i64;
+            rows.retain(|id, _| !(low..low + 20).contains(id));
+            format!("DELETE FROM boxes WHERE id BETWEEN {low} AND {low} + 19")
+        }
         7 => {
             rows.remove(&key);
             format!("DELETE FROM {name} WHERE {id} = {key}")
@@ -300,6 +305,14 @@ fn history(tools: &Tools, seed: u64, counts: &mut Counts) {
         let sql = change(&mut first, &mut dice);
         first.session.run(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
+    if dice.chance(40) {
+        // So many that the tree has inner nodes.
+        let many = "INSERT INTO boxes WITH RECURSIVE n(i) AS (SELECT 100 UNION ALL SELECT i + 1 FROM n WHERE i < 400) \
+             SELECT i, i, i + 1, NULL FROM n";
+        first.session.run(many).unwrap();
+        first.model.tables[2]
+            .extend((100..=400).map(|i| (i, vec![format!("{i}.0"), format!("{}.0", i + 1), "NULL".into()])));
+    }
     text(&mut first.session, "SELECT maniac_branch_create('dev')");
     let mut base = first.model.clone();
     let dev = Branch { name: "dev", session: open(tools, directory.path(), "dev"), model: base.clone() };
@@ -326,8 +339,8 @@ fn history(tools: &Tools, seed: u64, counts: &mut Counts) {
         counts.merges += 1;
         match state {
             Some(state) => {
-                let rows = result.unwrap_or_else(|error| panic!("{way}: {error}"));
                 let listed = text(&mut ours.session, "SELECT * FROM maniac_conflicts");
+                let rows = result.unwrap_or_else(|error| panic!("{way}: {error}, {listed}"));
                 assert_eq!(rows[0][0].to_string(), conflicts.to_string(), "conflicts with {way}: {listed}");
                 ours.model = state;
                 base = theirs.model.clone();

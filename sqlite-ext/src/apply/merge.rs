@@ -48,7 +48,7 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
         merged.applied.undone = true;
         return Ok(merged);
     }
-    if plan.is_empty() {
+    if !plan.source_changed {
         return Ok(merged);
     }
     atomic.hide_temp_triggers()?;
@@ -56,6 +56,7 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
     if !merged.applied.undone {
         let note = Some((theirs.branch(), theirs.version()));
         remember(db, note)?;
+        write_a_page(db)?;
         let committed = atomic.commit();
         remember(db, None)?;
         committed?;
@@ -81,6 +82,12 @@ fn remember(db: &Connection, note: Option<(maniac_base::BranchId, Version)>) -> 
             Ok(())
         })
     }
+}
+
+/// What a merge has settled counts from then on, also where all of it stayed as it was here: that takes a version.
+fn write_a_page(db: &Connection) -> VfsResult<()> {
+    let version: i64 = db.query_row("PRAGMA main.user_version", (), |row| row.get(0)).map_err(VfsError::sql)?;
+    db.execute_batch(&format!("PRAGMA main.user_version = {version}")).map_err(VfsError::sql)
 }
 
 /// The ancestor, this connection's snapshot and the other branch's head.

@@ -46,6 +46,8 @@ pub enum Prefer {
 /// What there is to do, and what stands in the way.
 #[derive(Default)]
 pub struct MergePlan {
+    /// The other branch differs from the ancestor.
+    pub source_changed: bool,
     /// Drops, changes and creates tables; drops the rest.
     pub statements: Vec<Statement>,
     /// Indexes, views and triggers that shall be there in the end.
@@ -122,17 +124,6 @@ impl MergePlan {
     pub fn changes_schema(&self) -> bool {
         !self.statements.is_empty() || !self.objects.is_empty()
     }
-
-    pub fn is_empty(&self) -> bool {
-        let schema = self.statements.is_empty() && self.objects.is_empty() && self.schema_conflicts.is_empty();
-        let rows = self.changes.is_empty() && self.contested.is_empty() && self.appended.is_empty();
-        let settings = self.numbers.is_empty() && self.contested_numbers.is_empty() && self.counters.is_empty();
-        schema
-            && rows
-            && settings
-            && self.refusals.is_empty()
-            && self.indexes.iter().all(|index| index.step == IndexStep::Write)
-    }
 }
 
 /// What it takes to bring into `ours` what `theirs` changed since `base`, the ancestor of both.
@@ -148,6 +139,7 @@ pub fn merge_plan(
     if their_changes.changeset.is_empty() && their_changes.schema.is_empty() && !settings.changed_there() {
         return Ok(plan);
     }
+    plan.source_changed = true;
     let our_changes = difference(base, ours)?;
     let mut schemas = schema::Schemas { base: schema_of(base)?, ours: schema_of(ours)?, theirs: schema_of(theirs)? };
     let edited = Edited {
