@@ -60,5 +60,5 @@ unsafe fn database_named<'a>(db: *mut ffi::sqlite3, schema: &CStr) -> Option<&'a
 }
 
 fn schema_names(connection: &Connection) -> rusqlite::Result<Vec<String>> {
-    connection.prepare("SELECT name FROM pragma_database_list")?.query_map((), |row| row.get(0))?.collect()
+    connection.prepare("SELECT name FROM main.pragma_database_list")?.query_map((), |row| row.get(0))?.collect()
 }

@@ -135,14 +135,14 @@ pub fn reason(error: &rusqlite::Error) -> String {
 }
 
 fn has_parents(db: &Connection, table: &str) -> bool {
-    let count = "SELECT count(*) FROM pragma_foreign_key_list(?1, 'main')";
+    let count = "SELECT count(*) FROM main.pragma_foreign_key_list(?1, 'main')";
     db.query_row(count, [table], |row| row.get::<_, u32>(0)).is_ok_and(|count| count > 0)
 }
 
 /// Statements of each kind, which fire all triggers of a table or view.
 fn statements(db: &Connection, table: &str) -> impl Iterator<Item = String> {
     let columns = || {
-        let mut found = db.prepare("SELECT name FROM pragma_table_xinfo(?1, 'main') WHERE hidden = 0")?;
+        let mut found = db.prepare("SELECT name FROM main.pragma_table_xinfo(?1, 'main') WHERE hidden = 0")?;
         let names = found.query_map([table], |row| row.get::<_, String>(0))?;
         names.collect::<rusqlite::Result<Vec<String>>>()
     };

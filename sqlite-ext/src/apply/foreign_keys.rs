@@ -19,7 +19,7 @@ pub fn violations(db: &Connection, schema: &str, touched: &[String]) -> VfsResul
 fn check(db: &Connection, schema: &str, touched: &[String]) -> rusqlite::Result<HashSet<Violation>> {
     let mut found = HashSet::new();
     let sql = format!(
-        "SELECT DISTINCT s.name, f.\"table\" FROM {}.sqlite_schema s, pragma_foreign_key_list(s.name, ?1) f \
+        "SELECT DISTINCT s.name, f.\"table\" FROM {}.sqlite_schema s, main.pragma_foreign_key_list(s.name, ?1) f \
          WHERE s.type = 'table'",
         quote(schema)
     );

@@ -118,7 +118,7 @@ impl TargetTable {
             return refuse("its rows are SQLite's own, and are not applied");
         }
         let mut found = db
-            .prepare("SELECT name, pk FROM pragma_table_xinfo(?1, ?2) WHERE hidden = 0 ORDER BY cid")
+            .prepare("SELECT name, pk FROM main.pragma_table_xinfo(?1, ?2) WHERE hidden = 0 ORDER BY cid")
             .map_err(VfsError::sql)?;
         let rows = found.query_map((target.table, schema), |row| Ok((row.get::<_, String>(0)?, row.get::<_, u8>(1)?)));
         let mut columns: Vec<(String, u8)> = rows.and_then(Iterator::collect).map_err(VfsError::sql)?;

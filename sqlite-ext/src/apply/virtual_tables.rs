@@ -63,7 +63,12 @@ fn configure(db: &Connection, schema: &str, table: &str) -> rusqlite::Result<()>
     let mut settings = db.prepare(&format!("SELECT k, v FROM {schema}.{stored} WHERE k <> 'version'"))?;
     let settings = settings.query_map((), |row| Ok((row.get::<_, String>(0)?, row.get(1)?)))?;
     for setting in settings.collect::<rusqlite::Result<Vec<(String, rusqlite::types::Value)>>>()? {
-        db.execute(&format!("INSERT INTO {schema}.{name}({name}, rank) VALUES (?1, ?2)"), setting)?;
+        let set = db.execute(&format!("INSERT INTO {schema}.{name}({name}, rank) VALUES (?1, ?2)"), setting);
+        // One that this version of FTS5 doesn't know is kept for the next that does.
+        let unknown = |error: &rusqlite::Error| {
+            error.sqlite_error().is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_ERROR)
+        };
+        set.map(drop).or_else(|error| if unknown(&error) { Ok(()) } else { Err(error) })?;
     }
     Ok(())
 }
