@@ -23,7 +23,8 @@ help: ## list the targets
 
 setup: $(SETUP_STAMP) ## install what is missing: sqlite3, a virtual environment with the pinned duckdb tools
 
-$(SETUP_STAMP): tools/setup.sh tools/link_tools.py tools/requirements.txt tools/requirements-orms.txt tools/requirements-s3.txt
+$(SETUP_STAMP): tools/setup.sh tools/link_tools.py tools/requirements.txt tools/requirements-orms.txt tools/requirements-s3.txt \
+                tools/requirements-node.txt sql-tests/hosts/node/package-lock.json
 	tools/setup.sh $(VENV)
 	@touch $@
 

