@@ -171,6 +171,39 @@ fn without_a_timeout_busy_comes_at_once_and_leaves_no_trace() {
     patient.run("INSERT INTO ledger VALUES ('patient', 1)").unwrap();
 }
 
+/// Where the first database is not a store, SQLite sleeps in another VFS: such a writer polls, beside others who queue.
+#[test]
+fn whoever_polls_is_served_beside_those_who_queue() {
+    let directory = scratch();
+    drop(bank(directory.path()));
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for writer in 0..8 {
+            let mut host = connect(directory.path(), 60_000);
+            let over = &over;
+            scope.spawn(move || {
+                for n in 0.. {
+                    host.run(&format!("INSERT INTO ledger VALUES ({writer}, {n})")).unwrap();
+                    if over.load(Ordering::SeqCst) {
+                        break;
+                    }
+                }
+            });
+        }
+        let mut poller = Host::start(HostKind::Rust, directory.path());
+        poller.open("file::memory:").unwrap();
+        poller.run("ATTACH 'file:bank.maniac?vfs=maniac' AS bank").unwrap();
+        poller.run("PRAGMA busy_timeout = 60000").unwrap();
+        let outcome = (0..3).try_for_each(|n| {
+            poller.run("BEGIN IMMEDIATE")?;
+            poller.run(&format!("INSERT INTO bank.ledger VALUES ('poller', {n})"))?;
+            poller.run("COMMIT").map(drop)
+        });
+        over.store(true, Ordering::SeqCst);
+        outcome.unwrap();
+    });
+}
+
 /// A transaction that read first is stale when somebody else has committed; one that begins with BEGIN IMMEDIATE is not.
 #[test]
 fn reading_first_makes_stale() {

@@ -321,7 +321,8 @@ impl Head {
         let in_time = words.syncing.load(SeqCst) >= version.0;
         let word = &words.synced[if in_time { syncs % 2 } else { (syncs + 1) % 2 }];
         let value = word.load(SeqCst);
-        if !done() {
+        // Another that has begun meanwhile has made the two words change places.
+        if words.syncs.load(SeqCst) as usize == syncs && !done() {
             sleep(word, value, timeout);
         }
         words.sync_waiters.fetch_sub(1, SeqCst);

@@ -61,6 +61,9 @@ impl WriteLock {
             self.held.set(true);
             self.turn.leave();
         }
+        if !self.held.get() {
+            self.turn.refused();
+        }
         Ok(self.held.get())
     }
 

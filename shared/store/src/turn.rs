@@ -34,12 +34,20 @@ const GRANTED: u32 = 4;
 /// SQLite's busy handler has it look again, or give up; nobody waits for it meanwhile.
 const OUT: u32 = 5;
 
+/// Looks again and again by other means than `xSleep`, and has done so for long: nobody can wake it, so the lock is kept
+/// free for it until it comes.
+const POLLING: u32 = 6;
+
 /// A sleeper looks around at least so often.
 const LOOK: Duration = Duration::from_millis(5);
 /// A sleeper that has not looked around for so long is dead or stopped.
 const STALE_ASLEEP: u64 = 100_000_000;
 /// Whoever is awake for so long without taking the lock has given up.
 const STALE_AWAKE: u64 = 5_000_000;
+/// Whoever polls less often than this has given up. SQLite's busy handler sleeps up to 100 ms.
+const STALE_POLLING: Duration = Duration::from_millis(130);
+/// How long to poll before the lock is kept free.
+const POLLED_ENOUGH: Duration = Duration::from_secs(1);
 /// A slot that nobody has touched for so long may be taken by another.
 const ABANDONED: u64 = 10_000_000_000;
 
@@ -52,6 +60,8 @@ pub struct Turn {
     place: Mutex<Option<Place>>,
     /// When the last wait ended.
     woken: Mutex<Option<Instant>>,
+    /// The first and the last of the refusals that came one soon after the other.
+    refusals: Mutex<Option<(Instant, Instant)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -62,7 +72,7 @@ struct Place {
 
 impl Turn {
     pub(crate) fn new(store: Arc<Store>, branch: BranchId, locks: Arc<LockFile>) -> Turn {
-        Turn { store, branch, locks, place: Mutex::default(), woken: Mutex::default() }
+        Turn { store, branch, locks, place: Mutex::default(), woken: Mutex::default(), refusals: Mutex::default() }
     }
 
     /// Sleeps until it is this connection's turn, at most for `timeout`, or until `stop` holds, which is asked now and
@@ -114,12 +124,30 @@ impl Turn {
                 }
             }
         }
+        // It sleeps here, and can be woken.
+        *self.refusals.lock() = None;
         *self.woken.lock() = Some(Instant::now());
     }
 
     /// Whether a wait has ended just now, and the connection has not been here since.
     pub fn was_woken(&self) -> bool {
         self.woken.lock().take().is_some_and(|woken| woken.elapsed() < Duration::from_nanos(STALE_AWAKE))
+    }
+
+    /// The lock was not to be had. Whoever asks often enough without ever sleeping here gets a place, too.
+    pub(crate) fn refused(&self) {
+        let now = Instant::now();
+        let mut refusals = self.refusals.lock();
+        let first = refusals.filter(|(_, last)| now - *last < STALE_POLLING).map_or(now, |(first, _)| first);
+        *refusals = Some((first, now));
+        if now - first > POLLED_ENOUGH && self.store.head.queued() > 0 {
+            let Some(Place { slot, ticket }) = self.enter() else { return };
+            let slot = self.store.head.slot(slot);
+            if slot.ticket.load(SeqCst) == ticket && slot.state.load(SeqCst) != GRANTED {
+                slot.since.store(monotonic_ns(), SeqCst);
+                slot.state.store(POLLING, SeqCst);
+            }
+        }
     }
 
     /// Whether somebody else should have the lock first.
@@ -160,6 +188,7 @@ impl Turn {
 
     /// Leaves the queue: the lock is taken, or nobody wants it any more.
     pub fn leave(&self) {
+        *self.refusals.lock() = None;
         let Some(Place { slot, ticket }) = self.place.lock().take() else { return };
         let head = &self.store.head;
         let slot = head.slot(slot);
@@ -184,6 +213,7 @@ fn counts(slot: &Slot, branch: BranchId, now: u64) -> bool {
     let fresh = match slot.state.load(SeqCst) {
         ASLEEP => idle < STALE_ASLEEP,
         AWAKE | GRANTED => idle < STALE_AWAKE,
+        POLLING => idle < STALE_POLLING.as_nanos() as u64,
         _ => false,
     };
     fresh && slot.branch.load(SeqCst) == branch.0 && slot.ticket.load(SeqCst) != 0
@@ -208,8 +238,8 @@ pub(crate) fn hand_on(head: &Head, branch: BranchId) {
     let waiting = head.slots().iter().filter(|slot| counts(slot, branch, now));
     let Some(next) = waiting.min_by_key(|slot| slot.ticket.load(SeqCst)) else { return };
     // One that is awake tries by itself.
-    next.since.store(now, SeqCst);
     if next.state.compare_exchange(ASLEEP, GRANTED, SeqCst, SeqCst).is_ok() {
+        next.since.store(now, SeqCst);
         head.wake(next);
     }
 }
