@@ -163,7 +163,8 @@ fn change(branch: &mut Branch, dice: &mut Dice) -> String {
             format!("INSERT INTO docs(docs, rank) VALUES ('{setting}', {value})")
         }
         9 if dice.chance(10) => {
-            let body = words(dice);
+            // Without content NULL is no different from an empty text.
+            let body = words(dice).replace("NULL", "''");
             let sql = format!("INSERT INTO bare(rowid, body) VALUES ({}, {body})", branch.model.bare.len() + 1);
             branch.model.bare.insert(branch.model.bare.len() as i64 + 1, vec![body]);
             sql
