@@ -322,6 +322,24 @@ impl<'a> EntryRef<'a> {
     }
 }
 
+/// Whether the first part that does not match its checksum has none: it was not written when it was read. Parts are
+/// written in order. `bytes` are as long as the header says.
+pub fn is_unfinished(bytes: &[u8]) -> bool {
+    let entry = match EntryRef::open(bytes) {
+        Ok(entry) => entry,
+        Err(_) => {
+            let end = Header::decode(bytes).map(|header| header.head_end() as usize);
+            return end.is_ok_and(|end| read_u64(&bytes[end..]) == 0);
+        }
+    };
+    let parts = entry.frames().map(|frame| &bytes[frame.offset as usize..][..frame.bytes() as usize]);
+    let sum = |part: &[u8]| read_u64(&part[part.len() - CHECKSUM..]);
+    match parts.into_iter().find(|part| checksum(&part[..part.len() - CHECKSUM]) != sum(part)) {
+        Some(broken) => sum(broken) == 0,
+        None => entry.check_body().is_err() && sum(bytes) == 0,
+    }
+}
+
 /// One page in an entry.
 #[derive(Clone, Copy, Debug)]
 pub struct FrameRef {

@@ -35,6 +35,15 @@ pub struct LogEnd {
     pub position: u64,
 }
 
+/// What a `HEAD` says that is not valid any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftBehind {
+    /// The newest version that was on disk.
+    pub durable: Version,
+    /// The file was made elsewhere: the store is a copy, and the log may be older than its `HEAD`.
+    pub copied: bool,
+}
+
 /// How often written entries had been lost when something was looked at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses(u64);
@@ -94,20 +103,14 @@ impl Head {
             && words[6] == inode
     }
 
-    /// The newest version that a `HEAD` of an earlier boot or another place promises to be on disk; 0 without one.
-    pub fn durable_promise(dir: &Path, store: StoreId) -> Version {
-        let word =
-            |bytes: &[u8], n: usize| u64::from_le_bytes(bytes[8 * n..8 * n + 8].try_into().expect("eight bytes"));
-        match fs::read(Head::path(dir)) {
-            Ok(b)
-                if b.len() >= FORMAT_1_BYTES
-                    && word(&b, 0) == MAGIC
-                    && [word(&b, 2), word(&b, 3)] == store.halves() =>
-            {
-                Version(word(&b, 11))
-            }
-            _ => Version(0),
-        }
+    /// What a `HEAD` of an earlier boot or another place says of this store; nothing without one.
+    pub fn left_behind(dir: &Path, store: StoreId) -> Option<LeftBehind> {
+        let path = Head::path(dir);
+        let bytes = fs::read(&path).ok().filter(|bytes| bytes.len() >= FORMAT_1_BYTES)?;
+        let word = |n: usize| u64::from_le_bytes(bytes[8 * n..8 * n + 8].try_into().expect("eight bytes"));
+        let inode = fs::metadata(&path).ok()?.ino();
+        (word(0) == MAGIC && [word(2), word(3)] == store.halves())
+            .then(|| LeftBehind { durable: Version(word(11)), copied: word(6) != inode })
     }
 
     /// Replaces `HEAD` by one that ends where the log does. The caller holds the append lock.

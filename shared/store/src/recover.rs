@@ -2,7 +2,8 @@
 //!
 //! With a valid `HEAD` the end is known, and only heads of entries are read. Without one (first open, new boot, copied
 //! directory) the last segment is read byte for byte: what follows the last whole entry is a torn tail, which is cut
-//! off, unless `HEAD` or a later entry says that more was on disk. Then it is damage, and is named.
+//! off, unless `HEAD` or a later entry says that more was on disk. Then it is damage, and is named. Of a copy neither says
+//! anything, as long as the entry is missing there and not changed: it may have been written while the files were copied.
 
 use std::path::Path;
 
@@ -77,17 +78,9 @@ fn scan(
         entries.into_iter().try_for_each(|entry| take(segment, entry, index, cursor))?;
     }
     let end = LogEnd { version: index.last(), segment: segment.first, position: cursor.offset };
-    if !segment.is_zero_from(end.position)?
-        && let Some(later) = segment.later_entry(end.position, end.version)?
-    {
-        let version = segment.entry(later)?.header.version;
-        let reason = format!("the entry here is broken, but was on disk before version {version} at byte {later}");
-        return Err(StoreError::corrupt(segment.path(), end.position, reason));
-    }
-    let promised = Head::durable_promise(path, id);
-    if promised > end.version {
-        let reason = format!("the log ends with version {}, but version {promised} was on disk", end.version);
-        return Err(StoreError::corrupt(segment.path(), end.position, reason));
+    let left = Head::left_behind(path, id).unwrap_or_default();
+    if !(left.copied && is_missing(segment, end.position)?) {
+        refuse_loss(segment, end, left.durable)?;
     }
     if repair {
         if !segment.is_zero_from(end.position)? {
@@ -97,6 +90,33 @@ fn scan(
         segment::remove_unnamed(path)?;
     }
     Ok(end)
+}
+
+/// Refuses a log that ends before something that was on disk.
+fn refuse_loss(segment: &Segment, end: LogEnd, durable: Version) -> Result<(), StoreError> {
+    if !segment.is_zero_from(end.position)?
+        && let Some(later) = segment.later_entry(end.position, end.version)?
+    {
+        let version = segment.entry(later)?.header.version;
+        let reason = format!("the entry here is broken, but was on disk before version {version} at byte {later}");
+        return Err(StoreError::corrupt(segment.path(), end.position, reason));
+    }
+    if durable > end.version {
+        let reason = format!("the log ends with version {}, but version {durable} was on disk", end.version);
+        return Err(StoreError::corrupt(segment.path(), end.position, reason));
+    }
+    Ok(())
+}
+
+/// Whether the first entry that is not whole, of the group at this offset, was not or not fully written when the file was
+/// copied. A copy has zeroes there, up to its end or to what was written by the time that it came there.
+fn is_missing(segment: &Segment, mut offset: u64) -> Result<bool, StoreError> {
+    while segment.file_length()? >= offset + entry::HEADER as u64
+        && let Some(entry) = segment.entry(offset).ok().filter(|entry| entry.check_all().is_ok())
+    {
+        offset += entry.header.length;
+    }
+    segment.is_missing_from(offset)
 }
 
 /// The entries that were committed together at this offset, every byte checked; nothing if one of them is not whole. A

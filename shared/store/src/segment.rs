@@ -28,6 +28,9 @@ const MAGIC: [u8; 4] = 0x5741_4C53_u32.to_be_bytes();
 /// Address space set aside for a segment that still grows; memory is used only where the file has bytes.
 const GROWING_MAP: u64 = 1 << 30;
 
+/// Bytes that the system copies at once.
+const PAGE: u64 = 4096;
+
 /// Ends the name of a segment under construction.
 const UNNAMED: &str = ".new";
 
@@ -225,6 +228,29 @@ impl Segment {
     pub fn is_zero_from(&self, offset: u64) -> Result<bool, StoreError> {
         let end = self.file_length()?;
         Ok(offset >= end || self.bytes(offset, end - offset)?.iter().all(|byte| *byte == 0))
+    }
+
+    /// Whether what an entry at `offset` lacks is zero or behind the end of the file: it was read before it was written.
+    /// An entry that was changed has other bytes there.
+    pub fn is_missing_from(&self, offset: u64) -> Result<bool, StoreError> {
+        let end = self.file_length()?;
+        let is_zero = |from: u64, to: u64| -> Result<bool, StoreError> {
+            let to = to.min(end);
+            Ok(from >= to || self.bytes(from, to - from)?.iter().all(|byte| *byte == 0))
+        };
+        let page = (offset + 1).next_multiple_of(PAGE);
+        if is_zero(offset, page)? {
+            return Ok(true);
+        }
+        if end < offset + entry::HEADER as u64 {
+            return Ok(false);
+        }
+        match entry::length(self.bytes(offset, entry::HEADER as u64)?) {
+            Ok(length) if end < offset + length => Ok(true),
+            Ok(length) => Ok(entry::is_unfinished(self.bytes(offset, length)?)),
+            // Its header goes on in the next page.
+            Err(_) => Ok(page < offset + entry::HEADER as u64 && is_zero(page, page + PAGE)?),
+        }
     }
 
     /// The stored bytes of a page, checked.

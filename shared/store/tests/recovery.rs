@@ -89,6 +89,65 @@ fn what_was_never_synced_may_have_holes() {
     assert_eq!(at(&store, BranchId::MAIN, 2), [9]);
 }
 
+/// `cp -r`, `tar` and `rsync` read one file after the other, while others write.
+#[test]
+fn a_copy_whose_head_is_newer_than_its_log_opens_where_the_log_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ends) = three_versions(&dir);
+    for cut in (ends[2]..=ends[3]).step_by(8) {
+        for zeroes in [false, true] {
+            let path = copy(&path, &dir.path().join(format!("cut{cut}{zeroes}")), true);
+            let segment = std::fs::File::options().write(true).open(last_segment(&path)).unwrap();
+            segment.set_len(cut).unwrap();
+            if zeroes {
+                segment.set_len(ends[3] + 4096).unwrap();
+            }
+            // Files are copied by pages: what cuts a header in two is no copy of something that was whole.
+            let inside_header = cut > ends[2] && cut < ends[2] + 88;
+            let store = match open_at(&path) {
+                Err(error) if inside_header => {
+                    assert!(error.to_string().contains("but version 3 was on disk"), "cut at {cut}: {error}");
+                    continue;
+                }
+                opened => opened.unwrap_or_else(|error| panic!("cut at {cut}, zeroes {zeroes}: {error}")),
+            };
+            let expected = if cut == ends[3] { 3 } else { 2 };
+            assert_eq!(store.head(), Version(expected), "cut at {cut}");
+            assert_eq!(commit(&store, BranchId::MAIN, &[(1, 9)]).unwrap(), Version(expected + 1));
+        }
+    }
+}
+
+/// The copy has an entry's place before it was written, and later ones after that. In place, that is damage.
+#[test]
+fn a_copy_ends_where_an_entry_was_not_written_yet() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.maniac");
+    let store = open(&dir);
+    let mut ends = vec![64];
+    for n in 1..=40_u8 {
+        commit(&store, BranchId::MAIN, &[(1, n), (2, n)]).unwrap();
+        ends.push(64 + store.entries(BranchId::MAIN, Version(0)).unwrap().map(|e| e.unwrap().bytes).sum::<u64>());
+    }
+    drop(store);
+    for page in 1..ends[39] / 4096 {
+        let (hole, last) = (page * 4096, ends.iter().rposition(|end| *end <= page * 4096).unwrap());
+        for from in [ends[last], hole] {
+            let path = copy(&path, &dir.path().join(format!("hole{from}")), true);
+            let segment = std::fs::File::options().write(true).open(last_segment(&path)).unwrap();
+            let zeroes = vec![0; (hole + 4096 - from) as usize];
+            std::os::unix::fs::FileExt::write_all_at(&segment, &zeroes, from).unwrap();
+            let in_place = copy(&path, &dir.path().join(format!("in place{from}")), false);
+            let error = open_at(&in_place).err().expect("others came after it").to_string();
+            assert!(error.contains("the entry here is broken, but was on disk"), "hole at {from}: {error}");
+            let store = open_at(&path).unwrap_or_else(|error| panic!("hole at {from}: {error}"));
+            assert_eq!(store.head(), Version(last as u64), "hole at {from}");
+            assert_eq!(commit(&store, BranchId::MAIN, &[(1, 99)]).unwrap(), Version(last as u64 + 1));
+            assert_eq!(at(&store, BranchId::MAIN, last as u64 + 1), [99, last as u8]);
+        }
+    }
+}
+
 #[test]
 fn a_byte_flipped_in_front_of_the_last_entry_is_named() {
     flip_every_byte(false, |_| 0, |ends| ends[2]);
