@@ -12,7 +12,7 @@ use super::engine::Engine;
 use super::guard::Guard;
 use super::objects::{Objects, broken, is_refusal};
 use super::qualify::qualified;
-use super::transaction::Atomic;
+use super::transaction::{Atomic, Trial};
 use super::{Applied, Policy, changed_tables, foreign_keys, settings, virtual_tables};
 use crate::connection::with_database;
 use crate::errors::{VfsError, VfsResult};
@@ -20,6 +20,8 @@ use crate::errors::{VfsError, VfsResult};
 /// What a merge did.
 pub struct Merged {
     pub applied: Applied,
+    /// Where it was refused: what `on_conflict` may be for it to succeed.
+    pub ways_out: Vec<&'static str>,
     pub ancestor: Version,
     pub source: Version,
 }
@@ -34,26 +36,20 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
     // With the write lock taken nothing comes between what is compared here and what is written.
     let mut atomic = Atomic::begin(db, true)?;
     let (base, ours, theirs) = snapshots(db, source)?;
-    let plan = merge_plan(&base, &ours, &theirs, preference(policy))?;
+    let sides = Sides { base: &base, ours: &ours, theirs: &theirs };
     let mut merged = Merged {
-        applied: Applied { rows: 0, conflicts: conflicts(&plan, policy), undone: false },
+        applied: Applied::default(),
+        ways_out: Vec::new(),
         ancestor: base.version(),
         source: theirs.version(),
     };
-    let unsettled = plan.schema_conflicts.iter().any(|conflict| !conflict.settled);
-    merged.applied.conflicts.extend(virtual_tables::refused(db, &plan));
-    let unsettled = unsettled || merged.applied.conflicts.iter().any(|conflict| conflict.kind == Kind::VirtualTable);
-    let refused = unsettled || policy == Policy::Abort && !plan.conflicts.is_empty();
-    if refused {
-        merged.applied.undone = true;
-        return Ok(merged);
-    }
-    if !plan.source_changed {
-        return Ok(merged);
-    }
-    atomic.hide_temp_triggers()?;
-    carry_out(db, &plan, policy, &guard, &mut merged.applied)?;
-    if !merged.applied.undone {
+    let trial = Trial::begin(db)?;
+    let source_changed = attempt(db, &sides, policy, &guard, &mut atomic, &mut merged.applied)?;
+    if merged.applied.undone {
+        drop(trial);
+        merged.ways_out = ways_out(db, &sides, &guard, &mut atomic, &merged.applied)?;
+    } else if source_changed {
+        trial.keep()?;
         let note = Some((theirs.branch(), theirs.version()));
         remember(db, note)?;
         write_a_page(db)?;
@@ -62,6 +58,64 @@ pub fn merge(db: &Connection, source: &str, policy: Policy) -> VfsResult<Merged>
         committed?;
     }
     Ok(merged)
+}
+
+/// The ancestor and the two branches.
+struct Sides<'s> {
+    base: &'s Snapshot,
+    ours: &'s Snapshot,
+    theirs: &'s Snapshot,
+}
+
+/// Makes the merge in the transaction that is open. Says whether the other branch has changed anything.
+fn attempt(
+    db: &Connection,
+    sides: &Sides<'_>,
+    policy: Policy,
+    guard: &Guard<'_>,
+    atomic: &mut Atomic<'_>,
+    applied: &mut Applied,
+) -> VfsResult<bool> {
+    let plan = merge_plan(sides.base, sides.ours, sides.theirs, preference(policy))?;
+    applied.conflicts = conflicts(&plan, policy);
+    applied.conflicts.extend(virtual_tables::refused(db, &plan));
+    let unsettled = plan.schema_conflicts.iter().any(|conflict| !conflict.settled);
+    let unsettled = unsettled || applied.conflicts.iter().any(|conflict| conflict.kind == Kind::VirtualTable);
+    applied.undone = unsettled || policy == Policy::Abort && !plan.conflicts.is_empty();
+    if !applied.undone && plan.source_changed {
+        atomic.hide_temp_triggers()?;
+        carry_out(db, &plan, policy, guard, applied)?;
+    }
+    Ok(plan.source_changed)
+}
+
+/// The values of `on_conflict` that the user can be told of. Rows can always be settled so. Which object of the schema goes
+/// with which others nobody knows before it was tried.
+fn ways_out(
+    db: &Connection,
+    sides: &Sides<'_>,
+    guard: &Guard<'_>,
+    atomic: &mut Atomic<'_>,
+    refused: &Applied,
+) -> VfsResult<Vec<&'static str>> {
+    let has = |kind: Kind| refused.conflicts.iter().any(|conflict| conflict.kind == kind);
+    let mut ways = vec![("ours", Policy::Omit), ("theirs", Policy::Replace)];
+    if has(Kind::VirtualTable) || has(Kind::ForeignKey) {
+        ways.clear();
+    }
+    if has(Kind::Schema) || has(Kind::Broken) {
+        let mut tried = Vec::new();
+        for (name, policy) in ways {
+            let trial = Trial::begin(db)?;
+            let mut applied = Applied::default();
+            // What goes wrong here is told when it is asked for.
+            let done = attempt(db, sides, policy, guard, atomic, &mut applied).is_ok() && !applied.undone;
+            drop(trial);
+            tried.extend(done.then_some((name, policy)));
+        }
+        ways = tried;
+    }
+    Ok(ways.into_iter().map(|(name, _)| name).collect())
 }
 
 fn preference(policy: Policy) -> Prefer {

@@ -26,6 +26,7 @@ use transaction::Atomic;
 use crate::errors::{VfsError, VfsResult};
 
 /// What came of it.
+#[derive(Default)]
 pub struct Applied {
     pub rows: u64,
     pub conflicts: Vec<Conflict>,

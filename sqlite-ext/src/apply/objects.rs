@@ -1,10 +1,10 @@
 //! Indexes, views and triggers of a merged schema: made where they are missing, then everything is checked.
 //!
 //! What doesn't compile now, although it did on its own side, is in the way of the merge. If one side is preferred, such an
-//! object becomes what it is on that side, and the rest is checked again.
+//! object becomes what it is on that side, or on the other one if that doesn't help, and all is checked again.
 
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use maniac_history::{MergePlan, Prefer, SchemaConflict, SchemaObject};
 use rusqlite::{Connection, ffi};
@@ -42,6 +42,8 @@ pub struct Objects<'m> {
     /// What was wrong before.
     before: Faults,
     wanted: BTreeMap<ObjectKey, &'m SchemaObject>,
+    /// Texts that don't compile.
+    failed: BTreeSet<(ObjectKey, String)>,
     ours: OnceCell<Scratch>,
     theirs: OnceCell<Scratch>,
 }
@@ -67,7 +69,16 @@ impl<'m> Objects<'m> {
     pub fn new(db: &'m Connection, plan: &'m MergePlan, prefer: Prefer) -> VfsResult<Objects<'m>> {
         let before = if plan.changes_schema() { faults(db)? } else { Faults::new() };
         let wanted = plan.objects.iter().map(|object| (key(object), object)).collect();
-        Ok(Objects { db, plan, prefer, before, wanted, ours: OnceCell::new(), theirs: OnceCell::new() })
+        Ok(Objects {
+            db,
+            plan,
+            prefer,
+            before,
+            wanted,
+            failed: BTreeSet::new(),
+            ours: OnceCell::new(),
+            theirs: OnceCell::new(),
+        })
     }
 
     /// When the tables are what they shall be. Gives the conflicts, settled or not.
@@ -174,21 +185,26 @@ impl<'m> Objects<'m> {
         Ok((!always).then(|| strict.clone()))
     }
 
-    /// Takes the preferred side's object, if that is another one.
+    /// Takes the preferred side's object instead, or, if that doesn't compile with what the other side has changed, the
+    /// other side's. Says whether there was one to try.
     fn fall_back(&mut self, object: &ObjectKey) -> VfsResult<bool> {
-        let preferred = match self.prefer {
+        let (ours, theirs) = (find(&self.plan.ours, object), find(&self.plan.theirs, object));
+        let (preferred, other) = match self.prefer {
             Prefer::Neither => return Ok(false),
-            Prefer::Ours => find(&self.plan.ours, object),
-            Prefer::Theirs => find(&self.plan.theirs, object),
+            Prefer::Ours => (ours, theirs),
+            Prefer::Theirs => (theirs, ours),
         };
-        let Some(wanted) = self.wanted.get(object) else { return Ok(false) };
-        if preferred.is_some_and(|preferred| preferred.sql == wanted.sql) {
-            return Ok(false);
-        }
-        let drop = format!("DROP {} IF EXISTS main.{}", object.0, quote(&wanted.name));
+        let Some(failed) = self.wanted.get(object).copied() else { return Ok(false) };
+        self.failed.insert((object.clone(), failed.sql.clone()));
+        let untried = |side: &Option<&SchemaObject>| {
+            side.is_none_or(|side| !self.failed.contains(&(object.clone(), side.sql.clone())))
+        };
+        let mut sides = [Some(preferred), other.map(Some)].into_iter().flatten();
+        let Some(instead) = sides.find(untried) else { return Ok(false) };
+        let drop = format!("DROP {} IF EXISTS main.{}", object.0, quote(&failed.name));
         self.db.execute_batch(&drop).map_err(VfsError::sql)?;
-        match preferred {
-            Some(preferred) => self.wanted.insert(object.clone(), preferred),
+        match instead {
+            Some(instead) => self.wanted.insert(object.clone(), instead),
             None => self.wanted.remove(object),
         };
         Ok(true)

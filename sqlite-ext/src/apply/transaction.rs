@@ -53,3 +53,30 @@ impl Drop for Atomic<'_> {
         let _ = self.db.execute_batch(undo);
     }
 }
+
+/// A part of a transaction, which is undone unless it is kept.
+pub struct Trial<'c> {
+    db: &'c Connection,
+    kept: bool,
+}
+
+impl<'c> Trial<'c> {
+    pub fn begin(db: &'c Connection) -> VfsResult<Trial<'c>> {
+        db.execute_batch("SAVEPOINT maniac_trial").map_err(VfsError::sql)?;
+        Ok(Trial { db, kept: false })
+    }
+
+    pub fn keep(mut self) -> VfsResult<()> {
+        self.kept = true;
+        self.db.execute_batch("RELEASE maniac_trial").map_err(VfsError::sql)
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.kept && !self.db.is_autocommit() {
+            // What is left when this fails is a transaction that is rolled back.
+            let _ = self.db.execute_batch("ROLLBACK TO maniac_trial; RELEASE maniac_trial");
+        }
+    }
+}

@@ -33,8 +33,8 @@ fn run(db: &Connection, source: &str, policy: Option<&str>) -> VfsResult<String>
             let message = "maniac_merge works on the connection's main database; open the branch itself";
             return Err(VfsError::new(ffi::SQLITE_ERROR, message));
         }
-        let Merged { mut applied, ancestor, source } = merge(db, source, policy)?;
-        let outcome = applied.outcome(&ways_out(&applied.conflicts));
+        let Merged { mut applied, ways_out, ancestor, source } = merge(db, source, policy)?;
+        let outcome = applied.outcome(&advice(&applied.conflicts, &ways_out));
         let conflicts = std::mem::take(&mut applied.conflicts);
         let count = conflicts.len();
         let version = with_database(db.handle(), |database| {
@@ -57,14 +57,11 @@ fn run(db: &Connection, source: &str, policy: Option<&str>) -> VfsResult<String>
 }
 
 /// What the user can do: nothing is advised that doesn't help.
-fn ways_out(conflicts: &[Conflict]) -> String {
+fn advice(conflicts: &[Conflict], ways_out: &[&str]) -> String {
     let reason = |kind: Kind| {
         let of_kind = conflicts.iter().find(|conflict| conflict.kind == kind)?;
         Some(of_kind.reason.as_deref().unwrap_or_default())
     };
-    if let Some(reason) = reason(Kind::Broken) {
-        return format!("{reason}; change the schema of one branch first");
-    }
     if let Some(reason) = reason(Kind::VirtualTable) {
         return reason.to_owned();
     }
@@ -72,8 +69,13 @@ fn ways_out(conflicts: &[Conflict]) -> String {
         return "change the rows of one branch first, where one would refer to nothing".into();
     }
     let which = if conflicts.len() == 1 { "it" } else { "them" };
-    let resolves = format!("on_conflict 'ours' or 'theirs' resolves {which}");
-    match reason(Kind::Schema) {
+    let named: Vec<String> = ways_out.iter().map(|way| format!("'{way}'")).collect();
+    let resolves = match &named[..] {
+        [] => "change the schema of one branch first".to_owned(),
+        [one] => format!("on_conflict {one} resolves {which}, or change the schema of one branch first"),
+        _ => format!("on_conflict {} resolves {which}", named.join(" or ")),
+    };
+    match reason(Kind::Broken).or(reason(Kind::Schema)) {
         Some(reason) => format!("{reason}; {resolves}"),
         None => resolves,
     }

@@ -3,9 +3,12 @@
 //! The branch that merges keeps the order of its own columns, since statements may rely on it; what the other one added
 //! comes behind, as ALTER TABLE ADD COLUMN would have put it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use maniac_sqlite_format::{ColumnText, Encoding, SchemaRow, Table, TableKind, TableText, same_statement};
+use maniac_sqlite_format::{
+    ColumnText, Encoding, SchemaRow, Table, TableKind, TableText, merged_statement, same_statement,
+};
 
 use super::lines::Present;
 use super::schema::quote;
@@ -28,7 +31,7 @@ pub fn merge(base: &Table, ours: &Present, theirs: &Present, encoding: Encoding)
     let constraints = constraints(&before.constraints, &here.constraints, &there.constraints)?;
     let options = chosen(before.options, here.options, there.options).ok_or("its options changed on both branches")?;
 
-    let texts = columns.iter().map(|column| column.text.as_str()).chain(constraints);
+    let texts = columns.iter().map(|column| column.text.as_str()).chain(constraints.iter().map(|text| &**text));
     let sql = format!("CREATE TABLE {}({}) {options}", quote(&name), texts.collect::<Vec<_>>().join(", "));
     let (kind, table_name) = ("table".to_owned(), name.clone());
     let row = SchemaRow { rowid: 0, kind, name, table_name, root: 0, sql: Some(sql.trim_end().to_owned()) };
@@ -67,11 +70,14 @@ pub fn only_names_and_columns(base: &Table, other: &Present) -> bool {
 }
 
 /// What a three-way merge of texts gives; nothing if both changed it, each in its own way.
-fn chosen<'t>(base: &'t str, ours: &'t str, theirs: &'t str) -> Option<&'t str> {
+fn chosen<'t>(base: &str, ours: &'t str, theirs: &'t str) -> Option<Cow<'t, str>> {
     if same_statement(ours, theirs) || same_statement(theirs, base) {
-        return Some(ours);
+        return Some(ours.into());
     }
-    same_statement(ours, base).then_some(theirs)
+    if same_statement(ours, base) {
+        return Some(theirs.into());
+    }
+    merged_statement(base, ours, theirs).map(Cow::Owned)
 }
 
 fn name(base: &Table, ours: &Table, theirs: &Table) -> Result<String, String> {
@@ -83,19 +89,25 @@ fn name(base: &Table, ours: &Table, theirs: &Table) -> Result<String, String> {
     }
 }
 
-/// Those of both, less what either has taken away.
-fn constraints<'t>(base: &[&'t str], ours: &[&'t str], theirs: &[&'t str]) -> Result<Vec<&'t str>, String> {
+/// Those of both, less what either has taken away. Where both have changed one, it is merged word by word.
+fn constraints<'t>(base: &[&str], ours: &[&'t str], theirs: &[&'t str]) -> Result<Vec<Cow<'t, str>>, String> {
+    if base.len() == ours.len() && base.len() == theirs.len() {
+        let each = base.iter().zip(ours).zip(theirs);
+        if let Some(all) = each.map(|((base, ours), theirs)| chosen(base, ours, theirs)).collect() {
+            return Ok(all);
+        }
+    }
     let has = |list: &[&str], sought: &str| list.iter().any(|one| same_statement(one, sought));
     let added = |side: &[&'t str], other: &[&str]| -> Vec<&'t str> {
         side.iter().copied().filter(|one| !has(base, one) && !has(other, one)).collect()
     };
     let (here, there) = (added(ours, theirs), added(theirs, ours));
     let gone_twice = base.iter().any(|one| !has(ours, one) && !has(theirs, one));
-    if let (true, Some(_), Some(constraint)) = (gone_twice, here.first(), there.first()) {
-        return Err(format!("a constraint changed on both branches, each in its own way: {constraint}"));
+    if gone_twice && !here.is_empty() && !there.is_empty() {
+        return Err("a constraint changed on both branches, each in its own way".into());
     }
     let kept = ours.iter().copied().filter(|one| has(theirs, one) || !has(base, one));
-    Ok(kept.chain(there).collect())
+    Ok(kept.chain(there).map(Cow::Borrowed).collect())
 }
 
 /// A column of the merged table, and which of both sides' it is.

@@ -28,9 +28,9 @@ pub struct Present {
 }
 
 impl Line {
-    /// The name to tell it by: as it is called here, there, or in the ancestor.
+    /// The name to tell it by in both directions of a merge: the ancestor's, or that of a new table.
     pub fn name(&self) -> &str {
-        self.tables().next().map_or("", |table| &table.name)
+        self.base.iter().chain(self.tables()).next().map_or("", |table| &table.name)
     }
 
     /// What it is on each side that has it.
@@ -41,6 +41,11 @@ impl Line {
 
     pub fn any(&self) -> Option<&Table> {
         self.tables().next().map(|table| &**table)
+    }
+
+    /// What `owner` of its shadow tables says, in lower case.
+    pub fn called(&self) -> Option<String> {
+        self.any().map(|table| table.name.to_ascii_lowercase())
     }
 
     pub fn is_shadow(&self) -> bool {

@@ -27,7 +27,7 @@ use maniac_changeset::{ChangesetError, Item, Reader, Target};
 use maniac_diff::whole_tables;
 use maniac_sqlite_format::{Database, Encoding, Schema};
 use maniac_store::Snapshot;
-use tables::{Edited, RowsFrom};
+use tables::Edited;
 
 pub use self::virtual_tables::{Index, IndexStep, Raw, Refusal, Translated, translate};
 
@@ -166,10 +166,10 @@ pub fn merge_plan(
     let theirs_whole = |name: &str| {
         let named = |table: &maniac_sqlite_format::Table| table.name.eq_ignore_ascii_case(name);
         let line = lines.iter().position(|line| line.theirs.as_ref().is_some_and(|side| named(&side.table)));
-        line.is_some_and(|n| decisions[n].rows == RowsFrom::Theirs)
+        line.is_some_and(|n| decisions[n].rows.is_whole())
     };
     let version = theirs.version();
-    let whole = match decisions.iter().any(|decision| decision.rows == RowsFrom::Theirs) {
+    let whole = match decisions.iter().any(|decision| decision.rows.is_whole()) {
         true => whole_tables(theirs, &|table| table.is_tracked() && theirs_whole(&table.name))
             .map_err(|source| HistoryError::Diff { version, source })?,
         false => Vec::new(),

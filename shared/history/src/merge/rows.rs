@@ -286,7 +286,7 @@ impl<'m> Rows<'m> {
         let mut keyed: Keyed<'m> = HashMap::new();
         each(self.sides.base_to_ours, &mut |header, change| {
             let Some((part, shape)) = self.part(&self.ours_by_name, &header) else { return };
-            if self.rows_from(part) == RowsFrom::Both {
+            if matches!(self.rows_from(part), RowsFrom::Both | RowsFrom::TheirsAndOurs) {
                 let key = (part, shape.key_of(&shape.ours, &change));
                 keyed.entry(key).or_default().push((header, change));
             }
@@ -303,11 +303,14 @@ impl<'m> Rows<'m> {
             let Some((part, shape)) = self.part(&self.theirs_by_name, &header) else { return };
             match self.rows_from(part) {
                 RowsFrom::Ours | RowsFrom::Theirs => {}
-                RowsFrom::Changes => take(part, shape, &change, &mut made.changes),
-                RowsFrom::Both => {
+                RowsFrom::Changes => take(part, shape, &shape.theirs, &change, &mut made.changes),
+                from @ (RowsFrom::Both | RowsFrom::TheirsAndOurs) => {
                     let key = (part, shape.key_of(&shape.theirs, &change));
                     if !ours.contains_key(&key) {
-                        return take(part, shape, &change, &mut made.changes);
+                        if from == RowsFrom::Both {
+                            take(part, shape, &shape.theirs, &change, &mut made.changes);
+                        }
+                        return;
                     }
                     let changes = twice.entry(key.clone()).or_default();
                     if changes.is_empty() {
@@ -326,20 +329,65 @@ impl<'m> Rows<'m> {
                 made.added_twice.insert(row.1);
             }
         }
-        for key in &order {
-            if let (Some(theirs), Some(ours), Some(shape)) = (twice.get(key), ours.get(key), self.shapes.get(&key.0)) {
-                self.both(key.0, shape, theirs, ours, &mut made);
-            }
-        }
         each(self.sides.whole, &mut |header, change| {
             let Some((part, shape)) = self.part(&self.theirs_by_name, &header) else { return };
-            if self.rows_from(part) == RowsFrom::Theirs {
-                take(part, shape, &change, &mut made.changes);
+            if self.rows_from(part).is_whole() {
+                take(part, shape, &shape.theirs, &change, &mut made.changes);
+            }
+        })?;
+        for key in &order {
+            let (Some(theirs), Some(ours), Some(shape)) = (twice.get(key), ours.get(key), self.shapes.get(&key.0))
+            else {
+                continue;
+            };
+            match self.rows_from(key.0) {
+                RowsFrom::TheirsAndOurs => self.theirs_first(key.0, shape, theirs, ours, &mut made),
+                _ => self.both(key.0, shape, theirs, ours, &mut made),
+            }
+        }
+        each(self.sides.base_to_ours, &mut |header, change| {
+            let Some((part, shape)) = self.part(&self.ours_by_name, &header) else { return };
+            let alone = || !twice.contains_key(&(part, shape.key_of(&shape.ours, &change)));
+            if self.rows_from(part) == RowsFrom::TheirsAndOurs && alone() {
+                take(part, shape, &shape.ours, &change, &mut made.changes);
             }
         })?;
         (plan.changes, plan.contested) = (made.changes.writer.take(), made.contested.writer.take());
         (plan.appended, plan.conflicts) = (made.appended.writer.take(), made.conflicts);
         Ok(())
+    }
+
+    /// A row that both sides changed, of a table that has the other branch's rows: only what can be told apart from their
+    /// changes is made of ours.
+    fn theirs_first(
+        &self,
+        part: Part,
+        shape: &Shape,
+        theirs: &[(TableHeader<'_>, Change<'_>)],
+        ours: &[(TableHeader<'_>, Change<'_>)],
+        made: &mut Made,
+    ) {
+        let mut told = Made::default();
+        self.both(part, shape, theirs, ours, &mut told);
+        let contested = !told.conflicts.is_empty();
+        made.conflicts.append(&mut told.conflicts);
+        let (Some(theirs), Some(ours)) = (shape.step(&shape.theirs, theirs), shape.step(&shape.ours, ours)) else {
+            return;
+        };
+        match (theirs, ours) {
+            (Step { old: None, new: Some(there) }, Step { old: None, new: Some(here) })
+                if shape.by_rowid && here != there =>
+            {
+                made.appended.whole(part, shape, Op::Insert, &here);
+            }
+            (Step { old: Some(their_old), new: Some(their_new) }, Step { old: Some(our_old), new: Some(our_new) })
+                if !contested =>
+            {
+                let there = overlaid(&overlaid(&our_old, &their_old), &their_new);
+                made.changes.update(part, shape, &there, &our_new);
+            }
+            _ => {}
+        }
     }
 
     /// A row that both sides changed.
@@ -355,7 +403,7 @@ impl<'m> Rows<'m> {
             (shape.step(&shape.theirs, theirs), shape.step(&shape.ours, ours))
         else {
             // Several rows whose keys the merged table takes for one.
-            theirs.iter().for_each(|(_, change)| take(part, shape, change, &mut made.contested));
+            theirs.iter().for_each(|(_, change)| take(part, shape, &shape.theirs, change, &mut made.contested));
             made.conflicts.push(Contested { theirs: self.tell(theirs), ours: None });
             return;
         };
@@ -377,8 +425,12 @@ impl<'m> Rows<'m> {
                 let shared = |n: usize| shape.ours[n].is_some() && shape.theirs[n].is_some();
                 let touched = |fields: &[Field<'_>]| (0..fields.len()).any(|n| shared(n) && fields[n].is_defined());
                 let contested = touched(&their_new) && touched(&our_new);
-                // A column that one side alone has is that side's. One that both have becomes theirs with the whole
-                // row, or, where one side left all of those alone, if they changed it.
+                // A column that one side alone has is that side's.
+                let with_theirs: Vec<Field<'_>> = (0..old.len())
+                    .map(|n| if !shared(n) && their_new[n].is_defined() { their_new[n] } else { old[n] })
+                    .collect();
+                // One that both have becomes theirs with the whole row, or, where one side left all of those alone, if
+                // they changed it.
                 let theirs_at = |n: usize| match (shared(n) && contested, their_new[n].is_defined()) {
                     (true, false) => before[n],
                     (_, true) => their_new[n],
@@ -389,7 +441,8 @@ impl<'m> Rows<'m> {
                     made.changes.lead(part, shape, &old, &new);
                     return;
                 }
-                Some(made.contested.lead(part, shape, &old, &new))
+                made.changes.update(part, shape, &old, &with_theirs);
+                Some(made.contested.lead(part, shape, &with_theirs, &new))
             }
             (Some(before), None, Some(_), Some(our_new)) => {
                 let old = overlaid(&before, &our_new);
@@ -401,7 +454,10 @@ impl<'m> Rows<'m> {
                 None
             }
             // The ancestor has the row for one side, and hasn't for the other: not the same row.
-            _ => return theirs.iter().for_each(|(_, change)| take(part, shape, change, &mut made.changes)),
+            _ => {
+                let taken = |(_, change): &(_, Change<'_>)| take(part, shape, &shape.theirs, change, &mut made.changes);
+                return theirs.iter().for_each(taken);
+            }
         };
         let ours = here.and_then(|(op, record)| self.our_values(part, shape, op, &record));
         made.conflicts.push(Contested { theirs: self.tell(theirs), ours });
@@ -431,16 +487,12 @@ impl<'m> Rows<'m> {
     }
 }
 
-/// Their change as it is.
-fn take(part: Part, shape: &Shape, change: &Change<'_>, out: &mut Out) {
+/// A change of one side as it is.
+fn take(part: Part, shape: &Shape, side: &[Option<usize>], change: &Change<'_>, out: &mut Out) {
     match (change.old, change.new) {
-        (Some(old), Some(new)) => {
-            let old = shape.fields(&shape.theirs, old);
-            let new = shape.fields(&shape.theirs, new);
-            out.update(part, shape, &old, &new);
-        }
-        (None, Some(new)) => out.whole(part, shape, Op::Insert, &shape.whole(&shape.theirs, new)),
-        (Some(old), None) => out.whole(part, shape, Op::Delete, &shape.whole(&shape.theirs, old)),
+        (Some(old), Some(new)) => out.update(part, shape, &shape.fields(side, old), &shape.fields(side, new)),
+        (None, Some(new)) => out.whole(part, shape, Op::Insert, &shape.whole(side, new)),
+        (Some(old), None) => out.whole(part, shape, Op::Delete, &shape.whole(side, old)),
         (None, None) => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use maniac_sqlite_format::{Generated, Schema, SchemaRow, TableKind, same_statement};
+use maniac_sqlite_format::{Generated, Schema, SchemaRow, TableKind, merged_statement, same_statement};
 
 use super::lines::Line;
 use super::tables::{Decision, Merged, RowsFrom};
@@ -76,6 +76,9 @@ pub fn plan(schemas: &Schemas, lines: &[Line], decisions: &[Decision], prefer: P
             there
         } else if alike(there, before) {
             here
+        } else if let Some(object) = woven(before, here, there) {
+            merged.insert(key.clone(), object);
+            continue;
         } else {
             let Some(any) = here.or(there).or(before) else { continue };
             plan.schema_conflicts.push(SchemaConflict {
@@ -107,6 +110,14 @@ pub fn plan(schemas: &Schemas, lines: &[Line], decisions: &[Decision], prefer: P
     }
 }
 
+/// An object in which both sides have put other words in the place of some.
+fn woven(before: Option<&Object>, here: Option<&Object>, there: Option<&Object>) -> Option<Object> {
+    let (before, here, there) = (before?, here?, there?);
+    let sql = merged_statement(&before.object.sql, &here.object.sql, &there.object.sql)?;
+    let table = if here.table == before.table { &there.table } else { &here.table };
+    Some(Object { object: SchemaObject { sql, ..here.object.clone() }, table: table.clone() })
+}
+
 fn reason(here: bool, there: bool) -> &'static str {
     match (here, there) {
         (true, true) => "changed on both branches, each in its own way",
@@ -125,7 +136,8 @@ struct Settled {
 impl Settled {
     fn of(lines: &[Line], decisions: &[Decision], prefer: Prefer) -> Settled {
         let mut settled = Settled { prefer, here: BTreeSet::new(), there: BTreeSet::new() };
-        let whole = |decision: &Decision| decision.settled && decision.rows != RowsFrom::Both;
+        let whole =
+            |decision: &Decision| decision.settled && matches!(decision.rows, RowsFrom::Ours | RowsFrom::Theirs);
         for (line, _) in lines.iter().zip(decisions).filter(|(_, decision)| whole(decision)) {
             settled.here.extend(line.ours.iter().map(|present| present.table.name.to_ascii_lowercase()));
             settled.there.extend(line.theirs.iter().map(|present| present.table.name.to_ascii_lowercase()));

@@ -35,6 +35,15 @@ pub enum RowsFrom {
     Changes,
     /// The other branch's, whatever is here.
     Theirs,
+    /// The other branch's with the changes that were made here.
+    TheirsAndOurs,
+}
+
+impl RowsFrom {
+    /// Whether all of the other branch's rows are needed.
+    pub fn is_whole(self) -> bool {
+        matches!(self, RowsFrom::Theirs | RowsFrom::TheirsAndOurs)
+    }
 }
 
 /// What there is to do about a table.
@@ -243,7 +252,13 @@ fn conflict(line: &Line, reason: String, prefer: Prefer) -> SchemaConflict {
 fn settle(line: &Line, prefer: Prefer) -> Decision {
     let decision = match (prefer, &line.ours, &line.theirs) {
         (Prefer::Theirs, Some(ours), Some(theirs)) if same_rows(line) => {
-            Decision::both(their_shape(ours, theirs), true)
+            let merged = their_shape(ours, theirs);
+            // What was in a column that was dropped here, their rows alone can tell.
+            let lost = |(n, base): (usize, &Option<usize>)| base.is_some() && merged.from_ours[n].is_none();
+            match theirs.columns.iter().flatten().enumerate().any(lost) {
+                true => Decision { merged: Some(merged), ..Decision::theirs(line, RowsFrom::TheirsAndOurs) },
+                false => Decision::both(merged, true),
+            }
         }
         (Prefer::Theirs, ..) => Decision::theirs(line, RowsFrom::Theirs),
         (_, Some(ours), Some(theirs)) if same_rows(line) => Decision::both(kept_shape(ours, theirs), false),
@@ -257,7 +272,7 @@ fn shadows(lines: &[Line], decisions: &mut [Decision]) {
     let mut owners: HashMap<String, Decision> = HashMap::new();
     for (line, decision) in lines.iter().zip(&*decisions) {
         if line.any().is_some_and(is_virtual) && (decision.drop || decision.make || decision.settled) {
-            owners.insert(line.name().to_ascii_lowercase(), decision.clone());
+            owners.extend(line.called().map(|name| (name, decision.clone())));
         }
     }
     for (line, decision) in lines.iter().zip(decisions) {

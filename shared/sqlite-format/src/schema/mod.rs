@@ -11,7 +11,7 @@ mod read;
 mod table;
 
 pub use affinity::Affinity;
-pub use compare::{has_keyword, same_statement};
+pub use compare::{has_keyword, merged_statement, same_statement};
 pub use elements::{ColumnText, TableText};
 pub use module::{ModuleArgument, ModuleCall};
 pub use read::{Schema, SchemaRow};
