@@ -1,13 +1,16 @@
-//! Copies of a store that others write to meanwhile: each opens, whole, and has what was committed before it was begun.
+//! Copies and backups of a store that others write to meanwhile: each opens, whole, and has what was committed before it was
+//! begun.
 
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use maniac_sql_tests::value::Value;
 use maniac_sql_tests::{Kind, Session, Tools};
 
-/// Copies `shop.maniac` to a directory, by a script of the shell.
-const WAYS: [(&str, &str); 3] = [
+/// Copies `shop.maniac` to a directory: by a script of the shell, or with `maniac_backup` where there is none.
+const WAYS: [(&str, &str); 4] = [
+    ("backup", ""),
     ("cp", "cp -r shop.maniac $0"),
     ("tar", "mkdir $0 && tar -C shop.maniac -cf - . | tar -C $0 -xf -"),
     ("HEAD last", "mkdir $0 && cp -r shop.maniac/log $0/ && cp shop.maniac/LOCK shop.maniac/HEAD $0/"),
@@ -52,7 +55,10 @@ fn a_copy_made_while_others_write_has_what_was_there_when_it_was_begun() {
             writer.send(&commits).unwrap();
             let before = number(&mut reader, "SELECT count(*) FROM t");
             let copy = format!("{way} {round}.maniac").replace(' ', "-");
-            shell(directory.path(), script, &copy);
+            match script {
+                "" => drop(reader.run(&format!("SELECT maniac_backup('{copy}')")).unwrap()),
+                script => shell(directory.path(), script, &copy),
+            }
             writer.receive().unwrap();
             let mut opened = session(&tools, directory.path(), &copy);
             let (count, last) = (
@@ -65,4 +71,32 @@ fn a_copy_made_while_others_write_has_what_was_there_when_it_was_begun() {
             opened.run("INSERT INTO t(x) VALUES ('goes on')").unwrap();
         }
     }
+}
+
+#[test]
+fn a_backup_whose_process_is_killed_is_not_there() {
+    let (tools, directory) = (Tools::find(), tempfile::tempdir().unwrap());
+    let mut writer = session(&tools, directory.path(), "shop.maniac");
+    writer.run("CREATE TABLE t(n INTEGER PRIMARY KEY, x)").unwrap();
+    for _ in 0..8 {
+        writer
+            .run("INSERT INTO t(x) SELECT randomblob(1000) FROM json_each('[' || rtrim(replace(hex(zeroblob(20000)), '00', '0,'), ',') || ']')")
+            .unwrap();
+    }
+    let target = directory.path().join("b.maniac");
+    for patience in [0, 3, 10, 30, 60, 100] {
+        let mut reader = session(&tools, directory.path(), "shop.maniac");
+        reader.send("SELECT maniac_backup('b.maniac')").unwrap();
+        std::thread::sleep(Duration::from_millis(patience));
+        reader.kill().unwrap();
+        if target.exists() {
+            let mut copy = session(&tools, directory.path(), "b.maniac");
+            assert_eq!(number(&mut copy, "SELECT count(*) FROM t"), 160_000);
+            assert_eq!(text(&mut copy, "PRAGMA integrity_check"), "ok");
+            copy.exit().unwrap();
+            std::fs::remove_dir_all(&target).unwrap();
+        }
+    }
+    let mut reader = session(&tools, directory.path(), "shop.maniac");
+    assert_eq!(number(&mut reader, "SELECT maniac_backup('b.maniac') = maniac_head()"), 1);
 }

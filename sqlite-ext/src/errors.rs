@@ -43,6 +43,7 @@ impl From<StoreError> for VfsError {
             StoreError::ReadOnly { .. } => ffi::SQLITE_READONLY,
             StoreError::Corrupt { .. } => ffi::SQLITE_IOERR_DATA,
             StoreError::Forked { .. } => ffi::SQLITE_MISUSE,
+            StoreError::Interrupted { .. } => ffi::SQLITE_INTERRUPT,
             StoreError::Lost { .. } => ffi::SQLITE_IOERR,
             StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
             // A folder that isn't there, or may not be entered: SQLite's own VFS can't open such a file either.
@@ -60,6 +61,7 @@ impl From<StoreError> for VfsError {
             StoreError::BranchExists { .. }
             | StoreError::BadBranchName { .. }
             | StoreError::CannotDrop { .. }
+            | StoreError::BadTarget { .. }
             | StoreError::PageSize { .. } => ffi::SQLITE_ERROR,
         };
         VfsError { code, message: error.to_string() }

@@ -272,6 +272,11 @@ impl<'a> EntryRef<'a> {
         Ok(entry)
     }
 
+    /// The whole entry as it is stored.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
     /// Checks everything but the pages. Until it has passed, `schema`, `changeset` and `note` are hearsay.
     pub fn check_body(&self) -> Result<(), Defect> {
         let mut sum = Checksum::default();

@@ -49,6 +49,10 @@ pub enum StoreError {
     ReadOnly { path: PathBuf },
     #[error("pages of this store have {store} bytes, not {asked}")]
     PageSize { store: u32, asked: u32 },
+    #[error("{path} cannot take a backup: {reason}")]
+    BadTarget { path: PathBuf, reason: String },
+    #[error("{what} was interrupted")]
+    Interrupted { what: &'static str },
     #[error("{path} was opened before this process forked; open it again in the child")]
     Forked { path: PathBuf },
     #[error("{path} is damaged at byte {offset}: {reason}")]

@@ -133,6 +133,12 @@ impl Head {
         Ok(Head { map, shared: OnceLock::new(), writable: true })
     }
 
+    /// Brings the file to the disk. It needs that only where it goes along with a copy.
+    pub fn sync(&self, dir: &Path) -> Result<(), StoreError> {
+        let path = Head::path(dir);
+        File::open(&path).and_then(|file| file.sync_all()).map_err(StoreError::io(&path, "fsync"))
+    }
+
     /// A head of this process alone, for a store that it cannot write to.
     pub fn private(store: StoreId, end: LogEnd) -> Head {
         let zero = || AtomicU64::new(0);

@@ -9,6 +9,7 @@
 //! It knows pages, branches and versions. It knows nothing of SQLite, DuckDB or what lies in a page.
 
 mod append;
+mod backup;
 mod branches;
 mod commit;
 mod delta;

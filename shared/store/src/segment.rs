@@ -59,7 +59,7 @@ pub fn log_dir(store: &Path) -> PathBuf {
     store.join("log")
 }
 
-fn path_of(store: &Path, first: Version) -> PathBuf {
+pub fn path_of(store: &Path, first: Version) -> PathBuf {
     log_dir(store).join(format!("{:016x}.wals", first.0))
 }
 
@@ -186,6 +186,11 @@ impl Segment {
         // SAFETY: the range lies within the file by the check of its length, and entries in front of the end of the log
         // are never written again.
         Ok(unsafe { map.slice(offset as usize, length as usize) })
+    }
+
+    /// The header's bytes.
+    pub fn header(&self) -> Result<&[u8], StoreError> {
+        self.bytes(0, HEADER)
     }
 
     /// Takes what has been read of the file out of the process's resident memory.

@@ -67,6 +67,14 @@ pub fn register(connection: &Connection) -> Result<()> {
         check_writable(context, "maniac_export")?;
         on_store(context, |database| transfer::export(database, &path))
     })?;
+    connection.create_scalar_function(c"maniac_backup", 1, CHANGES, |context| {
+        let path: String = context.get(0)?;
+        check_writable(context, "maniac_backup")?;
+        // SAFETY: the connection is the one that is calling the function.
+        let handle = unsafe { context.get_connection()?.handle() };
+        // SAFETY: as above.
+        on_store(context, |database| transfer::backup(database, &path, &|| unsafe { vfs::is_interrupted(handle) }))
+    })?;
     connection.create_scalar_function(c"maniac_branch_drop", 1, CHANGES, |context| {
         let name: String = context.get(0)?;
         check_writable(context, "maniac_branch_drop")?;

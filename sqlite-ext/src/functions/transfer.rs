@@ -1,4 +1,5 @@
 //! `maniac_import(path)` and `maniac_export(path)`: between plain SQLite files and stores, with SQLite's own backup.
+//! `maniac_backup(path)`: a copy of the whole store.
 
 use std::ffi::CStr;
 use std::io::{IsTerminal, Write};
@@ -13,8 +14,10 @@ use crate::vfs::{self, Database};
 
 /// Pages that are copied between two looks at the clock.
 const STEP: i32 = 4096;
-/// Work that takes longer says how far it is.
+/// Work that takes longer says how far it is,
 const PATIENCE: Duration = Duration::from_secs(2);
+/// and says it again when so much time has passed.
+const BETWEEN: Duration = Duration::from_millis(200);
 
 /// Replaces the branch's database by the one in a plain file, as one version, which is returned.
 pub fn import(database: &mut Database, path: &str) -> VfsResult<i64> {
@@ -58,6 +61,52 @@ pub fn export(database: &mut Database, path: &str) -> VfsResult<i64> {
     Ok(size.len() as i64)
 }
 
+/// Copies the whole store, and gives the newest version in the copy.
+pub fn backup(database: &mut Database, path: &str, is_interrupted: &dyn Fn() -> bool) -> VfsResult<i64> {
+    if database.has_write_transaction() {
+        let message = "maniac_backup cannot run inside a transaction that has written; commit or roll back first";
+        return Err(VfsError::new(ffi::SQLITE_ERROR, message));
+    }
+    let mut progress = Progress::new("backed up");
+    let version = database.store().backup(Path::new(path), &mut |copied, all| {
+        progress.tell(copied, all);
+        !is_interrupted()
+    })?;
+    Ok(version.0 as i64)
+}
+
+/// Says on a terminal how far work is that takes a moment.
+struct Progress {
+    done: &'static str,
+    start: Instant,
+    told: Option<Instant>,
+}
+
+impl Progress {
+    fn new(done: &'static str) -> Progress {
+        Progress { done, start: Instant::now(), told: None }
+    }
+
+    fn tell(&mut self, so_far: u64, all: u64) {
+        let now = Instant::now();
+        let due = self.told.map_or(now - self.start > PATIENCE, |told| now - told > BETWEEN);
+        if due && all > 0 && std::io::stderr().is_terminal() {
+            eprint!("\rmaniac: {}% {}", (so_far * 100 / all).min(100), self.done);
+            // A terminal that is gone has nobody to tell.
+            let _ = std::io::stderr().flush();
+            self.told = Some(now);
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        if self.told.is_some() {
+            eprintln!();
+        }
+    }
+}
+
 fn open_file(path: &str, flags: OpenFlags) -> VfsResult<Connection> {
     Connection::open_with_flags_and_vfs(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX, vfs::platform_name().as_c_str())
         .map_err(|error| failed(path, "cannot be opened", &error))
@@ -70,9 +119,9 @@ fn open_with(uri: &str, mode: OpenFlags) -> VfsResult<Connection> {
     Connection::open_with_flags_and_vfs(uri, flags, name).map_err(|error| failed(uri, "cannot be opened", &error))
 }
 
-fn copy(from: &Connection, to: &mut Connection, done: &str) -> rusqlite::Result<()> {
+fn copy(from: &Connection, to: &mut Connection, done: &'static str) -> rusqlite::Result<()> {
     let backup = Backup::new(from, to)?;
-    let (start, mut told) = (Instant::now(), false);
+    let mut told = Progress::new(done);
     loop {
         match backup.step(STEP)? {
             StepResult::Done => break,
@@ -81,16 +130,8 @@ fn copy(from: &Connection, to: &mut Connection, done: &str) -> rusqlite::Result<
             _ => std::thread::sleep(Duration::from_millis(20)),
         }
         let progress = backup.progress();
-        if start.elapsed() > PATIENCE && std::io::stderr().is_terminal() && progress.pagecount > 0 {
-            let so_far = i64::from(progress.pagecount - progress.remaining) * 100 / i64::from(progress.pagecount);
-            eprint!("\rmaniac: {so_far}% {done}");
-            // A terminal that is gone has nobody to tell.
-            let _ = std::io::stderr().flush();
-            told = true;
-        }
-    }
-    if told {
-        eprintln!("\rmaniac: 100% {done}");
+        let pages = |count: i32| count.max(0) as u64;
+        told.tell(pages(progress.pagecount - progress.remaining), pages(progress.pagecount));
     }
     Ok(())
 }

@@ -35,7 +35,7 @@ use rusqlite::ffi;
 pub use database::Database;
 use journal::Journal;
 use uri::{PlainName, Request};
-pub use waiting::find_is_interrupted;
+pub use waiting::{find_is_interrupted, is_interrupted};
 
 use crate::errors::{VfsError, VfsResult, keep, report};
 
