@@ -120,6 +120,11 @@ impl Database {
         Ok(format!("{}&at={version}", self.branch_uri()?))
     }
 
+    /// SQLite's lock level, as the VFS was told it.
+    pub fn level(&self) -> i32 {
+        self.level
+    }
+
     /// Whether the connection has a transaction open that has written, if only to SQLite's page cache.
     pub fn has_write_transaction(&self) -> bool {
         self.level >= ffi::SQLITE_LOCK_RESERVED

@@ -458,6 +458,10 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
                 *texts = host_string(&answer);
                 Ok(code)
             }
+            (OpenFile::Database(database), ffi::SQLITE_FCNTL_LOCKSTATE) => {
+                *argument.cast::<c_int>() = database.level();
+                Ok(ffi::SQLITE_OK)
+            }
             (_, ffi::SQLITE_FCNTL_VFSNAME) => {
                 *argument.cast::<*mut c_char>() = host_string("maniac");
                 Ok(ffi::SQLITE_OK)
