@@ -1,6 +1,6 @@
-//! Processes that write to one branch, or one file, as fast as they can; each commit is durable.
+//! Processes, or threads of one, that write to one branch, or one file, as fast as they can; each commit is durable.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -12,7 +12,8 @@ use crate::figures::{Table, median, number, percentile};
 use crate::{Outcome, scale};
 
 const ROUNDS: usize = 3;
-const WRITERS: [usize; 3] = [1, 4, 16];
+/// Processes, and threads in each.
+const WRITERS: [(usize, usize); 4] = [(1, 1), (4, 1), (16, 1), (1, 16)];
 
 /// What one writer does in a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -46,12 +47,13 @@ pub fn run() -> Outcome<String> {
         "longest ms",
     ]);
     for (work, name, title) in Work::ALL {
-        for writers in WRITERS {
+        for (processes, threads) in WRITERS {
+            let writers = if threads > 1 { format!("{threads} threads") } else { processes.to_string() };
             let (mut rates, mut times) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
             for round in 0..ROUNDS {
                 eprintln!("{title}, {writers} writers, round {} of {ROUNDS}", round + 1);
                 for side in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-                    let figures = measure(Engine::BOTH[side], work, name, writers)?;
+                    let figures = measure(Engine::BOTH[side], work, name, processes, threads)?;
                     rates[side].push(figures.rate);
                     times[side].push(figures.times);
                 }
@@ -66,7 +68,7 @@ pub fn run() -> Outcome<String> {
             };
             table.row(&[
                 title,
-                &writers.to_string(),
+                &writers,
                 &number(stock),
                 &number(maniac),
                 &format!("{:.2}x", maniac / stock),
@@ -77,7 +79,7 @@ pub fn run() -> Outcome<String> {
         }
     }
     Ok(format!(
-        "## Many writers of one branch\n\nProcesses with a connection each, `synchronous=FULL`, a busy timeout of 60 s, {} s a round; \
+        "## Many writers of one branch\n\nProcesses with a connection each, or threads of one process, `synchronous=FULL`, a busy timeout of 60 s, {} s a round; \
          medians of {ROUNDS} rounds, both engines in each. The times are of a commit with its waiting, SQLite's and Maniac's; \
          the longest is that of all rounds.\n\n{}",
         seconds(),
@@ -89,17 +91,17 @@ fn seconds() -> f64 {
     10.0 / scale() as f64
 }
 
-fn measure(engine: Engine, work: Work, name: &str, writers: usize) -> Outcome<Figures> {
+fn measure(engine: Engine, work: Work, name: &str, processes: usize, threads: usize) -> Outcome<Figures> {
     let directory = scratch()?;
     let connection = engine.open(directory.path(), "writers")?;
     connection.execute_batch(
         "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE counter(n); INSERT INTO counter VALUES (0)",
     )?;
     let side = if engine == Engine::Stock { "stock" } else { "maniac" };
-    let workers: Vec<_> = (0..writers)
+    let workers: Vec<_> = (0..processes)
         .map(|_| {
             Command::new(std::env::current_exe()?)
-                .args(["writer", side, name, &seconds().to_string()])
+                .args(["writer", side, name, &seconds().to_string(), &threads.to_string()])
                 .arg(directory.path())
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -133,31 +135,47 @@ fn measure(engine: Engine, work: Work, name: &str, writers: usize) -> Outcome<Fi
 
 /// One of the writers: prints the microseconds of each commit.
 pub fn worker(arguments: &[String]) -> Outcome<()> {
-    let [side, name, seconds, directory] = arguments else { return Err("writer SIDE WORK SECONDS DIRECTORY".into()) };
+    let [side, name, seconds, threads, directory] = arguments else {
+        return Err("writer SIDE WORK SECONDS THREADS DIRECTORY".into());
+    };
     let engine = if side == "stock" { Engine::Stock } else { Engine::Maniac };
     let work = Work::ALL.iter().find(|work| work.1 == name).ok_or("no such work")?.0;
     let length = Duration::from_secs_f64(seconds.parse()?);
-    let connection = engine.open(Path::new(directory), "writers")?;
-    connection.busy_timeout(Duration::from_secs(60))?;
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    let mut commit = prepare(&connection, work)?;
+    let connections = (0..threads.parse()?)
+        .map(|_| {
+            let connection = engine.open(Path::new(directory), "writers")?;
+            connection.busy_timeout(Duration::from_secs(60))?;
+            connection.pragma_update(None, "synchronous", "FULL")?;
+            Ok(connection)
+        })
+        .collect::<Outcome<Vec<_>>>()?;
     let mut out = std::io::stdout().lock();
-    std::io::Write::write_all(&mut out, b"r")?;
-    std::io::Write::flush(&mut out)?;
+    out.write_all(b"r")?;
+    out.flush()?;
     std::io::stdin().read_to_end(&mut Vec::new())?;
-    let (start, mut micros) = (Instant::now(), Vec::new());
-    while start.elapsed() < length {
-        let begin = Instant::now();
-        commit(micros.len() as i64)?;
-        micros.push(begin.elapsed().as_micros().min(u128::from(u32::MAX)) as u32);
-    }
-    for micros in micros {
-        std::io::Write::write_all(&mut out, &micros.to_le_bytes())?;
+    let start = Instant::now();
+    let write = |connection: Connection| -> rusqlite::Result<Vec<u32>> {
+        let (mut commit, mut micros) = (prepare(&connection, work)?, Vec::new());
+        while start.elapsed() < length {
+            let begin = Instant::now();
+            commit(micros.len() as i64)?;
+            micros.push(begin.elapsed().as_micros().min(u128::from(u32::MAX)) as u32);
+        }
+        Ok(micros)
+    };
+    let write = &write;
+    let all = std::thread::scope(|scope| {
+        let writers: Vec<_> =
+            connections.into_iter().map(|connection| scope.spawn(move || write(connection))).collect();
+        writers.into_iter().map(|writer| writer.join().expect("no panic")).collect::<rusqlite::Result<Vec<_>>>()
+    })?;
+    for micros in all.into_iter().flatten() {
+        out.write_all(&micros.to_le_bytes())?;
     }
     Ok(())
 }
 
-fn prepare(connection: &Connection, work: Work) -> Outcome<Box<dyn FnMut(i64) -> rusqlite::Result<()> + '_>> {
+fn prepare(connection: &Connection, work: Work) -> rusqlite::Result<Box<dyn FnMut(i64) -> rusqlite::Result<()> + '_>> {
     let mut insert = connection.prepare("INSERT INTO t(v) VALUES (?1)")?;
     if work == Work::Insert {
         return Ok(Box::new(move |n| insert.execute([n]).map(drop)));
