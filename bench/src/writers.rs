@@ -12,8 +12,29 @@ use crate::figures::{Table, median, number, percentile};
 use crate::{Outcome, scale};
 
 const ROUNDS: usize = 3;
-/// Processes, and threads in each.
-const WRITERS: [(usize, usize); 4] = [(1, 1), (4, 1), (16, 1), (1, 16)];
+
+struct Setup {
+    title: &'static str,
+    processes: usize,
+    /// In each process.
+    threads: usize,
+    synchronous: &'static str,
+    /// Each fsync takes a millisecond more.
+    slow_disk: bool,
+}
+
+const SETUPS: [Setup; 7] = {
+    const ONE: Setup = Setup { title: "1", processes: 1, threads: 1, synchronous: "FULL", slow_disk: false };
+    [
+        Setup { title: "1, synchronous=OFF", synchronous: "OFF", ..ONE },
+        ONE,
+        Setup { title: "4", processes: 4, ..ONE },
+        Setup { title: "16", processes: 16, ..ONE },
+        Setup { title: "16 threads", threads: 16, ..ONE },
+        Setup { title: "1, slow disk", slow_disk: true, ..ONE },
+        Setup { title: "16, slow disk", processes: 16, slow_disk: true, ..ONE },
+    ]
+};
 
 /// What one writer does in a transaction.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,13 +68,12 @@ pub fn run() -> Outcome<String> {
         "longest ms",
     ]);
     for (work, name, title) in Work::ALL {
-        for (processes, threads) in WRITERS {
-            let writers = if threads > 1 { format!("{threads} threads") } else { processes.to_string() };
+        for setup in &SETUPS {
             let (mut rates, mut times) = ([const { Vec::new() }; 2], [const { Vec::new() }; 2]);
             for round in 0..ROUNDS {
-                eprintln!("{title}, {writers} writers, round {} of {ROUNDS}", round + 1);
+                eprintln!("{title}, {} writers, round {} of {ROUNDS}", setup.title, round + 1);
                 for side in if round % 2 == 0 { [0, 1] } else { [1, 0] } {
-                    let figures = measure(Engine::BOTH[side], work, name, processes, threads)?;
+                    let figures = measure(Engine::BOTH[side], work, name, setup)?;
                     rates[side].push(figures.rate);
                     times[side].push(figures.times);
                 }
@@ -68,7 +88,7 @@ pub fn run() -> Outcome<String> {
             };
             table.row(&[
                 title,
-                &writers,
+                setup.title,
                 &number(stock),
                 &number(maniac),
                 &format!("{:.2}x", maniac / stock),
@@ -79,9 +99,11 @@ pub fn run() -> Outcome<String> {
         }
     }
     Ok(format!(
-        "## Many writers of one branch\n\nProcesses with a connection each, or threads of one process, `synchronous=FULL`, a busy timeout of 60 s, {} s a round; \
+        "## Many writers of one branch\n\nProcesses with a connection each, or threads of one process, `synchronous=FULL` if nothing else is said, a busy \
+         timeout of 60 s, {} s a round; \
          medians of {ROUNDS} rounds, both engines in each. The times are of a commit with its waiting, SQLite's and Maniac's; \
-         the longest is that of all rounds.\n\n{}",
+         the longest is that of all rounds. On the slow disk each fsync takes a millisecond more. One writer that waits for \
+         no disk is as fast as writers can be that come one after the other.\n\n{}",
         seconds(),
         table.finish()
     ))
@@ -91,17 +113,22 @@ fn seconds() -> f64 {
     10.0 / scale() as f64
 }
 
-fn measure(engine: Engine, work: Work, name: &str, processes: usize, threads: usize) -> Outcome<Figures> {
+fn measure(engine: Engine, work: Work, name: &str, setup: &Setup) -> Outcome<Figures> {
     let directory = scratch()?;
     let connection = engine.open(directory.path(), "writers")?;
     connection.execute_batch(
         "CREATE TABLE t(id INTEGER PRIMARY KEY, v); CREATE TABLE counter(n); INSERT INTO counter VALUES (0)",
     )?;
     let side = if engine == Engine::Stock { "stock" } else { "maniac" };
-    let workers: Vec<_> = (0..processes)
+    let program = std::env::current_exe()?;
+    let workers: Vec<_> = (0..setup.processes)
         .map(|_| {
-            Command::new(std::env::current_exe()?)
-                .args(["writer", side, name, &seconds().to_string(), &threads.to_string()])
+            let mut command = Command::new(&program);
+            if setup.slow_disk {
+                command.env("LD_PRELOAD", program.with_file_name("libslow_disk.so"));
+            }
+            command
+                .args(["writer", side, name, &seconds().to_string(), &setup.threads.to_string(), setup.synchronous])
                 .arg(directory.path())
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -135,8 +162,8 @@ fn measure(engine: Engine, work: Work, name: &str, processes: usize, threads: us
 
 /// One of the writers: prints the microseconds of each commit.
 pub fn worker(arguments: &[String]) -> Outcome<()> {
-    let [side, name, seconds, threads, directory] = arguments else {
-        return Err("writer SIDE WORK SECONDS THREADS DIRECTORY".into());
+    let [side, name, seconds, threads, synchronous, directory] = arguments else {
+        return Err("writer SIDE WORK SECONDS THREADS SYNCHRONOUS DIRECTORY".into());
     };
     let engine = if side == "stock" { Engine::Stock } else { Engine::Maniac };
     let work = Work::ALL.iter().find(|work| work.1 == name).ok_or("no such work")?.0;
@@ -145,7 +172,7 @@ pub fn worker(arguments: &[String]) -> Outcome<()> {
         .map(|_| {
             let connection = engine.open(Path::new(directory), "writers")?;
             connection.busy_timeout(Duration::from_secs(60))?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
+            connection.pragma_update(None, "synchronous", synchronous)?;
             Ok(connection)
         })
         .collect::<Outcome<Vec<_>>>()?;
