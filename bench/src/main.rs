@@ -11,6 +11,7 @@
 //! maniac-bench lake     files and queries of a lake under updates, with and without maintenance
 //! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
 //! maniac-bench analytics  queries of a mirror, against stock SQLite
+//! maniac-bench schema   changes of the schema beside 10, 100 and 1,000 tables
 //! maniac-bench updates  random updates of tables of 1, 10 and 50 million rows
 //! ```
 //!
@@ -25,6 +26,7 @@ mod figures;
 mod lake;
 mod mirrors;
 mod scan;
+mod schema;
 mod sqlite;
 mod store;
 mod sustained;
@@ -65,8 +67,10 @@ fn main() -> ExitCode {
         Some("scan") => scan::run(),
         Some("analytics") => analytics::run(),
         Some("updates") => updates::run(),
+        Some("schema") => schema::run(),
         _ => {
-            Err("usage: maniac-bench sqlite|store|writers|capture|delay|backlog|sustained|lake|scan|analytics|updates"
+            Err("usage: maniac-bench sqlite|store|writers|capture|delay|backlog|sustained|lake|scan|analytics|updates|\
+                 schema"
                 .into())
         }
     };
