@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use crate::session::{Failure, Session};
-use crate::value::{Value, parse_hex};
+use crate::value::{Value, parse_hex, shown_decimal};
 
 /// A mirror keeps its own state in tables that begin so, beside the data.
 const STATE_PREFIX: &str = "_maniac_";
@@ -177,7 +177,7 @@ impl ColumnKind {
                 _ => format!("I:{digits}"),
             },
             (Self::Decimal, Value::Integer(digits)) => format!("D:{digits}"),
-            (Self::Decimal, Value::Real(number)) => format!("D:{}", trim_zeroes(&number.to_string())),
+            (Self::Decimal, Value::Real(number)) => format!("D:{}", trim_zeroes(&shown_decimal(*number))),
             (Self::Moment, Value::Text(text)) => format!("M:{}", moment(text)),
             (_, Value::Integer(digits)) => format!("I:{digits}"),
             (_, Value::Real(number)) => real(*number),
@@ -239,6 +239,7 @@ mod tests {
             (ColumnKind::Double, Value::Real(1e300), "1e+300"),
             (ColumnKind::Double, Value::Real(f64::INFINITY), "inf"),
             (ColumnKind::Decimal, Value::Real(1.5), "1.50"),
+            (ColumnKind::Decimal, Value::Real(0.1 + 0.2), "0.300"),
             (ColumnKind::Blob, Value::Blob(vec![0, 255]), "00FF"),
             (ColumnKind::Moment, Value::Text("2013-01-02T03:04:05Z".into()), "2013-01-02 03:04:05"),
             (ColumnKind::Moment, Value::Text("2013-01-02".into()), "2013-01-02 00:00:00"),

@@ -100,6 +100,12 @@ impl fmt::Display for Value {
     }
 }
 
+/// A real as the decimal of 15 significant digits that SQLite shows, without an exponent.
+pub fn shown_decimal(number: f64) -> String {
+    // No other decimal of so few digits is as near to the same double, so that it is the shortest text of that one.
+    format!("{number:.14e}").parse::<f64>().map_or_else(|_| number.to_string(), |shown| shown.to_string())
+}
+
 /// How numbers are to be read: both print integers alike, but a number with decimals is a REAL in SQLite and may be a
 /// DECIMAL in DuckDB, where a DOUBLE always has a fraction, an exponent or a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::ColumnType;
+use super::decimal::{Decimal, plain_unscaled, unscaled_text};
 use super::json::is_json;
 use super::names::quote_text;
 use super::time;
@@ -84,9 +85,7 @@ fn fit_rare<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> 
     let cell = match (column, value) {
         (T::Boolean, Value::Integer(number @ (0 | 1))) => Cell::Bool(*number == 1),
         (T::Double, Value::Integer(number)) if number.unsigned_abs() <= EXACT_IN_DOUBLE => Cell::Double(*number as f64),
-        (T::Decimal { width, scale }, Value::Integer(_) | Value::Real(_)) => {
-            decimal(&number_text(value)?, width, scale)?
-        }
+        (T::Decimal { width, scale }, Value::Integer(_) | Value::Real(_)) => decimal(value, width, scale)?,
         (T::Blob, Value::Blob(bytes)) => Cell::Bytes(bytes),
         (T::Uuid, Value::Blob(bytes)) => Cell::Wide(i128::from_be_bytes(bytes.as_ref().try_into().ok()?)),
         (T::Uuid, Value::Text(text)) => Cell::Wide(uuid(text)?),
@@ -127,7 +126,11 @@ pub fn literal(value: &Value<'_>, column: ColumnType) -> Option<String> {
         (Cell::Integer(micros), _) if column == ColumnType::Timestamp => time::timestamp_text(micros)?,
         (Cell::Integer(days), _) if column == ColumnType::Date => time::date_text(days)?,
         (_, Value::Text(text)) => String::from_utf8_lossy(text).into_owned(),
-        (_, number) => number_text(number)?,
+        (cell, number) => match (column, cell) {
+            (ColumnType::Decimal { scale, .. }, Cell::Integer(unscaled)) => unscaled_text(unscaled.into(), scale),
+            (ColumnType::Decimal { scale, .. }, Cell::Wide(unscaled)) => unscaled_text(unscaled, scale),
+            _ => number_text(number)?,
+        },
     };
     Some(format!("CAST({} AS {column})", quote_text(&text)))
 }
@@ -171,41 +174,16 @@ fn blob_text(bytes: &[u8]) -> String {
     text
 }
 
-/// The unscaled value of a decimal number with at most `scale` digits behind the point and `width` in all.
-fn decimal(text: &str, width: u8, scale: u8) -> Option<Cell<'static>> {
-    let (negative, text) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
+/// The number as a DECIMAL(width, scale), if it is within it.
+fn decimal(value: &Value<'_>, width: u8, scale: u8) -> Option<Cell<'static>> {
+    let plain = match value {
+        Value::Real(number) => plain_unscaled(*number, width, scale).map(i128::from),
+        _ => None,
     };
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().ok()?),
-        None => (text, 0),
-    };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-    let mut unscaled: i128 = 0;
-    for digit in whole.bytes().chain(fraction.bytes()) {
-        let digit = digit.is_ascii_digit().then(|| i128::from(digit - b'0'))?;
-        unscaled = unscaled.checked_mul(10)?.checked_add(digit)?;
-    }
-    // The value is `unscaled * 10^power`, in units of the last place.
-    let power = exponent - fraction.len() as i32 + i32::from(scale);
-    for _ in 0..power.unsigned_abs().min(80) {
-        if unscaled == 0 {
-            break;
-        }
-        unscaled = match power > 0 {
-            true => unscaled.checked_mul(10)?,
-            false if unscaled % 10 == 0 => unscaled / 10,
-            false => return None,
-        };
-    }
-    if unscaled >= 10i128.pow(u32::from(width)) {
-        return None;
-    }
-    let signed = if negative { -unscaled } else { unscaled };
+    let unscaled = plain.or_else(|| Decimal::of(value)?.unscaled(width, scale))?;
     Some(match width {
-        ..=18 => Cell::Integer(i64::try_from(signed).ok()?),
-        _ => Cell::Wide(signed),
+        ..=18 => Cell::Integer(i64::try_from(unscaled).ok()?),
+        _ => Cell::Wide(unscaled),
     })
 }
 

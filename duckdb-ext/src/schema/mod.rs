@@ -2,6 +2,7 @@
 //! database.
 
 mod convert;
+mod decimal;
 mod json;
 mod mismatch;
 mod names;

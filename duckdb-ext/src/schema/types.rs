@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::decimal::MAX_WIDTH;
+
 /// Types that mirrors use. Every value of SQLite fits VARCHAR, which is what a column is widened to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ColumnType {
@@ -18,9 +20,6 @@ pub enum ColumnType {
     Uuid,
     Json,
 }
-
-/// DuckDB's widest DECIMAL.
-const MAX_WIDTH: u8 = 38;
 
 impl ColumnType {
     /// The type for a declaration. Names with a meaning of their own come first; the rest goes by SQLite's rules for

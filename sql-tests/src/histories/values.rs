@@ -1,6 +1,7 @@
 //! Values for the columns of random tables, and what a mirror shows of a value in a column of a type (`docs/sql.md`).
 
 use crate::dice::Dice;
+use crate::value::shown_decimal;
 
 /// Declared types and the types that mirrors have for them.
 pub const DECLARED: &[(&str, &str)] = &[
@@ -130,7 +131,9 @@ pub fn fitting(dice: &mut Dice, mirror: &str) -> String {
         "DOUBLE" => dice.pick(&["0.5", "-1.25", "0.1", "7", "0", "1e300", "5e-324", "9007199254740992", "9e999"]),
         "BOOLEAN" => dice.pick(&["0", "1", "TRUE", "FALSE"]),
         "BLOB" => dice.pick(&["x''", "x'00'", "x'00ff27225c'", "zeroblob(3000)", "CAST('abc' AS BLOB)"]),
-        "DECIMAL(9,2)" | "DECIMAL(30,4)" => dice.pick(&["0", "1.25", "-7", "1234567.89", "0.1", "-0.01"]),
+        "DECIMAL(9,2)" | "DECIMAL(30,4)" => {
+            dice.pick(&["0", "1.25", "-7", "1234567.89", "0.1", "-0.01", "0.30000000000000004", "46929.479999999996"])
+        }
         "DECIMAL(4,0)" => dice.pick(&["0", "9999", "-1", "12.0"]),
         "DATE" if dice.chance(20) => dice.pick(&["2460369.5", "1721425.5", "1709164800", "-86400"]),
         "DATE" => return moment(dice, |moment| moment.1.is_some()),
@@ -276,13 +279,13 @@ impl Cell {
         Some(shown.into_bytes())
     }
 
-    /// A number as DECIMAL(p,s), if that has all its digits.
+    /// A number as DECIMAL(p,s), if that has all the digits that SQLite shows.
     fn decimal(&self, mirror: &str) -> Option<String> {
         let (width, scale) = mirror.strip_prefix("DECIMAL(")?.strip_suffix(')')?.split_once(',')?;
         let (width, scale): (usize, usize) = (width.parse().ok()?, scale.parse().ok()?);
         let text = match self {
             Cell::Integer(number) => number.to_string(),
-            Cell::Real(number) if number.is_finite() => number.to_string(),
+            Cell::Real(number) if number.is_finite() => shown_decimal(*number),
             _ => return None,
         };
         let (sign, digits) = text.strip_prefix('-').map_or(("", text.as_str()), |digits| ("-", digits));
