@@ -1,6 +1,6 @@
 #!/bin/sh
 # Measures, and keeps the figures with what they were measured on: bench/results/<what>.md, and on the terminal.
-# Arguments: what to measure (default: all).
+# Arguments: what to measure (default: all); `large=30000000` for other rows than the default.
 set -eu
 cd "$(dirname "$0")/.."
 mkdir -p bench/results
@@ -8,9 +8,9 @@ cargo build --release --locked --quiet --manifest-path bench/Cargo.toml
 bin=${CARGO_TARGET_DIR:-bench/target}/release/maniac-bench
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 
-for what in ${*:-sqlite store writers capture delay backlog sustained lake scan analytics updates schema}; do
+for what in ${*:-sqlite store writers capture delay backlog sustained lake scan analytics updates schema large}; do
     load=$(cut -d' ' -f1-2 /proc/loadavg)
-    report=$("$bin" "$what")
+    report=$("$bin" $(echo "$what" | tr = " "))
     {
         echo "$report"
         echo
@@ -18,6 +18,6 @@ for what in ${*:-sqlite store writers capture delay backlog sustained lake scan 
             "$(date -u +%Y-%m-%d); $(nproc) cores (${cpu:-unknown}), Linux $(uname -r)," \
             "SQLite $(sqlite3 --version | cut -d' ' -f1), DuckDB $(.venv/tools/duckdb --version | cut -d' ' -f1)." \
             "Load average before (1 and 5 minutes): $load."
-    } | tee "bench/results/$what.md"
+    } | tee "bench/results/${what%=*}.md"
     echo
 done

@@ -13,6 +13,7 @@
 //! maniac-bench analytics  queries of a mirror, against stock SQLite
 //! maniac-bench schema   changes of the schema beside 10, 100 and 1,000 tables
 //! maniac-bench updates  random updates of tables of 1, 10 and 50 million rows
+//! maniac-bench large [rows]  transactions of 3 million rows, or so many, against first copies of their results
 //! ```
 //!
 //! `MANIAC_BENCH_SCALE=10` runs a tenth of the work, to see that it runs.
@@ -24,6 +25,7 @@ mod delay;
 mod engine;
 mod figures;
 mod lake;
+mod large;
 mod mirrors;
 mod scan;
 mod schema;
@@ -41,6 +43,12 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 /// Divides the amounts of work.
 fn scale() -> u64 {
     std::env::var("MANIAC_BENCH_SCALE").ok().and_then(|scale| scale.parse().ok()).unwrap_or(1).max(1)
+}
+
+/// The number of rows that was given, if one was.
+fn rows(argument: Option<&String>) -> Outcome<Option<u64>> {
+    let rows = argument.map(|rows| rows.parse().map_err(|error| format!("{rows} is no number of rows: {error}")));
+    Ok(rows.transpose()?)
 }
 
 fn main() -> ExitCode {
@@ -68,10 +76,10 @@ fn main() -> ExitCode {
         Some("analytics") => analytics::run(),
         Some("updates") => updates::run(),
         Some("schema") => schema::run(),
+        Some("large") => rows(arguments.get(1)).and_then(large::run),
         _ => {
-            Err("usage: maniac-bench sqlite|store|writers|capture|delay|backlog|sustained|lake|scan|analytics|updates|\
-                 schema"
-                .into())
+            let names = "sqlite|store|writers|capture|delay|backlog|sustained|lake|scan|analytics|updates|schema|large";
+            Err(format!("usage: maniac-bench {names} [rows]").into())
         }
     };
     match outcome {
