@@ -345,8 +345,8 @@ fn refuse_clashes(session: &Session, target: &Target, tables: &[MirrorTable]) ->
     };
     let sql = format!("{} UNION ALL {}", place("duckdb_tables", "table_name"), place("duckdb_views", "view_name"));
     let taken: HashSet<String> =
-        session.query(&sql)?.into_iter().flatten().flatten().map(|name| name.to_lowercase()).collect();
-    match tables.iter().find(|table| taken.contains(&table.name.to_lowercase())) {
+        session.query(&sql)?.into_iter().flatten().flatten().map(|name| name.to_ascii_lowercase()).collect();
+    match tables.iter().find(|table| taken.contains(&table.name.to_ascii_lowercase())) {
         None => Ok(()),
         Some(table) => Err(Error::input(format!(
             "{} has a table {} that is not a mirror's: choose another schema with schema := '...'",

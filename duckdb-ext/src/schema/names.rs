@@ -1,4 +1,4 @@
-//! Names: quoted so that any name is safe in SQL, and made unique where DuckDB sees two of SQLite's as one.
+//! Names: quoted so that any name is safe in SQL, and made unique where DuckDB has none like it or it is taken.
 
 use std::collections::HashSet;
 
@@ -12,8 +12,8 @@ pub fn quote_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// Names in use within one schema or one table. DuckDB compares names without case for all of Unicode, SQLite for
-/// ASCII alone: two tables `É` and `é` are possible there and not here.
+/// Names in use within one schema or one table. DuckDB compares them as SQLite does, without the case of ASCII letters and
+/// with that of all others: `Été` and `été` are two tables in both.
 #[derive(Clone, Debug, Default)]
 pub struct Names(HashSet<String>);
 
@@ -24,7 +24,7 @@ impl Names {
         let base = if name.is_empty() { "_" } else { name };
         let mut candidate = base.to_string();
         let mut number = 2;
-        while !self.0.insert(candidate.to_lowercase()) {
+        while !self.0.insert(candidate.to_ascii_lowercase()) {
             candidate = format!("{base}_{number}");
             number += 1;
         }
@@ -32,7 +32,7 @@ impl Names {
     }
 
     pub fn release(&mut self, name: &str) {
-        self.0.remove(&name.to_lowercase());
+        self.0.remove(&name.to_ascii_lowercase());
     }
 }
 
@@ -49,11 +49,21 @@ mod tests {
     #[test]
     fn clashes_get_numbers() {
         let mut names = Names::default();
-        assert_eq!(names.claim("É"), "É");
-        assert_eq!(names.claim("é"), "é_2");
-        assert_eq!(names.claim("É_2"), "É_2_2");
+        assert_eq!(names.claim("State"), "State");
+        assert_eq!(names.claim("state"), "state_2");
+        assert_eq!(names.claim("STATE_2"), "STATE_2_2");
         assert_eq!(names.claim(""), "_");
-        names.release("É");
-        assert_eq!(names.claim("é"), "é");
+        names.release("State");
+        assert_eq!(names.claim("state"), "state");
+    }
+
+    #[test]
+    fn letters_beyond_ascii_have_a_case_that_counts() {
+        let mut names = Names::default();
+        assert_eq!(
+            (names.claim("Été"), names.claim("été"), names.claim("ÉTÉ")),
+            ("Été".into(), "été".into(), "ÉTÉ".into())
+        );
+        assert_eq!(names.claim("ÉtÉ"), "ÉtÉ_2");
     }
 }

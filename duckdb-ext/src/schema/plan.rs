@@ -22,7 +22,7 @@ pub const REJECTS_TABLE: &str = "_maniac_rejects";
 /// A column as the mirror has it, in the source's order.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MirrorColumn {
-    /// Its name in the source and in the mirror; they differ only where DuckDB would see two names as one.
+    /// Its name in the source and in the mirror; they differ only where DuckDB has no such name or it was taken.
     pub source: String,
     pub name: String,
     pub declared: String,

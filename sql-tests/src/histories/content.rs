@@ -251,13 +251,15 @@ fn compare_rows(mut expected: Vec<Vec<String>>, mut shown: Vec<Vec<String>>) -> 
     Err(format!("{counts}\n  only in SQLite:{}\n  only in the mirror:{}", side(1), side(-1)))
 }
 
-/// A mirror has the source's names, or, where DuckDB would take two for one, such a name with a number behind it.
+/// A mirror has the source's names; those that it takes for itself have a number behind them.
 fn is_name_of(mirror: &str, source: &str) -> bool {
-    let rest =
-        mirror.get(..source.len()).filter(|start| start.eq_ignore_ascii_case(source)).map(|_| &mirror[source.len()..]);
-    let is_number =
-        |rest: &str| rest.strip_prefix('_').is_some_and(|n| !n.is_empty() && n.bytes().all(|b| b.is_ascii_digit()));
-    rest.is_some_and(|rest| rest.is_empty() || is_number(rest))
+    let is_own = source.eq_ignore_ascii_case(ROWID) || source.to_ascii_lowercase().starts_with("_maniac_");
+    let number = mirror.get(source.len()..).and_then(|rest| rest.strip_prefix('_')).unwrap_or_default();
+    let name = match is_own && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) {
+        true => &mirror[..source.len()],
+        false => mirror,
+    };
+    name.eq_ignore_ascii_case(source)
 }
 
 /// Text and blobs for a message: one line, and never like NULL. Long ones are told by their ends and length.

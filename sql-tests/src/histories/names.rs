@@ -1,5 +1,5 @@
-//! Names that are hard on somebody: keywords, quotes, dots, other scripts, letters that only DuckDB takes for the same,
-//! and the names that the extension and SQLite use themselves.
+//! Names that are hard on somebody: keywords, quotes, dots, other scripts, letters beyond ASCII in both cases, and the
+//! names that the extension and SQLite use themselves.
 
 use crate::dice::Dice;
 
