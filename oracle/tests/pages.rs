@@ -105,6 +105,27 @@ fn a_small_change_reads_few_pages() {
     assert!(reads < 30, "{reads} reads");
 }
 
+/// A change of the schema costs the pages on the way to the rows of `sqlite_schema` that it changed, however many there are.
+#[test]
+fn a_change_of_the_schema_reads_few_pages() {
+    let tables: String = (0..1000).map(|n| format!("CREATE TABLE t{n}(a INTEGER PRIMARY KEY, b); ")).collect();
+    let mut case = Case::new(&format!("BEGIN; {tables} COMMIT"));
+    for sql in [
+        "ALTER TABLE t500 ADD COLUMN c DEFAULT 7",
+        "CREATE TABLE more(a INTEGER PRIMARY KEY, b); INSERT INTO more VALUES(1, 2)",
+        "CREATE INDEX i ON t500(b)",
+        "DROP TABLE t999",
+    ] {
+        let before = case.pages.clone();
+        let captured = case.run(sql);
+        let (old, new) = (Counting::new(&before), Counting::new(&case.pages));
+        case.tracker.capture(&old, &new, &case.dirty).unwrap();
+        let reads = old.reads() + new.reads();
+        assert!(reads < 50, "{sql}: {reads} reads");
+        case.advance(captured);
+    }
+}
+
 struct Counting<'p> {
     pages: &'p dyn PageSource,
     reads: std::sync::atomic::AtomicUsize,

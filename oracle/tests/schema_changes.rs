@@ -3,6 +3,7 @@
 use maniac_base::Value;
 use maniac_changeset::{Item, Op, Reader};
 use maniac_oracle::case::{Case, counts, targets};
+use maniac_sqlite_format::TableKind;
 
 type Row = Vec<Option<Value<'static>>>;
 
@@ -127,6 +128,26 @@ fn indexes_views_and_triggers_are_rows_of_the_schema() {
     assert_eq!(counts(&captured.changeset), [("t", 1, 0, 0)]);
     assert_eq!(changes(&captured.schema).iter().map(|change| change.0).collect::<Vec<_>>(), [Op::Delete; 2]);
     case.advance(captured);
+}
+
+/// A virtual table takes a table that is there already for its shadow, whose own row of the schema stays as it is.
+#[test]
+fn a_table_may_become_a_shadow() {
+    let setup =
+        "CREATE TABLE docs_content(docid INTEGER PRIMARY KEY, c0body); INSERT INTO docs_content VALUES(1, 'one')";
+    let mut case = Case::new(setup);
+    for (sql, shadow) in [
+        (
+            "CREATE VIRTUAL TABLE docs USING fts4(content='docs_content', c0body); INSERT INTO docs_content VALUES(2, 'two')",
+            true,
+        ),
+        ("DROP TABLE docs; UPDATE docs_content SET c0body = 'ten' WHERE docid = 2", false),
+    ] {
+        let captured = case.run(sql);
+        case.advance(captured);
+        let table = case.tracker.schema().table("docs_content").unwrap();
+        assert_eq!(matches!(table.kind, TableKind::Shadow { .. }), shadow, "{sql}");
+    }
 }
 
 /// A definition longer than a page, changed in its last bytes: the leaf of `sqlite_schema` with it is not page 1.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use maniac_base::{PageNo, PageSource};
-use maniac_sqlite_format::{Database, Table};
+use maniac_changeset::{Item, Reader};
+use maniac_sqlite_format::{Database, SchemaRow, Table};
 use rustc_hash::FxHashSet;
 
 use crate::DiffError;
@@ -11,7 +12,7 @@ use crate::leaves;
 use crate::overflow::{Chains, OverflowMap, explain_by_freelist, owner_by_ptrmap};
 use crate::page_map::MapDelta;
 use crate::row_diff::{RowDiffer, TableShape};
-use crate::schema_match::match_tables;
+use crate::schema_match::{TableMatch, differing, match_changed};
 use crate::segments::Cells;
 use crate::snapshots::diff_all;
 use crate::touched::Touched;
@@ -90,6 +91,15 @@ fn same_geometry(old: &Database<'_>, new: &Database<'_>) -> bool {
         == (new.page_size, new.usable, new.auto_vacuum, new.encoding)
 }
 
+/// The rowids in a changeset of `sqlite_schema` that was written here.
+fn changed_rows(schema: &[u8]) -> Vec<i64> {
+    let rowid = |item| match item {
+        Ok(Item::Change(change)) => change.keyed().values().next()??.as_integer(),
+        _ => None,
+    };
+    Reader::new(schema).filter_map(rowid).collect()
+}
+
 /// Whether the part of `sqlite_schema` that lies on page 1 is the same.
 fn same_schema_page(old: &Database<'_>, new: &Database<'_>) -> Result<bool, DiffError> {
     let first = PageNo(1);
@@ -112,15 +122,15 @@ impl Capture<'_, '_> {
         let newer = if schema.is_empty() {
             self.tracker.schema.clone()
         } else {
-            Arc::new(TrackedSchema::read(self.new).map_err(DiffError::New)?)
+            Arc::new(self.tracker.schema.with_changes(self.new, &changed_rows(&schema)).map_err(DiffError::New)?)
         };
-        let mut trees = self.trees(&newer, !schema.is_empty())?;
+        let mut trees = self.trees(&newer)?;
         let (noted, owners) = self.explain(unknown, &schema_tree, &trees)?;
         if !owners.is_empty() {
             for owner in owners {
                 self.touched.add(&self.tracker.map, owner);
             }
-            trees = self.trees(&newer, !schema.is_empty())?;
+            trees = self.trees(&newer)?;
         }
         let schema_chains = self.chains_of([&schema_tree])?;
         let chains = if noted.is_some() || self.tracker.overflow.is_some() {
@@ -191,8 +201,8 @@ impl Capture<'_, '_> {
     }
 
     /// The trees that the transaction may have changed, compared.
-    fn trees(&self, newer: &TrackedSchema, schema_changed: bool) -> Result<Vec<Tree>, DiffError> {
-        let mut trees = self.plan(newer, schema_changed);
+    fn trees(&self, newer: &TrackedSchema) -> Result<Vec<Tree>, DiffError> {
+        let mut trees = self.plan(newer);
         for tree in &mut trees {
             // Rows that mean something else now have to be looked at wherever they are.
             let all = tree.rows.as_ref().is_some_and(|(_, shape)| tree.old.is_some() && !shape.raw_comparable);
@@ -201,8 +211,8 @@ impl Capture<'_, '_> {
         Ok(trees)
     }
 
-    /// The trees with dirty pages, and after a change of schema all whose root appeared, went or moved.
-    fn plan(&self, newer: &TrackedSchema, schema_changed: bool) -> Vec<Tree> {
+    /// The trees with dirty pages, and those whose rows of the schema changed.
+    fn plan(&self, newer: &TrackedSchema) -> Vec<Tree> {
         let older = &self.tracker.schema;
         let tree = |old, new, rows: Option<TrackedTable>, tracked| Tree {
             old,
@@ -212,26 +222,26 @@ impl Capture<'_, '_> {
             diff: TreeDiff::default(),
             delta: MapDelta::default(),
         };
-        if !schema_changed {
-            let roots = self.touched.roots().iter().filter(|root| root.0 != 1);
-            let mut trees: Vec<Tree> = roots
-                .map(|&root| {
-                    let rows = older.by_root.get(&root).cloned();
-                    let tracked = rows.is_some();
-                    tree(Some(root), Some(root), rows, tracked)
-                })
-                .collect();
-            // The order of the schema, whatever the roots.
-            trees.sort_by_key(|tree| tree.rows.as_ref().map(|(table, _)| table.schema_rowid));
-            return trees;
-        }
-        let mut trees = Vec::new();
-        let mut old_roots: FxHashSet<PageNo> = older.schema.roots().collect();
-        let mut new_roots: FxHashSet<PageNo> = newer.schema.roots().collect();
-        for pair in match_tables(&older.schema, &newer.schema) {
+        let pairs = match_changed(&older.schema, &newer.schema);
+        let (gone, come) = differing(&older.schema.rows, &newer.schema.rows, |row| row.rowid);
+        let roots_of = |rows: Vec<Arc<SchemaRow>>, table: fn(&TableMatch) -> &Option<Arc<Table>>| {
+            let of_tables = pairs.iter().filter_map(|pair| table(pair).as_ref().map(|table| table.root));
+            let roots = rows.iter().map(|row| PageNo(row.root)).chain(of_tables);
+            roots.filter(|root| root.0 != 0).collect::<FxHashSet<PageNo>>()
+        };
+        let (mut old_roots, mut new_roots) = (roots_of(gone, |pair| &pair.old), roots_of(come, |pair| &pair.new));
+        let touched = self.touched.roots().iter().filter(|root| root.0 != 1 && !old_roots.contains(root));
+        let mut trees: Vec<Tree> = touched
+            .map(|root| {
+                let rows = older.by_root.get(root).cloned();
+                let tracked = rows.is_some();
+                tree(Some(*root), Some(*root), rows, tracked)
+            })
+            .collect();
+        for pair in &pairs {
             let old = pair.old.as_ref().filter(|table| table.is_tracked()).map(|table| table.root);
             let new = pair.new.as_ref().filter(|table| table.is_tracked());
-            let shape = |table: &Table| TableShape::new(&pair, table, Some(self.old), Some(self.new));
+            let shape = |table: &Table| TableShape::new(pair, table, Some(self.old), Some(self.new));
             let rows = new.map(|table| (table.clone(), Arc::new(shape(table))));
             let new = new.map(|table| table.root);
             old.iter().for_each(|root| _ = old_roots.remove(root));
@@ -245,6 +255,8 @@ impl Capture<'_, '_> {
             trees.push(tree(Some(*root), new, None, false));
         }
         trees.extend(new_roots.into_iter().map(|root| tree(None, Some(root), None, false)));
+        // The order of the schema, whatever the roots.
+        trees.sort_by_key(|tree| tree.rows.as_ref().map(|(table, _)| table.schema_rowid));
         trees
     }
 

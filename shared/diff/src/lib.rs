@@ -30,6 +30,6 @@ mod trim;
 
 pub use capture::Captured;
 pub use error::DiffError;
-pub use schema_match::{TableMatch, match_tables};
+pub use schema_match::{TableMatch, match_changed, match_tables};
 pub use snapshots::{TableDiff, diff, whole_tables};
 pub use tracker::{Tracker, TrackerUpdate};

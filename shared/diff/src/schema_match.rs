@@ -14,6 +14,7 @@
 //!
 //! A table that has no match was dropped or created.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,19 +31,54 @@ pub struct TableMatch {
 
 /// Pairs the tables of two schemas: the newer one's in their order, then those that were dropped.
 pub fn match_tables(old: &Schema, new: &Schema) -> Vec<TableMatch> {
-    let (older, newer) = (Names::of(old), Names::of(new));
+    match_lists(&old.tables, &new.tables)
+}
+
+/// The same without the tables that the newer schema has from the older one as they are (see [`Schema::with_changes`]).
+pub fn match_changed(old: &Schema, new: &Schema) -> Vec<TableMatch> {
+    let (old, new) = differing(&old.tables, &new.tables, |table| table.schema_rowid);
+    match_lists(&old, &new)
+}
+
+/// What two lists in the order of a number don't share.
+pub(crate) fn differing<T>(old: &[Arc<T>], new: &[Arc<T>], number: fn(&T) -> i64) -> (Vec<Arc<T>>, Vec<Arc<T>>) {
+    let (mut gone, mut come) = (Vec::new(), Vec::new());
+    let (mut olds, mut news) = (old.iter().peekable(), new.iter().peekable());
+    loop {
+        let order = match (olds.peek(), news.peek()) {
+            (None, None) => return (gone, come),
+            (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {
+                olds.next();
+                news.next();
+                continue;
+            }
+            (Some(old), Some(new)) => number(old).cmp(&number(new)),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+        };
+        if order.is_le() {
+            gone.extend(olds.next().cloned());
+        }
+        if order.is_ge() {
+            come.extend(news.next().cloned());
+        }
+    }
+}
+
+fn match_lists(olds: &[Arc<Table>], news: &[Arc<Table>]) -> Vec<TableMatch> {
+    let (older, newer) = (Names::of(olds), Names::of(news));
     let mut matches = Vec::new();
-    let mut taken = vec![false; old.tables.len()];
-    for table in &new.tables {
+    let mut taken = vec![false; olds.len()];
+    for table in news {
         let found = older.find(&newer, table);
         let found = found.filter(|&(i, _)| !std::mem::replace(&mut taken[i], true));
         let (old, columns) = match found {
-            Some((i, columns)) => (Some(old.tables[i].clone()), columns),
+            Some((i, columns)) => (Some(olds[i].clone()), columns),
             None => (None, vec![None; table.columns.len()]),
         };
         matches.push(TableMatch { old, new: Some(table.clone()), columns });
     }
-    for (table, taken) in old.tables.iter().zip(taken) {
+    for (table, taken) in olds.iter().zip(taken) {
         if !taken {
             matches.push(TableMatch { old: Some(table.clone()), new: None, columns: Vec::new() });
         }
@@ -50,7 +86,7 @@ pub fn match_tables(old: &Schema, new: &Schema) -> Vec<TableMatch> {
     matches
 }
 
-/// A schema's tables by what they are looked up by.
+/// Tables by what they are looked up by.
 struct Names<'s> {
     tables: &'s [Arc<Table>],
     by_name: HashMap<String, usize>,
@@ -58,12 +94,12 @@ struct Names<'s> {
 }
 
 impl<'s> Names<'s> {
-    fn of(schema: &'s Schema) -> Names<'s> {
-        let tables = || schema.tables.iter().enumerate();
+    fn of(tables: &'s [Arc<Table>]) -> Names<'s> {
+        let numbered = || tables.iter().enumerate();
         Names {
-            tables: &schema.tables,
-            by_name: tables().map(|(i, table)| (table.name.to_ascii_lowercase(), i)).collect(),
-            by_rowid: tables().map(|(i, table)| (table.schema_rowid, i)).collect(),
+            tables,
+            by_name: numbered().map(|(i, table)| (table.name.to_ascii_lowercase(), i)).collect(),
+            by_rowid: numbered().map(|(i, table)| (table.schema_rowid, i)).collect(),
         }
     }
 
@@ -71,7 +107,7 @@ impl<'s> Names<'s> {
         self.by_name.get(&name.to_ascii_lowercase()).copied()
     }
 
-    /// The table of this schema that a table of the newer one was.
+    /// The table of these that a table of the newer ones was.
     fn find(&self, newer: &Names<'_>, table: &Table) -> Option<(usize, Vec<Option<usize>>)> {
         if let Some(i) = self.by_name(&table.name) {
             let columns = match_columns(&self.tables[i], table);

@@ -66,15 +66,28 @@ pub(crate) struct Step {
 
 impl TrackedSchema {
     pub fn read(db: &Database<'_>) -> Result<TrackedSchema, FormatError> {
-        let schema = Schema::read_from(db)?;
-        let tracked = schema.tables.iter().filter(|table| table.is_tracked());
+        Ok(TrackedSchema::default().with(Schema::read_from(db)?, db))
+    }
+
+    /// The schema that `db` has, which differs from this one in these rows of `sqlite_schema` alone.
+    pub fn with_changes(&self, db: &Database<'_>, rowids: &[i64]) -> Result<TrackedSchema, FormatError> {
+        Ok(self.with(self.schema.with_changes(db, rowids)?, db))
+    }
+
+    /// A schema of `db`, of which this one knows the tables that they share.
+    fn with(&self, schema: Schema, db: &Database<'_>) -> TrackedSchema {
         let unchanged = |table: &Arc<Table>| {
             let columns = (0..table.columns.len()).map(Some).collect();
             let pair = TableMatch { old: Some(table.clone()), new: Some(table.clone()), columns };
             Arc::new(TableShape::new(&pair, table, Some(db), Some(db)))
         };
-        let by_root = tracked.map(|table| (table.root, (table.clone(), unchanged(table)))).collect();
-        Ok(TrackedSchema { schema, by_root })
+        let track = |table: &Arc<Table>| match self.by_root.get(&table.root) {
+            Some(known) if Arc::ptr_eq(&known.0, table) => known.clone(),
+            _ => (table.clone(), unchanged(table)),
+        };
+        let tracked = schema.tables.iter().filter(|table| table.is_tracked());
+        let by_root = tracked.map(|table| (table.root, track(table))).collect();
+        TrackedSchema { schema, by_root }
     }
 
     /// The roots of the tables whose rows are tracked.

@@ -24,8 +24,9 @@ impl MergePlan {
 /// Everything that has a text.
 fn texts(schema: &Schema) -> Vec<SchemaObject> {
     let rows = schema.rows.iter();
-    let object =
-        |row: &SchemaRow| Some(SchemaObject { kind: row.kind.clone(), name: row.name.clone(), sql: row.sql.clone()? });
+    let object = |row: &Arc<SchemaRow>| {
+        Some(SchemaObject { kind: row.kind.clone(), name: row.name.clone(), sql: row.sql.clone()? })
+    };
     rows.filter_map(object).collect()
 }
 

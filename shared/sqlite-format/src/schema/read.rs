@@ -9,6 +9,9 @@ use super::create_table::virtual_module;
 use super::{Table, TableKind};
 use crate::{Cell, Database, Encoding, FieldSource, FormatError, RecordFields, RowLayout, TreeWalk, full_payload};
 
+/// The root page of `sqlite_schema`.
+const ROOT: PageNo = PageNo(1);
+
 /// A row of `sqlite_schema`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaRow {
@@ -24,10 +27,24 @@ pub struct SchemaRow {
     pub sql: Option<String>,
 }
 
+impl SchemaRow {
+    fn is_table(&self) -> bool {
+        self.kind == "table"
+    }
+
+    /// The module of a virtual table.
+    fn module(&self) -> Option<String> {
+        self.sql.as_deref().filter(|_| self.is_table()).and_then(virtual_module)
+    }
+}
+
+/// The modules of virtual tables by the tables' names in lower case.
+type Modules = HashMap<String, String>;
+
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schema {
-    /// Everything in `sqlite_schema`, in its order.
-    pub rows: Vec<SchemaRow>,
+    /// Everything in `sqlite_schema`, in its order, which is that of the rowids.
+    pub rows: Vec<Arc<SchemaRow>>,
     /// The tables among them.
     pub tables: Vec<Arc<Table>>,
 }
@@ -55,31 +72,65 @@ impl Schema {
         let layout = schema_layout(db);
         let mut fields = RecordFields::default();
         let mut rows = Vec::new();
-        let mut walk = TreeWalk::new(db, PageNo(1))?;
+        let mut walk = TreeWalk::new(db, ROOT)?;
         while let Some(cell) = walk.next()? {
-            rows.push(schema_row(db, &layout, &cell, &mut fields)?);
+            rows.push(Arc::new(schema_row(db, &layout, &cell, &mut fields)?));
         }
-        Schema::from_rows(rows, layout.encoding)
+        Schema::of(rows, layout.encoding)
     }
 
     /// Understands rows of `sqlite_schema`, wherever they were read. The database's encoding is in what some defaults are.
     pub fn from_rows(rows: Vec<SchemaRow>, encoding: Encoding) -> Result<Schema, FormatError> {
-        let mut virtual_tables: HashMap<String, String> = HashMap::new();
-        for row in &rows {
-            if row.kind == "table"
-                && let Some(module) = row.sql.as_deref().and_then(virtual_module)
-            {
-                virtual_tables.insert(row.name.to_ascii_lowercase(), module);
-            }
+        Schema::of(rows.into_iter().map(Arc::new).collect(), encoding)
+    }
+
+    fn of(rows: Vec<Arc<SchemaRow>>, encoding: Encoding) -> Result<Schema, FormatError> {
+        let named = rows.iter().filter_map(|row| Some((row.name.to_ascii_lowercase(), row.module()?)));
+        let modules: Modules = named.collect();
+        let tables = rows.iter().filter(|row| row.is_table()).map(|row| table(row, &modules, encoding));
+        Ok(Schema { tables: tables.collect::<Result<_, _>>()?, rows })
+    }
+
+    /// The schema that `db` has, in which no rows of `sqlite_schema` differ from this one but those of some rowids. What
+    /// stayed is neither read nor understood again.
+    pub fn with_changes(&self, db: &Database<'_>, rowids: &[i64]) -> Result<Schema, FormatError> {
+        let layout = schema_layout(db);
+        let mut fields = RecordFields::default();
+        let mut schema = self.clone();
+        let mut changed = Vec::new();
+        for &rowid in rowids {
+            let row = match db.seek(ROOT, rowid)? {
+                Some((page, place)) => Some(Arc::new(schema_row(db, &layout, &page.cell(place)?, &mut fields)?)),
+                None => None,
+            };
+            let place = schema.rows.binary_search_by_key(&rowid, |row| row.rowid);
+            let before = put(&mut schema.rows, place, row.clone());
+            changed.push((rowid, before, row));
         }
-        let mut tables = Vec::new();
-        for row in rows.iter().filter(|row| row.kind == "table") {
-            let kind = table_kind(&row.name, &virtual_tables);
-            let table = Table::from_row(row, kind, encoding);
-            let table = table.map_err(|reason| FormatError::Schema { table: row.name.clone(), reason })?;
-            tables.push(Arc::new(table));
+        let concerned = || changed.iter().flat_map(|(_, before, after)| [before, after]).flatten();
+        if concerned().any(|row| row.module().is_some()) {
+            // It may make other tables its shadows, or leave them.
+            return Schema::of(schema.rows, layout.encoding);
         }
-        Ok(Schema { rows, tables })
+        let modules = match concerned().any(|row| row.is_table()) {
+            true => self.modules(),
+            false => Modules::new(),
+        };
+        for (rowid, _, row) in &changed {
+            let after = row.as_ref().filter(|row| row.is_table());
+            let after = after.map(|row| table(row, &modules, layout.encoding)).transpose()?;
+            let place = schema.tables.binary_search_by_key(rowid, |table| table.schema_rowid);
+            put(&mut schema.tables, place, after);
+        }
+        Ok(schema)
+    }
+
+    fn modules(&self) -> Modules {
+        let module = |table: &Arc<Table>| match &table.kind {
+            TableKind::Virtual { module } => Some((table.name.to_ascii_lowercase(), module.clone())),
+            _ => None,
+        };
+        self.tables.iter().filter_map(module).collect()
     }
 
     /// A table by its name, which SQLite compares without case.
@@ -93,9 +144,27 @@ impl Schema {
     }
 }
 
-fn table_kind(name: &str, virtual_tables: &HashMap<String, String>) -> TableKind {
+/// Puts an element, or none, where one was found or belongs; gives the one that was there.
+fn put<T>(list: &mut Vec<T>, place: Result<usize, usize>, element: Option<T>) -> Option<T> {
+    match (place, element) {
+        (Ok(place), Some(element)) => Some(std::mem::replace(&mut list[place], element)),
+        (Ok(place), None) => Some(list.remove(place)),
+        (Err(place), Some(element)) => {
+            list.insert(place, element);
+            None
+        }
+        (Err(_), None) => None,
+    }
+}
+
+fn table(row: &SchemaRow, modules: &Modules, encoding: Encoding) -> Result<Arc<Table>, FormatError> {
+    let table = Table::from_row(row, table_kind(&row.name, modules), encoding);
+    table.map(Arc::new).map_err(|reason| FormatError::Schema { table: row.name.clone(), reason })
+}
+
+fn table_kind(name: &str, modules: &Modules) -> TableKind {
     let lower = name.to_ascii_lowercase();
-    if let Some(module) = virtual_tables.get(&lower) {
+    if let Some(module) = modules.get(&lower) {
         return TableKind::Virtual { module: module.clone() };
     }
     if lower.starts_with("sqlite_") {
@@ -103,7 +172,7 @@ fn table_kind(name: &str, virtual_tables: &HashMap<String, String>) -> TableKind
     }
     // The owner's name may hold underscores itself.
     let owner = lower.match_indices('_').find_map(|(i, _)| {
-        let module = virtual_tables.get(&lower[..i])?;
+        let module = modules.get(&lower[..i])?;
         shadow_names(module).contains(&&lower[i + 1..]).then(|| name[..i].to_string())
     });
     owner.map_or(TableKind::Ordinary, |of| TableKind::Shadow { of })

@@ -390,7 +390,7 @@ impl Merge<'_> {
 
     /// A view changes with any table.
     fn is_view(&self, name: &str) -> bool {
-        let is_it = |row: &SchemaRow| row.kind == "view" && row.name.eq_ignore_ascii_case(name);
+        let is_it = |row: &Arc<SchemaRow>| row.kind == "view" && row.name.eq_ignore_ascii_case(name);
         self.schemas.ours.rows.iter().any(is_it)
     }
 
