@@ -11,7 +11,8 @@ use crate::edit::Input;
 
 const SEGMENT: &str = "log/0000000000000001.wals";
 const SEGMENT_HEADER: usize = 64;
-const ENTRY_HEADER: usize = 88;
+/// A segment of format 1.
+const FORMAT_1: &[u8] = include_bytes!("../../sql-tests/fixtures/format-1/log/0000000000000001.wals");
 
 /// The files of a small store: some transactions on two branches, one of them on both at once, a branch that was renamed
 /// and one that was dropped.
@@ -61,6 +62,9 @@ fn commit(store: &Arc<Store>, branches: &[BranchId], fill: u8) {
 pub fn log(data: &[u8]) {
     let Some((how, rest)) = data.split_first() else { return };
     let (mut segment, head) = VALID.clone();
+    if how & 0x40 != 0 {
+        segment = FORMAT_1.to_vec();
+    }
     match how % 16 {
         0 => segment = rest.to_vec(),
         1 => {
@@ -94,9 +98,11 @@ fn mend(segment: &mut [u8]) {
     let sum = checksum(&segment[..56]).to_le_bytes();
     segment[56..64].copy_from_slice(&sum);
     let mut at = SEGMENT_HEADER;
-    while at + ENTRY_HEADER < segment.len() {
+    while at + 96 < segment.len() {
         let entry = &mut segment[at..];
-        let end = ENTRY_HEADER.saturating_add(number(entry, 60).saturating_mul(8));
+        // Entries of format 1 lack a flag, and the end of the header.
+        let header: usize = if entry[5] & 4 != 0 { 96 } else { 88 };
+        let end = header.saturating_add(number(entry, 60).saturating_mul(8));
         let length = number(entry, 8);
         if entry.len() < end.saturating_add(8) || length < end {
             return;

@@ -52,6 +52,8 @@ impl From<StoreError> for VfsError {
             StoreError::NotFound { .. }
             | StoreError::NotAStore { .. }
             | StoreError::NewerFormat { .. }
+            | StoreError::NewerFeatures { .. }
+            | StoreError::NewerEntry { .. }
             | StoreError::OtherBuild { .. }
             | StoreError::NoSuchBranch { .. }
             | StoreError::BranchDropped { .. }

@@ -10,14 +10,14 @@ use std::sync::Arc;
 use maniac_base::{BranchId, Version};
 
 use crate::draft::{Draft, Prepared};
-use crate::entry::{EntryRef, Header};
+use crate::entry::Header;
 use crate::error::StoreError;
 use crate::head::{LogEnd, Losses};
 use crate::index::Index;
 use crate::lock::{LockFile, LockName};
-use crate::segment::{self, Segment, TARGET_BYTES};
+use crate::segment::{self, FORMAT, Segment, TARGET_BYTES};
 use crate::store::{Store, now_ms};
-use crate::tail::Tail;
+use crate::tail::{Tail, Unseen};
 use crate::turn::is_awaited;
 
 /// When a commit counts as done.
@@ -196,7 +196,13 @@ impl Store {
         // A segment is named after its first version, so a new one cannot take the place of one that is still empty.
         let empty = start.position == segment::HEADER;
         let alone = entries.len() == 1;
-        let full = !empty && start.position + bytes > TARGET_BYTES;
+        // A segment of an older format ends here, since older builds read it; an empty one becomes one of this format.
+        let older = segment.format() < FORMAT;
+        if older && empty {
+            segment.write_header(self.id(), segment.first, segment.created_ms)?;
+            self.sync_segment(&segment)?;
+        }
+        let full = !empty && (older || start.position + bytes > TARGET_BYTES);
         for (header, draft, prepared) in entries {
             let prepared = prepared.filter(|_| alone && !empty);
             let head = header.head(draft.pages.iter().copied());
@@ -264,9 +270,10 @@ impl Store {
     /// Where a version of the tail ends in the active segment. All that is in front of that segment is durable.
     fn end_of(&self, version: Version, end: &LogEnd) -> Result<u64, StoreError> {
         let mut position = None;
-        let mut visit = |entry: &EntryRef<'_>, segment: u32, offset| {
-            if entry.header.version == version.next() && self.segments[segment as usize].first == end.segment {
-                position = Some(offset);
+        let mut visit = |unseen: &Unseen<'_>| {
+            let is_next = unseen.entry.header.version == version.next();
+            if is_next && self.segments[unseen.segment as usize].first == end.segment {
+                position = Some(unseen.offset);
             }
             Ok(position.is_none())
         };

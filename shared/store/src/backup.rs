@@ -101,7 +101,7 @@ impl Store {
         for n in 0..last {
             total += self.segments[n].file_length()?;
         }
-        let (mut version, mut copied) = (Version(0), 0);
+        let (mut version, mut copied) = (self.index.read().start(), 0);
         let mut position = segment::HEADER;
         for n in 0..=last {
             let from = &self.segments[n];
@@ -116,7 +116,7 @@ impl Store {
                 && segment == n
             {
                 let entry = from.entry(offset)?;
-                entry.check_all().map_err(|defect| StoreError::corrupt(from.path(), offset, defect.0))?;
+                entry.check_all().map_err(|defect| defect.at(from.path(), offset))?;
                 to.write_all(entry.bytes()).map_err(failed)?;
                 version = version.next();
                 position = offset + entry.header.length;

@@ -7,9 +7,9 @@ use maniac_base::{BranchId, Version};
 
 use crate::append::{Addition, Durability};
 use crate::draft::Draft;
-use crate::entry::EntryKind;
+use crate::entry::{BranchNote, EntryKind};
 use crate::error::StoreError;
-use crate::index::{BranchNote, BranchState, Index};
+use crate::index::{BranchState, Index};
 use crate::moment::{Moment, time_text};
 use crate::store::Store;
 use crate::tail::Tail;
@@ -78,6 +78,9 @@ impl Store {
             Moment::Version(version) if version > head => {
                 Err(StoreError::Future { asked: version.to_string(), branch: state.name.clone(), head: state.head() })
             }
+            Moment::Version(version) if version < index.start() => {
+                Err(before_history(state, version.to_string(), index.start().next().to_string()))
+            }
             Moment::Version(version) => Ok(index.version_at(branch, version)),
             Moment::Time(ms) => {
                 let now = crate::store::now_ms();
@@ -86,11 +89,11 @@ impl Store {
                     return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
                 }
                 match index.version_at_time(branch, ms) {
-                    Version(0) if state.head() > Version(0) => Err(StoreError::BeforeHistory {
-                        asked: time_text(ms),
-                        branch: state.name.clone(),
-                        first: index.entry(Version(1)).map_or_else(String::new, |entry| time_text(entry.time_ms)),
-                    }),
+                    version if version <= index.start() && state.head() > version => {
+                        let first = index.entry(index.start().next());
+                        let first = first.map_or_else(String::new, |entry| time_text(entry.time_ms));
+                        Err(before_history(state, time_text(ms), first))
+                    }
                     version => Ok(version),
                 }
             }
@@ -173,6 +176,10 @@ impl Store {
         let known: Vec<&str> = index.branches().map(|(_, state)| state.name.as_str()).collect();
         StoreError::NoSuchBranch { path: self.path.clone(), name: name.to_owned(), known: known.join(", ") }
     }
+}
+
+pub(crate) fn before_history(branch: &BranchState, asked: String, first: String) -> StoreError {
+    StoreError::BeforeHistory { asked, branch: branch.name.clone(), first }
 }
 
 /// An entry without pages.

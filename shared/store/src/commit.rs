@@ -5,12 +5,13 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
 
+use crate::admit;
 use crate::append::{Addition, Durability};
 use crate::draft::Draft;
-use crate::entry::EntryKind;
+use crate::entry::{EntryKind, Form, MergeNote, Stored};
 use crate::error::StoreError;
 use crate::head::Losses;
-use crate::index::{Index, MergeNote};
+use crate::index::Index;
 use crate::store::Store;
 use crate::tail::Tail;
 use crate::transaction::{Transaction, WriteLock};
@@ -56,7 +57,7 @@ impl Store {
         if let Some(other) = commits.iter().find(|commit| size(commit) != size(&commits[0])) {
             return Err(StoreError::PageSize { store: size(&commits[0]), asked: size(other) });
         }
-        let stored: Vec<Stored<'_>> = commits.iter().map(Stored::new).collect();
+        let stored: Vec<Ready<'_>> = commits.iter().map(Ready::new).collect();
         let additions = stored.iter().map(|stored| stored.addition(commits.len() == 1)).collect::<Result<_, _>>()?;
         let versions = |first: Version| (0..commits.len() as u64).map(|n| Version(first.0 + n)).collect::<Vec<_>>();
         let outcome = self.append(durability, additions, &mut |first, losses| {
@@ -74,20 +75,22 @@ impl Store {
 }
 
 /// A transaction whose pages have found their form.
-struct Stored<'a> {
+struct Ready<'a> {
     transaction: &'a Transaction,
     payload: &'a Payload,
-    /// Bytes stored of each page.
-    pages: Vec<(PageNo, u32)>,
+    pages: Vec<(PageNo, Stored)>,
 }
 
-impl<'a> Stored<'a> {
-    fn new(commit: &Commit<'a>) -> Stored<'a> {
+impl<'a> Ready<'a> {
+    fn new(commit: &Commit<'a>) -> Ready<'a> {
         assert!(commit.lock.is_held(), "a commit without the branch's write lock");
         let Commit { transaction, changed, payload, .. } = *commit;
-        let stored = |page: &PageNo| transaction.difference(*page).map_or(transaction.page_size(), <[u8]>::len) as u32;
+        let stored = |page: &PageNo| match transaction.difference(*page) {
+            Some(difference) => Stored::new(Form::Difference, difference.len()),
+            None => Stored::new(Form::Image, transaction.page_size()),
+        };
         let pages = changed.iter().map(|page| (*page, stored(page))).collect();
-        Stored { transaction, payload, pages }
+        Ready { transaction, payload, pages }
     }
 
     fn bytes(&self, page: PageNo) -> Result<Cow<'_, [u8]>, StoreError> {
@@ -134,10 +137,7 @@ impl<'a> Stored<'a> {
         let base = self.transaction.base();
         let state = base.store().known_branch(index, base.branch())?;
         let head = tail.head(base.branch()).unwrap_or(state.head());
-        if head != base.version() {
-            let branch = state.name.clone();
-            return Err(StoreError::Stale { branch, base: base.version(), head });
-        }
+        admit::propose(&state.name, base.version(), head)?;
         let asked = self.transaction.page_size() as u32;
         let have = if index.page_size() == 0 { tail.page_size } else { index.page_size() };
         if have != 0 && have != asked {

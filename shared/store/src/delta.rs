@@ -99,15 +99,16 @@ pub fn apply(difference: &[u8], page: &mut [u8]) -> Result<(), Defect> {
     while let Some((head, tail)) = rest.split_first_chunk::<HEAD>() {
         let start = usize::from(u16::from_le_bytes([head[0], head[1]]));
         let length = usize::from(u16::from_le_bytes([head[2], head[3]]));
-        let target = page.get_mut(start..start + length).ok_or(Defect("a difference reaches beyond its page"))?;
+        let target =
+            page.get_mut(start..start + length).ok_or(Defect::Damaged("a difference reaches beyond its page"))?;
         if length > tail.len() {
-            return Err(Defect("a difference ends inside a run"));
+            return Err(Defect::Damaged("a difference ends inside a run"));
         }
         let (bytes, after) = tail.split_at(length);
         target.copy_from_slice(bytes);
         rest = after;
     }
-    if rest.is_empty() { Ok(()) } else { Err(Defect("a difference ends inside a run's head")) }
+    if rest.is_empty() { Ok(()) } else { Err(Defect::Damaged("a difference ends inside a run's head")) }
 }
 
 #[cfg(test)]

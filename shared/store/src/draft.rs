@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use maniac_base::{BranchId, PageNo, Term, Version};
 
-use crate::entry::{BodyWriter, EntryKind, Header, frame_bytes};
+use crate::entry::{BodyWriter, EntryKind, Header, Stored, frame_bytes};
 use crate::error::StoreError;
 use crate::segment::{self, NewSegment};
 use crate::store::Store;
@@ -18,8 +18,8 @@ pub(crate) struct Draft<'a> {
     pub base: Version,
     pub page_size: u32,
     pub page_count: u32,
-    /// Pages in ascending order, and how many bytes are stored of each.
-    pub pages: &'a [(PageNo, u32)],
+    /// Pages in ascending order, and how each is stored.
+    pub pages: &'a [(PageNo, Stored)],
     /// Those bytes.
     pub stored: StoredBytes<'a>,
     pub schema: &'a [u8],
@@ -35,7 +35,8 @@ impl Draft<'_> {
     /// `durable` is known to be on disk; `more` members of the same group follow.
     pub fn header(&self, version: Version, time_ms: i64, durable: Version, more: bool) -> Header {
         Header {
-            kind: self.kind,
+            kind: Some(self.kind),
+            forms: true,
             length: 0,
             version,
             term: Term(0),

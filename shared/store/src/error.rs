@@ -11,8 +11,14 @@ pub enum StoreError {
     NotFound { path: PathBuf },
     #[error("{path} is not a Maniac store: {reason}")]
     NotAStore { path: PathBuf, reason: String },
-    #[error("{path} was written in store format {found}; this build reads up to format {supported}: upgrade Maniac")]
+    #[error(
+        "{path} needs a newer Maniac: it was written in format {found}, and this one reads up to format {supported}"
+    )]
     NewerFormat { path: PathBuf, found: u32, supported: u32 },
+    #[error("{path} needs a newer Maniac: it uses features {features:#x} of the format, which this one does not know")]
+    NewerFeatures { path: PathBuf, features: u64 },
+    #[error("{path} needs a newer Maniac: at byte {offset} is {what} {kind}, which this one does not know")]
+    NewerEntry { path: PathBuf, offset: u64, what: &'static str, kind: u8 },
     #[error(
         "{path} is in use by another version of Maniac; close it there, or use the same version of both extensions"
     )]

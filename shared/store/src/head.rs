@@ -21,7 +21,8 @@ use crate::segment::StoreId;
 use crate::sys::{CUTS, HEAD_BYTES, HeadMap, HeadWords, SLOTS, Slot};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"MANIHEAD");
-const FORMAT: u64 = 2;
+/// 2 had entries of format 1 behind it.
+const FORMAT: u64 = 3;
 /// Bytes of a `HEAD` of format 1, whose words come first in format 2.
 const FORMAT_1_BYTES: usize = 112;
 

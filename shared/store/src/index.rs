@@ -8,7 +8,8 @@
 use maniac_base::{BranchId, PageNo, Version};
 use smallvec::SmallVec;
 
-use crate::entry::{EntryKind, EntryRef};
+use crate::admit;
+use crate::entry::{BranchNote, EntryKind, EntryRef, MergeNote, Stored};
 
 const NONE: u32 = u32::MAX;
 
@@ -20,7 +21,7 @@ struct Frame {
     depth: u32,
     /// Offset in the entry, in units of 8 bytes.
     offset: u32,
-    stored: u32,
+    stored: Stored,
 }
 
 /// One entry of the log.
@@ -30,6 +31,8 @@ pub struct EntryMeta {
     pub segment: u32,
     pub offset: u64,
     pub page_count: u32,
+    /// It has an effect: it is neither stale nor of a kind that this build passes over.
+    pub counts: bool,
     pub time_ms: i64,
 }
 
@@ -42,7 +45,7 @@ pub struct FrameId(u32);
 pub struct Location {
     pub segment: u32,
     pub offset: u64,
-    pub stored: u32,
+    pub stored: Stored,
 }
 
 /// A page: the newest bytes that are stored of it, and, while those are differences, the older ones that they build on.
@@ -132,6 +135,8 @@ impl BranchState {
 }
 
 pub struct Index {
+    /// What is in front of the log: its first entry has the next version.
+    start: Version,
     entries: Vec<EntryMeta>,
     frames: Vec<Frame>,
     /// By branch id; ids are given in order.
@@ -143,14 +148,24 @@ pub struct Index {
 pub type Lineage = SmallVec<[(BranchId, Version); 2]>;
 
 impl Index {
-    /// The index of an empty log, of a store made at `created_ms`.
-    pub fn new(created_ms: i64) -> Index {
-        let main = BranchState::new("main".into(), None, Version(0), created_ms);
-        Index { entries: Vec::new(), frames: Vec::new(), branches: vec![main], page_size: 0 }
+    /// The index of an empty log that goes on behind `start`, of a store made at `created_ms`.
+    pub fn new(start: Version, created_ms: i64) -> Index {
+        let main = BranchState::new("main".into(), None, start, created_ms);
+        Index { start, entries: Vec::new(), frames: Vec::new(), branches: vec![main], page_size: 0 }
     }
 
     pub fn last(&self) -> Version {
-        Version(self.entries.len() as u64)
+        Version(self.start.0 + self.entries.len() as u64)
+    }
+
+    /// The version behind which the log begins: 0, unless its beginning is gone.
+    pub fn start(&self) -> Version {
+        self.start
+    }
+
+    /// How many entries of the log have at most this version.
+    fn entries_to(&self, version: Version) -> u64 {
+        version.0.saturating_sub(self.start.0)
     }
 
     pub fn page_images(&self) -> usize {
@@ -178,7 +193,7 @@ impl Index {
     }
 
     pub fn entry(&self, version: Version) -> Option<&EntryMeta> {
-        self.entries.get((version.0 as usize).checked_sub(1)?)
+        self.entries.get((self.entries_to(version) as usize).checked_sub(1)?)
     }
 
     pub fn branches(&self) -> impl Iterator<Item = (BranchId, &BranchState)> {
@@ -204,37 +219,71 @@ impl Index {
         if header.version != self.last().next() {
             return Err(format!("version {} follows version {}", header.version, self.last()));
         }
-        match header.kind {
-            EntryKind::Transaction => self.apply_transaction(entry)?,
-            EntryKind::BranchCreated => {
+        let counts = match header.kind {
+            None => false,
+            Some(EntryKind::Transaction) => self.apply_transaction(entry)?,
+            Some(EntryKind::BranchCreated) => {
                 let note = BranchNote::decode(entry.note()).ok_or("a branch's note is malformed")?;
-                if header.branch != self.next_branch() || note.parent.0 >= header.branch.0 {
+                self.know_branches_before(header.branch);
+                if header.branch > self.next_branch() || note.parent.0 >= header.branch.0 {
                     return Err(format!("branch {} cannot be created from branch {}", header.branch, note.parent));
                 }
-                self.branches.push(BranchState::new(note.name, Some(note.parent), note.fork, header.time_ms));
+                let is_next = header.branch == self.next_branch();
+                if is_next {
+                    self.branches.push(BranchState::new(note.name, Some(note.parent), note.fork, header.time_ms));
+                }
+                is_next
             }
-            EntryKind::BranchDropped => self.branch_mut(header.branch)?.dropped = true,
-            EntryKind::BranchRenamed => {
+            Some(EntryKind::BranchDropped) => self.change_branch(header.branch, |branch| branch.dropped = true)?,
+            Some(EntryKind::BranchRenamed) => {
                 let name = std::str::from_utf8(entry.note()).map_err(|_| "a branch's name is not UTF-8")?;
-                self.branch_mut(header.branch)?.name = name.to_owned();
+                self.change_branch(header.branch, |branch| branch.name = name.to_owned())?
             }
-        }
+        };
         self.entries.push(EntryMeta {
             branch: header.branch,
             segment,
             offset,
             page_count: header.page_count,
+            counts,
             time_ms: header.time_ms,
         });
         Ok(())
     }
 
-    fn branch_mut(&mut self, id: BranchId) -> Result<&mut BranchState, String> {
-        self.branches.get_mut(id.0 as usize).filter(|b| !b.dropped).ok_or(format!("there is no branch {id}"))
+    /// False if the branch has been dropped.
+    fn change_branch(&mut self, id: BranchId, change: impl FnOnce(&mut BranchState)) -> Result<bool, String> {
+        self.know_branches_before(BranchId(id.0 + 1));
+        let branch = self.branches.get_mut(id.0 as usize).ok_or(format!("there is no branch {id}"))?;
+        let there = !branch.dropped;
+        if there {
+            change(branch);
+        }
+        Ok(there)
     }
 
-    fn apply_transaction(&mut self, entry: &EntryRef<'_>) -> Result<(), String> {
+    /// Where the log's beginning is gone, branches were made there: they have a number, and a name that tells it.
+    fn know_branches_before(&mut self, id: BranchId) {
+        while self.start > Version(0) && self.next_branch() < id {
+            let name = format!("#{}", self.next_branch());
+            self.branches.push(BranchState::new(name, None, self.start, 0));
+        }
+    }
+
+    /// Whether it counts.
+    fn apply_transaction(&mut self, entry: &EntryRef<'_>) -> Result<bool, String> {
         let header = &entry.header;
+        self.know_branches_before(BranchId(header.branch.0 + 1));
+        let start = self.start;
+        let branch = self.branches.get_mut(header.branch.0 as usize);
+        let branch = branch.ok_or_else(|| format!("there is no branch {}", header.branch))?;
+        if branch.commits.is_empty() && branch.fork == start && header.base < start {
+            // Its last transaction is gone with the log's beginning.
+            branch.fork = header.base;
+        }
+        if branch.dropped || !admit::counts(header.base, branch.head()) {
+            return Ok(false);
+        }
         if self.page_size != 0 && header.page_size != self.page_size {
             return Err(format!("pages of {} bytes among pages of {}", header.page_size, self.page_size));
         }
@@ -242,7 +291,7 @@ impl Index {
         let merged = match header.note_len {
             0 => None,
             _ => {
-                entry.check_body().map_err(|defect| defect.0)?;
+                entry.check_body().map_err(|_| "a merge's note does not match its checksum")?;
                 Some(MergeNote::decode(entry.note()).ok_or("a merge's note is malformed")?)
             }
         };
@@ -251,22 +300,18 @@ impl Index {
         }
         let ordinal = u32::try_from(self.entries.len()).map_err(|_| "more than 2^32 entries")?;
         let Index { frames, branches, .. } = self;
-        let branch = branches.get_mut(header.branch.0 as usize).filter(|b| !b.dropped);
-        let branch = branch.ok_or_else(|| format!("there is no branch {}", header.branch))?;
-        if branch.head() != header.base {
-            return Err(format!(
-                "a transaction on version {} of a branch whose head is {}",
-                header.base,
-                branch.head()
-            ));
-        }
+        let branch = &mut branches[header.branch.0 as usize];
         if frames.len() + header.frames as usize >= NONE as usize {
             return Err("more than 2^32 page images".into());
         }
         for frame in entry.frames() {
             let head = branch.heads.get(frame.page);
             let offset = u32::try_from(frame.offset / 8).map_err(|_| "an entry of more than 32 GiB")?;
-            if head == NONE && frame.stored != header.page_size {
+            if head == NONE && !frame.stored.is_image() {
+                if start > Version(0) {
+                    // What it is the difference to is gone with the log's beginning, and so is the page.
+                    continue;
+                }
                 return Err(format!("page {} is stored as a difference to nothing", frame.page));
             }
             let id = frames.len() as u32;
@@ -287,7 +332,7 @@ impl Index {
             branch.merges.push((header.version, from, version));
         }
         self.page_size = header.page_size;
-        Ok(())
+        Ok(true)
     }
 
     /// The newest version that `branch` shows at `at`: its own, or its ancestors' up to the fork.
@@ -296,14 +341,14 @@ impl Index {
         match (state.commit_at(at), state.parent) {
             (Some(version), _) => version,
             (None, Some(parent)) => self.version_at(parent, at.min(state.fork)),
-            (None, None) => Version(0),
+            (None, None) => state.fork,
         }
     }
 
     /// The newest version of the branch's line that was committed at or before a time.
     pub fn version_at_time(&self, branch: BranchId, time_ms: i64) -> Version {
         let n = self.entries.partition_point(|entry| entry.time_ms <= time_ms);
-        self.version_at(branch, Version(n as u64))
+        self.version_at(branch, Version(self.start.0 + n as u64))
     }
 
     pub fn lineage(&self, branch: BranchId, at: Version) -> Lineage {
@@ -321,7 +366,7 @@ impl Index {
     pub fn find(&self, lineage: &Lineage, page: PageNo) -> Option<FrameId> {
         lineage.iter().find_map(|(branch, at)| {
             let head = self.branches[branch.0 as usize].heads.get(page);
-            self.newest(head, at.0).map(FrameId)
+            self.newest(head, self.entries_to(*at)).map(FrameId)
         })
     }
 
@@ -336,7 +381,7 @@ impl Index {
             let (one, other) = (limit(a, branch), limit(b, branch));
             if one != other {
                 let shared = one.min(other);
-                let first = self.frames.partition_point(|frame| u64::from(frame.entry) < shared.0);
+                let first = self.frames.partition_point(|frame| u64::from(frame.entry) < self.entries_to(shared));
                 pages.extend(self.branches[branch.0 as usize].heads.since(first as u32));
             }
         }
@@ -384,7 +429,7 @@ impl Index {
         loop {
             let piece = self.location(id);
             pieces.push(piece);
-            if piece.stored == self.page_size {
+            if piece.stored.is_image() {
                 return pieces;
             }
             id = FrameId(self.frames[id.0 as usize].older);
@@ -395,60 +440,20 @@ impl Index {
     pub fn differences(&self, id: FrameId) -> usize {
         let frame = |id: &u32| &self.frames[*id as usize];
         let chain = std::iter::successors(Some(id.0), |id| Some(frame(id).older));
-        chain.take_while(|id| frame(id).stored != self.page_size).count()
+        chain.take_while(|id| !frame(id).stored.is_image()).count()
     }
 
-    /// The newest frame of the chain whose version is at most `version`.
-    fn newest(&self, head: u32, version: u64) -> Option<u32> {
+    /// The newest frame of the chain that is one of the first `entries`.
+    fn newest(&self, head: u32, entries: u64) -> Option<u32> {
         let mut id = head;
         while id != NONE {
             let frame = &self.frames[id as usize];
-            if u64::from(frame.entry) < version {
+            if u64::from(frame.entry) < entries {
                 return Some(id);
             }
             let jump = &self.frames[frame.jump as usize];
-            id = if u64::from(jump.entry) < version || frame.jump == id { frame.older } else { frame.jump };
+            id = if u64::from(jump.entry) < entries || frame.jump == id { frame.older } else { frame.jump };
         }
         None
-    }
-}
-
-/// What a transaction that merges carries: the branch (u32) and the version (u64) of it that it merges.
-pub struct MergeNote;
-
-impl MergeNote {
-    pub fn encode((branch, version): (BranchId, Version)) -> Vec<u8> {
-        [&branch.0.to_le_bytes()[..], &version.0.to_le_bytes()].concat()
-    }
-
-    pub fn decode(note: &[u8]) -> Option<(BranchId, Version)> {
-        let (branch, version) = note.split_first_chunk::<4>()?;
-        Some((BranchId(u32::from_le_bytes(*branch)), Version(u64::from_le_bytes(version.try_into().ok()?))))
-    }
-}
-
-/// What a BranchCreated entry carries: parent (u32), fork version (u64), name (UTF-8).
-pub struct BranchNote {
-    pub parent: BranchId,
-    pub fork: Version,
-    pub name: String,
-}
-
-impl BranchNote {
-    pub fn encode(&self) -> Vec<u8> {
-        let mut out = self.parent.0.to_le_bytes().to_vec();
-        out.extend_from_slice(&self.fork.0.to_le_bytes());
-        out.extend_from_slice(self.name.as_bytes());
-        out
-    }
-
-    pub fn decode(note: &[u8]) -> Option<BranchNote> {
-        let (parent, rest) = note.split_first_chunk::<4>()?;
-        let (fork, name) = rest.split_first_chunk::<8>()?;
-        Some(BranchNote {
-            parent: BranchId(u32::from_le_bytes(*parent)),
-            fork: Version(u64::from_le_bytes(*fork)),
-            name: String::from_utf8(name.to_vec()).ok()?,
-        })
     }
 }

@@ -8,6 +8,7 @@
 //!
 //! It knows pages, branches and versions. It knows nothing of SQLite, DuckDB or what lies in a page.
 
+mod admit;
 mod append;
 mod backup;
 mod branches;

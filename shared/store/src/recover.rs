@@ -23,7 +23,7 @@ type OpenLog = (Head, Cursor, Index, boxcar::Vec<Segment>);
 pub fn open_log(path: &Path, id: StoreId, lock: Option<&LockFile>) -> Result<OpenLog, StoreError> {
     let start = || -> Result<(Cursor, Index, boxcar::Vec<Segment>), StoreError> {
         let first = Segment::open(path, segment::list(path)?[0], lock.is_some())?;
-        let index = Index::new(first.created_ms);
+        let index = Index::new(Version(first.first.0 - 1), first.created_ms);
         let segments = boxcar::Vec::new();
         segments.push(first);
         Ok((Cursor { segment: 0, offset: segment::HEADER }, index, segments))
@@ -127,7 +127,12 @@ fn whole_group(segment: &Segment, mut offset: u64) -> Result<Option<Vec<EntryRef
         if segment.file_length()? < offset + entry::HEADER as u64 {
             return Ok(None);
         }
-        let Some(entry) = segment.entry(offset).ok().filter(|entry| entry.check_all().is_ok()) else { return Ok(None) };
+        let entry = match segment.entry(offset) {
+            Ok(entry) if entry.check_all().is_ok() => entry,
+            // It is whole, and not this build's to cut off.
+            Err(error @ StoreError::NewerEntry { .. }) => return Err(error),
+            _ => return Ok(None),
+        };
         offset += entry.header.length;
         group.push(entry);
         if !entry.header.more {

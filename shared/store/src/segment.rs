@@ -7,13 +7,13 @@ use std::fs::{self, File, Metadata, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use maniac_base::{Version, checksum};
 use tempfile::NamedTempFile;
 
-use crate::entry::{self, Defect, EntryRef, check_frame};
+use crate::entry::{self, Defect, EntryRef, Stored, check_frame};
 use crate::error::StoreError;
 use crate::sys::FileMap;
 
@@ -22,7 +22,9 @@ pub const HEADER: u64 = 64;
 /// A segment takes entries until it has reached this size. A larger entry has a segment to itself.
 pub const TARGET_BYTES: u64 = 64 << 20;
 /// The log format of this build.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
+/// Features of the format that this build knows; from format 2 on.
+const FEATURES: u64 = 0;
 /// The bytes `WALS`.
 const MAGIC: [u8; 4] = 0x5741_4C53_u32.to_be_bytes();
 /// Address space set aside for a segment that still grows; memory is used only where the file has bytes.
@@ -34,13 +36,15 @@ const PAGE: u64 = 4096;
 /// Ends the name of a segment under construction.
 const UNNAMED: &str = ".new";
 
-/// Offsets in the header; 40..56 is zero.
+/// Offsets in the header; 48..56 is zero.
 mod at {
     pub const MAGIC: usize = 0;
     pub const FORMAT: usize = 4;
     pub const STORE: usize = 8;
     pub const FIRST: usize = 24;
     pub const CREATED_MS: usize = 32;
+    /// What a reader must know, beyond the format, to read the segment.
+    pub const FEATURES: usize = 40;
     pub const CHECKSUM: usize = 56;
 }
 
@@ -91,6 +95,7 @@ pub fn remove(store: &Path, first: Version) -> Result<(), StoreError> {
 pub struct Segment {
     pub first: Version,
     pub store: StoreId,
+    format: AtomicU32,
     /// Milliseconds since 1970-01-01 UTC.
     pub created_ms: i64,
     path: PathBuf,
@@ -140,6 +145,10 @@ impl Segment {
         if checksum(&header[..at::CHECKSUM]) != u64_at(at::CHECKSUM) {
             return Err(StoreError::corrupt(&path, 0, "the header does not match its checksum"));
         }
+        if format > 1 && u64_at(at::FEATURES) & !FEATURES != 0 {
+            let features = u64_at(at::FEATURES) & !FEATURES;
+            return Err(StoreError::NewerFeatures { path: store.to_owned(), features });
+        }
         if u64_at(at::FIRST) != first.0 {
             let reason = format!("the file's name says version {first}, its header {}", u64_at(at::FIRST));
             return Err(StoreError::corrupt(&path, at::FIRST as u64, reason));
@@ -147,11 +156,25 @@ impl Segment {
         let id = StoreId(u128::from_be_bytes(header[at::STORE..][..16].try_into().expect("sixteen bytes")));
         let map = FileMap::new(&file, length.max(GROWING_MAP) as usize).map_err(StoreError::io(&path, "map"))?;
         let created_ms = u64_at(at::CREATED_MS) as i64;
-        Ok(Segment { first, store: id, created_ms, path, file, map, whole: OnceLock::new(), length: length.into() })
+        Ok(Segment {
+            first,
+            store: id,
+            format: format.into(),
+            created_ms,
+            path,
+            file,
+            map,
+            whole: OnceLock::new(),
+            length: length.into(),
+        })
     }
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    pub fn format(&self) -> u32 {
+        self.format.load(Acquire)
     }
 
     /// The file's length, looked up now.
@@ -203,10 +226,10 @@ impl Segment {
 
     /// The entry at `offset`, with its head checked.
     pub fn entry(&self, offset: u64) -> Result<EntryRef<'_>, StoreError> {
-        let corrupt = |defect: Defect| StoreError::corrupt(&self.path, offset, defect.0);
+        let corrupt = |defect: Defect| defect.at(&self.path, offset);
         let length = entry::length(self.bytes(offset, entry::HEADER as u64)?).map_err(corrupt)?;
         if offset + length > self.length.load(Acquire) && offset + length > self.file_length()? {
-            return Err(corrupt(Defect("the log ends inside an entry")));
+            return Err(corrupt(Defect::Damaged("the log ends inside an entry")));
         }
         EntryRef::open(self.bytes(offset, length)?).map_err(corrupt)
     }
@@ -259,9 +282,9 @@ impl Segment {
     }
 
     /// The stored bytes of a page, checked.
-    pub fn stored(&self, offset: u64, stored: u32) -> Result<&[u8], StoreError> {
+    pub fn stored(&self, offset: u64, stored: Stored) -> Result<&[u8], StoreError> {
         let frame = self.bytes(offset, entry::frame_bytes(stored))?;
-        check_frame(frame, stored).map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))
+        check_frame(frame, stored).map_err(|defect| defect.at(&self.path, offset))
     }
 
     /// Whether the file is known to be so long.
@@ -273,10 +296,17 @@ impl Segment {
         self.file.write_all_at(bytes, offset).map_err(StoreError::io(&self.path, "write"))
     }
 
+    /// Makes the segment one of this build's format.
+    pub fn write_header(&self, id: StoreId, first: Version, created_ms: i64) -> Result<(), StoreError> {
+        self.write(&header(id, first, created_ms), 0)?;
+        self.format.store(FORMAT, Release);
+        Ok(())
+    }
+
     /// Writes the entry at `offset` to where it is, if it still is what it was, and gives its length.
     pub fn write_again(&self, offset: u64) -> Result<u64, StoreError> {
         let entry = self.entry(offset)?;
-        entry.check_all().map_err(|defect| StoreError::corrupt(&self.path, offset, defect.0))?;
+        entry.check_all().map_err(|defect| defect.at(&self.path, offset))?;
         self.write(self.bytes(offset, entry.header.length)?, offset)?;
         Ok(entry.header.length)
     }
@@ -291,6 +321,19 @@ impl Segment {
     pub fn sync(&self) -> Result<(), StoreError> {
         self.file.sync_data().map_err(StoreError::io(&self.path, "fsync"))
     }
+}
+
+/// The header of a segment of this build's format.
+fn header(id: StoreId, first: Version, created_ms: i64) -> [u8; HEADER as usize] {
+    let mut header = [0; HEADER as usize];
+    header[at::MAGIC..][..4].copy_from_slice(&MAGIC);
+    header[at::FORMAT..][..4].copy_from_slice(&FORMAT.to_le_bytes());
+    header[at::STORE..][..16].copy_from_slice(&id.0.to_be_bytes());
+    header[at::FIRST..][..8].copy_from_slice(&first.0.to_le_bytes());
+    header[at::CREATED_MS..][..8].copy_from_slice(&created_ms.to_le_bytes());
+    let sum = checksum(&header[..at::CHECKSUM]);
+    header[at::CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
+    header
 }
 
 /// A segment that has no name yet, and can be filled while others append to the log.
@@ -322,15 +365,7 @@ impl NewSegment {
 
     /// Gives it a header and its name; it is on disk before this returns.
     pub fn finish(self, id: StoreId, first: Version, created_ms: i64) -> Result<Segment, StoreError> {
-        let mut header = [0; HEADER as usize];
-        header[at::MAGIC..][..4].copy_from_slice(&MAGIC);
-        header[at::FORMAT..][..4].copy_from_slice(&FORMAT.to_le_bytes());
-        header[at::STORE..][..16].copy_from_slice(&id.0.to_be_bytes());
-        header[at::FIRST..][..8].copy_from_slice(&first.0.to_le_bytes());
-        header[at::CREATED_MS..][..8].copy_from_slice(&created_ms.to_le_bytes());
-        let sum = checksum(&header[..at::CHECKSUM]);
-        header[at::CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
-        self.write(&header, 0)?;
+        self.write(&header(id, first, created_ms), 0)?;
         let NewSegment { store, file } = self;
         let path = path_of(&store, first);
         file.as_file().sync_all().map_err(StoreError::io(file.path(), "fsync"))?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
 
+use crate::branches::before_history;
 use crate::delta;
 use crate::error::StoreError;
 use crate::head::Losses;
@@ -34,6 +35,9 @@ impl Store {
             return Err(StoreError::Future { asked: format!("{at}"), branch: state.name.clone(), head });
         }
         let version = index.version_at(branch, at);
+        if version <= index.start() && index.start() > Version(0) {
+            return Err(before_history(state, format!("version {at}"), index.start().next().to_string()));
+        }
         let page_count = index.entry(version).map_or(0, |entry| entry.page_count);
         Ok(Snapshot {
             store: self.clone(),
@@ -165,19 +169,19 @@ impl Snapshot {
             let reason = "the disk has failed to take the version that this transaction is built on".into();
             return Err(PageError { page: no, kind: PageErrorKind::Io, reason });
         }
-        let pieces = ahead.pieces(no, self.page_size);
+        let pieces = ahead.pieces(no);
         let Some(oldest) = pieces.last().filter(|_| no.0 != 0 && no.0 <= self.page_count) else { return Ok(None) };
         let page = |location: &Location| {
             self.store.segments[location.segment as usize].stored(location.offset, location.stored)
         };
         let failed = |error: StoreError| self.page_error(no, &error);
-        if pieces.len() == 1 && oldest.stored == self.page_size {
+        if pieces.len() == 1 && oldest.stored.is_image() {
             return Ok(Some(StoredPage::Mapped(page(oldest).map_err(failed)?)));
         }
         if let Some(page) = ahead.assembled.lock().get(&no) {
             return Ok(Some(StoredPage::Assembled(page.clone())));
         }
-        let (mut image, rest) = if oldest.stored == self.page_size {
+        let (mut image, rest) = if oldest.stored.is_image() {
             (page(oldest).map_err(failed)?.to_vec(), &pieces[..pieces.len() - 1])
         } else {
             let found = {
@@ -194,7 +198,7 @@ impl Snapshot {
         for piece in rest.iter().rev() {
             let path = self.store.segments[piece.segment as usize].path();
             delta::apply(page(piece).map_err(failed)?, &mut image)
-                .map_err(|defect| failed(StoreError::corrupt(path, piece.offset, defect.0)))?;
+                .map_err(|defect| failed(defect.at(path, piece.offset)))?;
         }
         let image: Arc<[u8]> = image.into();
         ahead.assembled.lock().insert(no, image.clone());
@@ -203,8 +207,8 @@ impl Snapshot {
 
     /// How many differences a page that was written ahead builds on.
     fn differences_ahead(&self, no: PageNo) -> usize {
-        let pieces = self.ahead.as_ref().map_or_else(Vec::new, |ahead| ahead.pieces(no, self.page_size));
-        if pieces.last().is_some_and(|oldest| oldest.stored == self.page_size) {
+        let pieces = self.ahead.as_ref().map_or_else(Vec::new, |ahead| ahead.pieces(no));
+        if pieces.last().is_some_and(|oldest| oldest.stored.is_image()) {
             return pieces.len() - 1;
         }
         let index = self.store.index.read();
@@ -220,15 +224,22 @@ impl Snapshot {
         if no.0 == 0 || no.0 > self.page_count {
             return Err(PageError::out_of_range(no, self.page_count));
         }
-        let Some((frame, newest)) = found else { return Ok(StoredPage::Hole) };
-        self.store.assemble(frame, newest, self.page_size).map_err(|error| self.page_error(no, &error))
+        let Some((frame, newest)) = found else {
+            let start = self.store.index.read().start();
+            if start > Version(0) {
+                let reason = format!("it was written before version {}, where the log begins", start.next());
+                return Err(PageError { page: no, kind: PageErrorKind::Io, reason });
+            }
+            return Ok(StoredPage::Hole);
+        };
+        self.store.assemble(frame, newest).map_err(|error| self.page_error(no, &error))
     }
 }
 
 impl Store {
     /// The page that ends with a frame.
-    fn assemble(&self, frame: FrameId, newest: Location, page_size: u32) -> Result<StoredPage<'_>, StoreError> {
-        if newest.stored == page_size {
+    fn assemble(&self, frame: FrameId, newest: Location) -> Result<StoredPage<'_>, StoreError> {
+        if newest.stored.is_image() {
             let image = self.segments[newest.segment as usize].stored(newest.offset, newest.stored)?;
             return Ok(StoredPage::Mapped(image));
         }
@@ -243,8 +254,7 @@ impl Store {
             if n == 0 {
                 page.extend_from_slice(stored);
             } else {
-                delta::apply(stored, &mut page)
-                    .map_err(|defect| StoreError::corrupt(segment.path(), piece.offset, defect.0))?;
+                delta::apply(stored, &mut page).map_err(|defect| defect.at(segment.path(), piece.offset))?;
             }
         }
         let page: Arc<[u8]> = page.into();

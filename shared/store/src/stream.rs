@@ -67,7 +67,9 @@ impl Iterator for Entries {
             let (segment, offset) = {
                 let index = self.store.index.read();
                 let meta = index.entry(version)?;
-                if !self.lineage.iter().any(|(branch, limit)| *branch == meta.branch && version <= *limit) {
+                if !meta.counts
+                    || !self.lineage.iter().any(|(branch, limit)| *branch == meta.branch && version <= *limit)
+                {
                     continue;
                 }
                 (meta.segment, meta.offset)
@@ -86,14 +88,14 @@ impl Entries {
     fn read(&self, segment: u32, offset: u64) -> Result<Entry, StoreError> {
         let segment = &self.store.segments[segment as usize];
         let entry = segment.entry(offset)?;
-        entry.check_body().map_err(|defect| StoreError::corrupt(segment.path(), offset, defect.0))?;
+        entry.check_body().map_err(|defect| defect.at(segment.path(), offset))?;
         let header = entry.header;
         Ok(Entry {
             version: header.version,
             branch: header.branch,
             base: header.base,
             time_ms: header.time_ms,
-            kind: header.kind,
+            kind: header.kind.expect("entries that count are of known kinds"),
             bytes: header.length,
             pages: entry.frames().map(|frame| frame.page).collect(),
             schema: entry.schema().to_vec(),

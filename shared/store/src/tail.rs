@@ -16,13 +16,14 @@ use maniac_base::{BranchId, PageNo, Version};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
-use crate::entry::{EntryKind, EntryRef};
+use crate::admit;
+use crate::entry::{EntryKind, EntryRef, FrameRef};
 use crate::error::StoreError;
 use crate::head::Losses;
-use crate::index::Location;
+use crate::index::{BranchState, Location};
 use crate::recover::peek_next;
 use crate::snapshot::Snapshot;
-use crate::store::Store;
+use crate::store::{Cursor, Store};
 
 /// What a commit has to know of the tail.
 #[derive(Default)]
@@ -54,12 +55,12 @@ pub(crate) struct Ahead {
 
 impl Ahead {
     /// What the tail has of a page, from new to old, down to the first whole image. Nothing if it has not written it.
-    pub fn pieces(&self, page: PageNo, page_size: u32) -> Vec<Location> {
+    pub fn pieces(&self, page: PageNo) -> Vec<Location> {
         let mut pieces: Vec<Location> = Vec::new();
         for entry in self.entries.iter().rev() {
             if let Ok(n) = entry.binary_search_by_key(&page, |(no, _)| *no) {
                 pieces.push(entry[n].1);
-                if entry[n].1.stored == page_size {
+                if entry[n].1.stored.is_image() {
                     break;
                 }
             }
@@ -72,29 +73,54 @@ impl Ahead {
     }
 }
 
+/// An entry behind the index, and where it lies.
+pub(crate) struct Unseen<'a> {
+    pub entry: EntryRef<'a>,
+    pub segment: u32,
+    pub offset: u64,
+    /// It is a transaction that has an effect.
+    pub commits: bool,
+    /// It is about branches, of which the index then knows too little.
+    pub changes_branches: bool,
+}
+
 impl Store {
-    /// Visits the entries behind the index, from old to new, with the place of each. The visitor says whether to go on.
-    /// Gives the version that the index ends with.
+    /// Visits the entries behind the index, from old to new. The visitor says whether to go on. Gives the version that the
+    /// index ends with.
     pub(crate) fn visit_tail(
         &self,
-        visit: &mut dyn FnMut(&EntryRef<'_>, u32, u64) -> Result<bool, StoreError>,
+        visit: &mut dyn FnMut(&Unseen<'_>) -> Result<bool, StoreError>,
     ) -> Result<Version, StoreError> {
         let (losses, written) = (self.head.losses(), self.head.written());
         // The lock keeps the cursor where the index ends.
         let place = self.cursor.lock();
         let end = self.index.read().last();
         let (mut cursor, mut last) = (*place, end);
+        let mut heads: FxHashMap<BranchId, Version> = FxHashMap::default();
         while last < written {
             let entry = match peek_next(&self.place(), last, &mut cursor) {
                 // What is being cut off is none any more.
                 Err(_) if self.head.losses() != losses => break,
                 entry => entry?,
             };
-            if !visit(&entry, cursor.segment, cursor.offset)? {
+            let header = entry.header;
+            let known = || self.index.read().branch(header.branch).map(BranchState::head);
+            let commits = header.kind == Some(EntryKind::Transaction)
+                && heads
+                    .get(&header.branch)
+                    .copied()
+                    .or_else(known)
+                    .is_none_or(|head| admit::counts(header.base, head));
+            if commits {
+                heads.insert(header.branch, header.version);
+            }
+            let changes_branches = header.kind.is_some_and(|kind| kind != EntryKind::Transaction);
+            let Cursor { segment, offset } = cursor;
+            if !visit(&Unseen { entry, segment, offset, commits, changes_branches })? {
                 break;
             }
-            cursor.offset += entry.header.length;
-            last = entry.header.version;
+            cursor.offset += header.length;
+            last = header.version;
         }
         Ok(end)
     }
@@ -102,14 +128,13 @@ impl Store {
     /// The caller holds the append lock, so that the tail ends where it does.
     pub(crate) fn tail(&self) -> Result<Tail, StoreError> {
         let mut tail = Tail::default();
-        self.visit_tail(&mut |entry, _, _| {
-            let header = &entry.header;
+        self.visit_tail(&mut |unseen| {
+            let header = &unseen.entry.header;
             tail.time_ms = tail.time_ms.max(header.time_ms);
-            if header.kind == EntryKind::Transaction {
+            tail.changes_branches |= unseen.changes_branches;
+            if unseen.commits {
                 tail.heads.insert(header.branch, header.version);
                 tail.page_size = header.page_size;
-            } else {
-                tail.changes_branches = true;
             }
             Ok(true)
         })?;
@@ -120,8 +145,8 @@ impl Store {
     /// business.
     pub(crate) fn tail_touches(&self, branch: BranchId) -> Result<bool, StoreError> {
         let mut touches = false;
-        self.visit_tail(&mut |entry, _, _| {
-            touches = entry.header.branch == branch || entry.header.kind != EntryKind::Transaction;
+        self.visit_tail(&mut |unseen| {
+            touches = unseen.entry.header.branch == branch || unseen.changes_branches;
             Ok(!touches)
         })?;
         Ok(touches)
@@ -131,9 +156,9 @@ impl Store {
     pub fn written_head(&self, branch: BranchId) -> Result<Version, StoreError> {
         let mut head = self.branch_head(branch)?;
         if self.head.written() > self.head.visible() {
-            self.visit_tail(&mut |entry, _, _| {
-                if entry.header.branch == branch && entry.header.kind == EntryKind::Transaction {
-                    head = entry.header.version;
+            self.visit_tail(&mut |unseen| {
+                if unseen.commits && unseen.entry.header.branch == branch {
+                    head = unseen.entry.header.version;
                 }
                 Ok(true)
             })?;
@@ -150,16 +175,16 @@ impl Store {
             return self.snapshot(branch, visible);
         }
         let (mut entries, mut newest, mut other) = (Vec::new(), None, false);
-        let base = self.visit_tail(&mut |entry, segment, offset| {
-            let header = &entry.header;
-            other |= header.kind != EntryKind::Transaction;
-            if header.branch == branch && header.kind == EntryKind::Transaction {
-                let place = |frame: crate::entry::FrameRef| {
+        let base = self.visit_tail(&mut |unseen| {
+            let Unseen { entry, segment, offset, commits, changes_branches } = unseen;
+            other |= changes_branches;
+            if *commits && entry.header.branch == branch {
+                let place = |frame: FrameRef| {
                     let offset = offset + frame.offset;
-                    (frame.page, Location { segment, offset, stored: frame.stored })
+                    (frame.page, Location { segment: *segment, offset, stored: frame.stored })
                 };
                 entries.push(entry.frames().map(place).collect());
-                newest = Some((header.version, header.page_count, header.page_size));
+                newest = Some((entry.header.version, entry.header.page_count, entry.header.page_size));
             }
             Ok(!other)
         })?;

@@ -103,7 +103,7 @@ fn a_copy_whose_head_is_newer_than_its_log_opens_where_the_log_ends() {
                 segment.set_len(ends[3] + 4096).unwrap();
             }
             // Files are copied by pages: what cuts a header in two is no copy of something that was whole.
-            let inside_header = cut > ends[2] && cut < ends[2] + 88;
+            let inside_header = cut > ends[2] && cut < ends[2] + 96;
             let store = match open_at(&path) {
                 Err(error) if inside_header => {
                     assert!(error.to_string().contains("but version 3 was on disk"), "cut at {cut}: {error}");
@@ -177,17 +177,6 @@ fn what_an_append_that_was_cut_short_left_is_overwritten() {
     drop(store);
     std::fs::remove_file(path.join("HEAD")).unwrap();
     assert_eq!(at(&open_at(&path).unwrap(), BranchId::MAIN, 4), [3, 7, 3]);
-}
-
-#[test]
-fn a_newer_format_is_refused_by_name() {
-    let dir = tempfile::tempdir().unwrap();
-    let (path, _) = three_versions(&dir);
-    let mut bytes = std::fs::read(last_segment(&path)).unwrap();
-    bytes[4..8].copy_from_slice(&7_u32.to_le_bytes());
-    std::fs::write(last_segment(&path), bytes).unwrap();
-    let error = open_at(&path).err().unwrap().to_string();
-    assert!(error.contains("written in store format 7; this build reads up to format 1"), "{error}");
 }
 
 #[test]
