@@ -114,6 +114,8 @@ fn duckdb_columns(session: &mut Session, table: &str) -> Result<Vec<Mirrored>, F
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ColumnKind {
     Integer,
+    /// HUGEINT: whole numbers that are REAL in SQLite, too.
+    Huge,
     Boolean,
     Double,
     Decimal,
@@ -127,8 +129,10 @@ enum ColumnKind {
 impl ColumnKind {
     fn of(declared: &str) -> Self {
         match declared.split('(').next().unwrap_or(declared) {
-            "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT" | "UTINYINT" | "USMALLINT" | "UINTEGER"
-            | "UBIGINT" => Self::Integer,
+            "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "UTINYINT" | "USMALLINT" | "UINTEGER" | "UBIGINT" => {
+                Self::Integer
+            }
+            "HUGEINT" => Self::Huge,
             "BOOLEAN" => Self::Boolean,
             "DOUBLE" | "FLOAT" => Self::Double,
             "DECIMAL" => Self::Decimal,
@@ -160,7 +164,7 @@ impl ColumnKind {
             Self::Integer => format!("I:{text}"),
             Self::Boolean => format!("I:{}", i32::from(text == "true")),
             Self::Double => real(text.parse().map_err(|_| unreadable())?),
-            Self::Decimal => format!("D:{}", trim_zeroes(text)),
+            Self::Decimal | Self::Huge => format!("D:{}", trim_zeroes(text)),
             Self::Blob => blob(&parse_hex(text).ok_or_else(unreadable)?),
             Self::Moment => format!("M:{}", moment(text)),
             Self::Text => format!("T:{text}"),
@@ -176,8 +180,8 @@ impl ColumnKind {
                 Ok((number, float)) if float as i64 == number => real(float),
                 _ => format!("I:{digits}"),
             },
-            (Self::Decimal, Value::Integer(digits)) => format!("D:{digits}"),
-            (Self::Decimal, Value::Real(number)) => format!("D:{}", trim_zeroes(&shown_decimal(*number))),
+            (Self::Decimal | Self::Huge, Value::Integer(digits)) => format!("D:{digits}"),
+            (Self::Decimal | Self::Huge, Value::Real(number)) => format!("D:{}", trim_zeroes(&shown_decimal(*number))),
             (Self::Moment, Value::Text(text)) => format!("M:{}", moment(text)),
             (_, Value::Integer(digits)) => format!("I:{digits}"),
             (_, Value::Real(number)) => real(*number),
@@ -240,6 +244,7 @@ mod tests {
             (ColumnKind::Double, Value::Real(f64::INFINITY), "inf"),
             (ColumnKind::Decimal, Value::Real(1.5), "1.50"),
             (ColumnKind::Decimal, Value::Real(0.1 + 0.2), "0.300"),
+            (ColumnKind::Huge, Value::Real(1e19), "10000000000000000000"),
             (ColumnKind::Blob, Value::Blob(vec![0, 255]), "00FF"),
             (ColumnKind::Moment, Value::Text("2013-01-02T03:04:05Z".into()), "2013-01-02 03:04:05"),
             (ColumnKind::Moment, Value::Text("2013-01-02".into()), "2013-01-02 00:00:00"),

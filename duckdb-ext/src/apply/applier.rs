@@ -33,6 +33,8 @@ pub struct Applied {
     pub rejected: u64,
     /// Tables copied anew because the mirror did not have the rows that it should.
     pub repaired: u64,
+    /// Tables were made, altered or dropped.
+    pub altered: bool,
 }
 
 impl Applied {
@@ -41,6 +43,15 @@ impl Applied {
         self.widened += copied.widened;
         self.rejected += copied.rejected;
     }
+}
+
+/// A column that has another type than the one for its declared type, by its names in the source.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Widened {
+    pub table: String,
+    pub column: String,
+    /// Its types in order.
+    pub steps: String,
 }
 
 /// Applies one source to one target. Owned by one thread.
@@ -76,6 +87,18 @@ pub struct Applier {
 impl Applier {
     pub fn version(&self) -> Version {
         self.version
+    }
+
+    /// The columns that have been widened.
+    pub fn widened(&self) -> Vec<Widened> {
+        let columns = self.tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column)));
+        let widened = columns.filter(|(_, column)| !column.narrower.is_empty());
+        let told = widened.map(|(table, column)| Widened {
+            table: table.source.clone(),
+            column: column.source.clone(),
+            steps: column.steps(),
+        });
+        told.collect()
     }
 
     /// What a lake needs from time to time; `None` for a native target.
@@ -132,7 +155,7 @@ impl Applier {
                     self.make_sure()?;
                     self.learn_keys()?;
                     if self.version == to {
-                        return Ok(Applied::default());
+                        return Ok(Applied { altered: true, ..Applied::default() });
                     }
                     if self.target.lake && is_stale(&error) && !renewed {
                         renewed = true;

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use maniac_base::Version;
 
 use super::applier::versions;
+use super::copy::widen;
 use super::net::{Net, NetTable, net};
 use super::rejects::Settled;
 use super::rows::{self, Outcome};
@@ -13,7 +14,7 @@ use super::state::{self, Moved};
 use super::target::{INLINED_BYTES, INLINED_ROWS};
 use super::{Applied, Applier, Target};
 use crate::error::Result;
-use crate::schema::{ColumnType, MirrorTable, Step, plan};
+use crate::schema::{MirrorTable, Step, plan};
 use crate::source::{Commit, Value};
 
 impl Applier {
@@ -107,9 +108,7 @@ impl Applier {
                     match outcome {
                         Outcome::Misfits(columns) => {
                             applied.widened += columns.len() as u64;
-                            for column in columns {
-                                self.tables[place].columns[column].column_type = ColumnType::Varchar;
-                            }
+                            widen(&self.target, &*self.source, at, &mut self.tables[place], &columns)?;
                         }
                         _ if copied_anew => {}
                         _ => applied.repaired += 1,
@@ -121,6 +120,7 @@ impl Applier {
         }
         self.put_in_files(false)?;
         let tables_changed = first.schema.is_some() || !copied.is_empty();
+        applied.altered = tables_changed;
         if tables_changed {
             state::write_tables(&self.session, &self.target, &self.tables)?;
         }

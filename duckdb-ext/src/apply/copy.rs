@@ -13,8 +13,11 @@ use super::target::{INLINED_BYTES, INLINED_ROWS};
 use super::{Target, keys, packing, rejects};
 use crate::error::{Error, Result};
 use crate::host::Session;
-use crate::schema::{ColumnType, MirrorTable, OnMismatch, show};
+use crate::schema::{Census, MirrorTable, OnMismatch, show};
 use crate::source::{BorrowedValue, Source, TableScan};
+
+/// Rows that a census reads at once.
+const ROWS_AT_ONCE: usize = 2048;
 
 /// How far the copy of a table is, for those who watch it; they can end it.
 #[derive(Debug, Default)]
@@ -175,6 +178,36 @@ fn is_few_and_large(source: &dyn Source, at: Version, table: &MirrorTable) -> Re
     Ok(bytes > INLINED_BYTES)
 }
 
+/// Gives columns that cannot hold a value the types that hold all their values.
+pub fn widen(
+    target: &Target,
+    source: &dyn Source,
+    at: Version,
+    table: &mut MirrorTable,
+    columns: &[usize],
+) -> Result<()> {
+    let mut reader = source.scan(at, &table.source)?.reader(columns);
+    let mut censuses: Vec<Census> = columns.iter().map(|place| Census::of(table.columns[*place].column_type)).collect();
+    while !censuses.iter().all(Census::is_decided) {
+        let read = reader.read(ROWS_AT_ONCE, &mut |_, rows| {
+            for (column, census) in censuses.iter_mut().enumerate().filter(|(_, census)| !census.is_decided()) {
+                (0..rows.len()).for_each(|row| census.count(&rows.value(row, column)));
+            }
+            Ok(())
+        })?;
+        if read == 0 {
+            break;
+        }
+    }
+    for (place, census) in columns.iter().zip(censuses) {
+        let column = &mut table.columns[*place];
+        // Parquet files have DOUBLEs for HUGEINTs.
+        let wider = census.next_type(column, !target.lake);
+        column.widen(wider);
+    }
+    Ok(())
+}
+
 /// Makes the table and fills it, inside the session's transaction; the rejects must have nothing of it. Columns that are
 /// widened are so in `table`. `progress` is given the tally of rows at the start.
 pub fn copy_table(
@@ -227,10 +260,8 @@ pub fn copy_table(
             return Ok(copied);
         }
         copied.widened += widened.len() as u64;
-        for column in widened {
-            table.columns[column].column_type = ColumnType::Varchar;
-        }
-        // Each round widens at least one column for good, so that the rounds end.
+        widen(target, source, at, table, &widened)?;
+        // All values fit now.
         session.run(&format!("DROP TABLE {}", target.table(&table.name)))?;
         scan = source.scan(at, &table.source)?;
     }

@@ -297,7 +297,7 @@ pub fn write_tables(session: &Session, target: &Target, tables: &[MirrorTable]) 
                 quote_text(&column.source),
                 quote_text(&column.name),
                 quote_text(&column.declared),
-                quote_text(&column.column_type.to_string()),
+                quote_text(&column.steps()),
                 table.key_is_rowid
             ));
         }
@@ -321,7 +321,7 @@ pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable
     for row in rows {
         let row: Vec<String> = row.into_iter().map(Option::unwrap_or_default).collect();
         let [source, name, column, mirror_column, declared, mirror_type, key, rowid] = row.as_slice() else { continue };
-        let column_type = mirror_type.parse().map_err(|()| {
+        let (narrower, column_type) = MirrorColumn::parse_steps(mirror_type).ok_or_else(|| {
             Error::input(format!(
                 "{} names the unknown type {mirror_type}: it was written by another version of the extension. \
                  Drop the schema {} to start over",
@@ -345,6 +345,7 @@ pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable
             name: mirror_column.clone(),
             declared: declared.clone(),
             column_type,
+            narrower,
         });
     }
     for (table, mut keys) in tables.iter_mut().zip(keys) {

@@ -7,7 +7,7 @@ use maniac_sqlite_format::{BlockColumn, BlockFields, Encoding};
 
 use crate::error::Result;
 use crate::host::Columns;
-use crate::schema::{ColumnType, fit_into, is_utf8, time};
+use crate::schema::{ColumnType, fit_into, is_exact, is_utf8, time};
 use crate::source::{BorrowedValue, RowsView};
 
 /// Writes columns of rows, and keeps what that takes from one call to the next.
@@ -41,7 +41,7 @@ impl Filler {
             }
             (BlockColumn::Fields(fields), ColumnType::Double) => {
                 let real = |row| {
-                    let integer = || if fields.real { fields.integer(row) } else { None };
+                    let integer = || fields.integer(row).filter(|value| fields.real || is_exact(*value));
                     let real = fields.get(row).and_then(|(serial, bytes)| serial.real(bytes));
                     real.or_else(|| integer().map(|value| value as f64))
                 };

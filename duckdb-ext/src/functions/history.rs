@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 
+use crate::apply::Widened;
 use crate::error::Result;
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
@@ -45,6 +46,7 @@ pub static TABLES: Function = Function {
         ("declared_type", Kind::Text),
         ("mirror_type", Kind::Text),
         ("key_position", Kind::Integer),
+        ("widened", Kind::Text),
     ],
     is_long: |_, _| false,
     start: tables,
@@ -115,10 +117,24 @@ fn changes(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
     Ok(Box::new(rows))
 }
 
-fn tables(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
+/// The store's columns, and what has become of them in the mirrors of the branch that are attached.
+fn tables(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let source = source_of(args)?;
     let tables = source.tables(source.head()?)?;
-    let rows = tables.into_iter().flat_map(|table| {
+    let of = source.identity();
+    let mirrors = instance.mirrors().into_iter().filter(move |mirror| {
+        let other = mirror.source.identity();
+        (other.store, other.branch_id) == (of.store.clone(), of.branch_id)
+    });
+    let wide: Vec<(String, Vec<Widened>)> = mirrors.map(|mirror| (mirror.name.clone(), mirror.report().wide)).collect();
+    let rows = tables.into_iter().flat_map(move |table| {
+        let widened = |column: &str| {
+            let steps = wide.iter().flat_map(|(mirror, columns)| {
+                let known = columns.iter().filter(|wide| wide.table == table.name && wide.column == column);
+                known.map(move |wide| format!("{mirror}: {}", wide.steps))
+            });
+            Some(steps.collect::<Vec<_>>().join("; ")).filter(|steps| !steps.is_empty())
+        };
         let row = |(place, column): (usize, &source::SourceColumn)| {
             let key = table.key.iter().position(|key| *key == place).map_or(0, |at| at + 1);
             Ok(vec![
@@ -128,6 +144,7 @@ fn tables(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
                 Field::text(column.declared.clone()),
                 Field::text(ColumnType::of_declared(&column.declared).to_string()),
                 Field::Integer(key as i64),
+                Field::optional(widened(&column.name)),
             ])
         };
         table.columns.iter().enumerate().map(row).collect::<Vec<_>>()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::apply::Widened;
 use crate::error::Result;
 use crate::host::{Args, Field, Function, Kind, Rows};
 use crate::instance::Instance;
@@ -25,6 +26,7 @@ pub static STATUS: Function = Function {
         ("rows", Kind::Integer),
         ("transactions_per_second", Kind::Double),
         ("widened_columns", Kind::Integer),
+        ("widened", Kind::Text),
         ("rejected_values", Kind::Integer),
         ("repaired_tables", Kind::Integer),
         ("errors", Kind::Integer),
@@ -70,6 +72,7 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::Integer(report.rows as i64),
         Field::Double(report.rate()),
         Field::Integer(report.widened as i64),
+        Field::optional(widened(&report.wide)),
         Field::Integer(report.rejected as i64),
         Field::Integer(report.repaired as i64),
         Field::Integer(report.errors as i64),
@@ -77,4 +80,10 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::optional(copying),
         report.maintained_ms.map_or(Field::Null, |ms| Field::Integer(ms * 1000)),
     ]
+}
+
+/// The steps of all columns, if there are any.
+fn widened(columns: &[Widened]) -> Option<String> {
+    let steps = columns.iter().map(|Widened { table, column, steps }| format!("{table}.{column}: {steps}"));
+    (!columns.is_empty()).then(|| steps.collect::<Vec<_>>().join("; "))
 }

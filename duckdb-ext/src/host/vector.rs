@@ -16,7 +16,7 @@ pub enum Cell<'a> {
     Bool(bool),
     /// BIGINT; microseconds of TIME and TIMESTAMP; days of DATE; a DECIMAL's unscaled value.
     Integer(i64),
-    /// A wide DECIMAL's unscaled value, or a UUID's 128 bits.
+    /// HUGEINT; a wide DECIMAL's unscaled value; a UUID's 128 bits.
     Wide(i128),
     Double(f64),
     /// VARCHAR and JSON (valid UTF-8), BLOB.
@@ -215,6 +215,7 @@ pub(super) unsafe fn with_column_type(column: ColumnType, use_type: impl FnOnce(
     let id = match column {
         ColumnType::Boolean => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN,
         ColumnType::BigInt => ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT,
+        ColumnType::HugeInt => ffi::DUCKDB_TYPE_DUCKDB_TYPE_HUGEINT,
         ColumnType::Double => ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE,
         ColumnType::Decimal { .. } => ffi::DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL,
         ColumnType::Varchar | ColumnType::Json => ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR,
@@ -251,6 +252,7 @@ pub(super) unsafe fn storage_of(logical: ffi::duckdb_logical_type) -> Option<Sto
         | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIME
         | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP
         | ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP_TZ => Storage::I64,
+        ffi::DUCKDB_TYPE_DUCKDB_TYPE_HUGEINT => Storage::I128,
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE => Storage::F64,
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR | ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB => Storage::Text,
         ffi::DUCKDB_TYPE_DUCKDB_TYPE_UUID => Storage::Uuid,

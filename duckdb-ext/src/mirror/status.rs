@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
-use crate::apply::{Applied, Done, Order, Tally, Target};
+use crate::apply::{Applied, Done, Order, Tally, Target, Widened};
 use crate::error::{Error, Result};
 use crate::source::{Identity, Source};
 
@@ -58,6 +58,8 @@ pub struct Report {
     pub rows: u64,
     pub batches: u64,
     pub widened: u64,
+    /// Columns that have been widened, now or before the mirror was attached.
+    pub wide: Vec<Widened>,
     pub rejected: u64,
     pub repaired: u64,
     pub errors: u64,
@@ -116,6 +118,7 @@ impl Mirror {
             rows: 0,
             batches: 0,
             widened: 0,
+            wide: Vec::new(),
             rejected: 0,
             repaired: 0,
             errors: 0,

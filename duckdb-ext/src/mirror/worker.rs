@@ -34,7 +34,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -> Result<()> {
     let at = applier.version();
     let beginning = mirror.beginning(at);
+    let wide = applier.widened();
     mirror.update(|report| {
+        report.wide = wide;
         report.applied = at;
         report.complete = at;
         report.state = beginning;
@@ -197,7 +199,11 @@ fn step(
     if !more {
         *seen = head.max(last);
     }
+    let wide = applied.altered.then(|| applier.widened());
     mirror.update(|report| {
+        if let Some(wide) = wide {
+            report.wide = wide;
+        }
         report.applied = last;
         report.applied_time_ms = time_ms;
         report.complete = if more { last } else { head.max(last) };

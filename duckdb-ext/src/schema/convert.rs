@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 
 use super::ColumnType;
-use super::decimal::{Decimal, plain_unscaled, unscaled_text};
+use super::decimal::{Decimal, MAX_WIDTH, plain_unscaled, unscaled_text};
 use super::json::is_json;
 use super::names::quote_text;
 use super::time;
@@ -28,8 +28,14 @@ impl Fitted<'_> {
     }
 }
 
-/// Whole numbers up to here are exact in a double.
-const EXACT_IN_DOUBLE: u64 = 1 << 53;
+/// Whole numbers up to here are all exact in a double.
+pub const EXACT_IN_DOUBLE: u64 = 1 << 53;
+
+/// Whether a double shows all digits of the number.
+#[inline(always)]
+pub fn is_exact(number: i64) -> bool {
+    number.unsigned_abs() <= EXACT_IN_DOUBLE
+}
 
 /// `value` for a column of `column`'s type; `None` if it does not fit. Everything fits VARCHAR: numbers as SQLite prints
 /// them, blobs and invalid text in DuckDB's notation for blobs (`\xHH`), from which `::BLOB` gives the bytes back.
@@ -84,8 +90,9 @@ fn fit_rare<'a>(value: &'a Value<'_>, column: ColumnType) -> Option<Fitted<'a>> 
     use ColumnType as T;
     let cell = match (column, value) {
         (T::Boolean, Value::Integer(number @ (0 | 1))) => Cell::Bool(*number == 1),
-        (T::Double, Value::Integer(number)) if number.unsigned_abs() <= EXACT_IN_DOUBLE => Cell::Double(*number as f64),
+        (T::Double, Value::Integer(number)) if is_exact(*number) => Cell::Double(*number as f64),
         (T::Decimal { width, scale }, Value::Integer(_) | Value::Real(_)) => decimal(value, width, scale)?,
+        (T::HugeInt, Value::Integer(_) | Value::Real(_)) => Cell::Wide(Decimal::of(value)?.unscaled(MAX_WIDTH, 0)?),
         (T::Blob, Value::Blob(bytes)) => Cell::Bytes(bytes),
         (T::Uuid, Value::Blob(bytes)) => Cell::Wide(i128::from_be_bytes(bytes.as_ref().try_into().ok()?)),
         (T::Uuid, Value::Text(text)) => Cell::Wide(uuid(text)?),
@@ -129,6 +136,7 @@ pub fn literal(value: &Value<'_>, column: ColumnType) -> Option<String> {
         (cell, number) => match (column, cell) {
             (ColumnType::Decimal { scale, .. }, Cell::Integer(unscaled)) => unscaled_text(unscaled.into(), scale),
             (ColumnType::Decimal { scale, .. }, Cell::Wide(unscaled)) => unscaled_text(unscaled, scale),
+            (ColumnType::HugeInt, Cell::Wide(number)) => number.to_string(),
             _ => number_text(number)?,
         },
     };

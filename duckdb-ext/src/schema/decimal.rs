@@ -58,6 +58,16 @@ impl Decimal {
         Decimal { negative, digits, exponent }
     }
 
+    pub fn scale(self) -> u32 {
+        u32::try_from(-self.exponent).unwrap_or(0)
+    }
+
+    /// Digits before the point; none of a fraction of one.
+    pub fn whole_digits(self) -> u32 {
+        let digits = self.digits.checked_ilog10().map_or(0, |last| last as i32 + 1);
+        u32::try_from(digits + self.exponent).unwrap_or(0)
+    }
+
     /// The value of a DECIMAL with `scale` digits behind the point and `width` in all, in units of the last; `None` if it
     /// has not as many.
     pub fn unscaled(self, width: u8, scale: u8) -> Option<i128> {

@@ -20,14 +20,38 @@ pub const COLUMNS_TABLE: &str = "_maniac_columns";
 pub const REJECTS_TABLE: &str = "_maniac_rejects";
 
 /// A column as the mirror has it, in the source's order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct MirrorColumn {
     /// Its name in the source and in the mirror; they differ only where DuckDB has no such name or it was taken.
     pub source: String,
     pub name: String,
     pub declared: String,
     pub column_type: ColumnType,
+    /// The types that it had before, each too narrow for some value.
+    pub narrower: Vec<ColumnType>,
 }
+
+impl MirrorColumn {
+    pub fn widen(&mut self, column_type: ColumnType) {
+        self.narrower.push(std::mem::replace(&mut self.column_type, column_type));
+    }
+
+    /// Its types from the first to the present one: `BIGINT -> DOUBLE`.
+    pub fn steps(&self) -> String {
+        let steps = self.narrower.iter().chain([&self.column_type]).map(ToString::to_string);
+        steps.collect::<Vec<_>>().join(ARROW)
+    }
+
+    /// Reads what `steps` wrote: the earlier types and the present one.
+    pub fn parse_steps(text: &str) -> Option<(Vec<ColumnType>, ColumnType)> {
+        let mut types = text.split(ARROW).map(|step| step.parse().ok()).collect::<Option<Vec<_>>>()?;
+        let present = types.pop()?;
+        Some((types, present))
+    }
+}
+
+/// Between a column's types.
+const ARROW: &str = " -> ";
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct MirrorTable {
@@ -50,6 +74,7 @@ impl MirrorTable {
                 name: column_names.claim(&column.name),
                 declared: column.declared.clone(),
                 column_type: ColumnType::of_declared(&column.declared),
+                narrower: Vec::new(),
             })
             .collect();
         let (key, key_is_rowid) = (table.key.clone(), table.key_is_rowid);
@@ -249,6 +274,7 @@ fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Optio
                 name: after.column_names().claim(&new.name),
                 declared: new.declared.clone(),
                 column_type: ColumnType::of_declared(&new.declared),
+                narrower: Vec::new(),
             };
             let default = new.default.clone()?;
             super::literal(&default, column.column_type)?;
@@ -289,6 +315,7 @@ fn keep_widened(before: &MirrorTable, copy: &mut MirrorTable) {
         let former = before.columns.iter().find(|old| old.source == column.source && old.declared == column.declared);
         if let Some(former) = former {
             column.column_type = former.column_type;
+            column.narrower.clone_from(&former.narrower);
         }
     }
 }

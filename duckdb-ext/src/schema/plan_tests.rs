@@ -144,6 +144,17 @@ fn own_tables_keep_their_names() {
 }
 
 #[test]
+fn steps_are_read_back() {
+    let mut column = MirrorColumn { column_type: ColumnType::BigInt, ..MirrorColumn::default() };
+    assert_eq!(MirrorColumn::parse_steps(&column.steps()), Some((vec![], ColumnType::BigInt)));
+    column.widen(ColumnType::Decimal { width: 20, scale: 1 });
+    column.widen(ColumnType::Varchar);
+    assert_eq!(column.steps(), "BIGINT -> DECIMAL(20,1) -> VARCHAR");
+    assert_eq!(MirrorColumn::parse_steps(&column.steps()), Some((column.narrower, ColumnType::Varchar)));
+    assert_eq!(MirrorColumn::parse_steps("BIGINT -> TINYINT"), None);
+}
+
+#[test]
 fn names_that_differ_in_the_case_of_other_letters_are_kept() {
     let tables = [table("É", &[("id", "INTEGER"), ("Ä", ""), ("ä", "")]), table("é", &[("id", "INTEGER")])];
     let mirrors = mirrors(&tables);

@@ -5,13 +5,18 @@ use std::str::FromStr;
 
 use super::decimal::MAX_WIDTH;
 
-/// Types that mirrors use. Every value of SQLite fits VARCHAR, which is what a column is widened to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Types that mirrors use. Every value of SQLite fits VARCHAR.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ColumnType {
     Boolean,
     BigInt,
+    HugeInt,
     Double,
-    Decimal { width: u8, scale: u8 },
+    Decimal {
+        width: u8,
+        scale: u8,
+    },
+    #[default]
     Varchar,
     Blob,
     Date,
@@ -76,6 +81,7 @@ impl fmt::Display for ColumnType {
         match self {
             ColumnType::Boolean => f.write_str("BOOLEAN"),
             ColumnType::BigInt => f.write_str("BIGINT"),
+            ColumnType::HugeInt => f.write_str("HUGEINT"),
             ColumnType::Double => f.write_str("DOUBLE"),
             ColumnType::Decimal { width, scale } => write!(f, "DECIMAL({width},{scale})"),
             ColumnType::Varchar => f.write_str("VARCHAR"),
@@ -97,6 +103,7 @@ impl FromStr for ColumnType {
         Ok(match text {
             "BOOLEAN" => ColumnType::Boolean,
             "BIGINT" => ColumnType::BigInt,
+            "HUGEINT" => ColumnType::HugeInt,
             "DOUBLE" => ColumnType::Double,
             "VARCHAR" => ColumnType::Varchar,
             "BLOB" => ColumnType::Blob,
@@ -163,6 +170,7 @@ mod tests {
             let column = ColumnType::of_declared(declared);
             assert_eq!(column.to_string().parse(), Ok(column));
         }
-        assert_eq!("HUGEINT".parse::<ColumnType>(), Err(()));
+        assert_eq!("HUGEINT".parse(), Ok(ColumnType::HugeInt));
+        assert_eq!("TINYINT".parse::<ColumnType>(), Err(()));
     }
 }

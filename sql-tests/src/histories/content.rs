@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::shape::shapes;
-use super::values::{Cell, mirror_type};
+use super::values::{Cell, may_become, mirror_type};
 use super::{literal, quote};
 use crate::session::{Failure, Session};
 use crate::value::{Value, parse_hex};
@@ -201,7 +201,7 @@ impl SourceTable {
         }
         for ((name, declared, _), [_, mirror_name, mirror]) in self.columns.iter().zip(&mirrored.columns) {
             let as_declared = mirror_type(declared);
-            let widened = mirror == "VARCHAR" && !terms.all_fit;
+            let widened = may_become(as_declared, mirror) && !terms.all_fit;
             if !is_name_of(mirror_name, name) || (mirror != as_declared && !widened) {
                 return Err(format!("column {name} {declared} is {mirror_name} {mirror}, not {as_declared}"));
             }

@@ -34,6 +34,18 @@ pub fn mirror_type(declared: &str) -> &'static str {
     found.unwrap_or_else(|| panic!("no random table declares {declared:?}")).1
 }
 
+/// Whether a column of a mirror's type may be widened to another one: numbers stay numbers and dates become times, unless they
+/// become text.
+pub fn may_become(mirror: &str, wider: &str) -> bool {
+    let is_decimal = |name: &str| name.starts_with("DECIMAL(");
+    match mirror {
+        _ if wider == "VARCHAR" => true,
+        "BOOLEAN" | "BIGINT" | "DOUBLE" => matches!(wider, "BIGINT" | "DOUBLE" | "HUGEINT") || is_decimal(wider),
+        "DATE" => wider == "TIMESTAMP",
+        _ => is_decimal(mirror) && (wider == "DOUBLE" || is_decimal(wider)),
+    }
+}
+
 /// A text that is a date or a time: as DATE, as TIME, as TIMESTAMP.
 type Moment = (&'static str, Option<&'static str>, Option<&'static str>, Option<&'static str>);
 
@@ -256,6 +268,7 @@ impl Cell {
             ("BIGINT", Cell::Integer(number)) => number.to_string(),
             ("DOUBLE", Cell::Real(number)) => format!("{number:?}"),
             ("DOUBLE", Cell::Integer(number)) if number.unsigned_abs() <= 1 << 53 => format!("{:?}", *number as f64),
+            ("HUGEINT", Cell::Integer(_) | Cell::Real(_)) => self.decimal("DECIMAL(38,0)")?,
             ("BOOLEAN", Cell::Integer(0)) => "false".to_string(),
             ("BOOLEAN", Cell::Integer(1)) => "true".to_string(),
             ("DATE", Cell::Text(_)) => moment()?.1?.to_string(),
