@@ -66,7 +66,7 @@ impl Case {
         let mut log = Log::default();
         log.add(setup);
         let all_fit = dice.chance(30);
-        let policies = [(); 2].map(|()| if dice.chance(25) { "null" } else { "widen" });
+        let policies = [(); 2].map(|()| *dice.pick(&["null", "round", "widen", "widen"]));
         let historian = Historian {
             dice: Dice::seeded(dice.below(u64::MAX)),
             odd: if all_fit { 0 } else { *dice.pick(&[1, 5, 20]) },
@@ -83,7 +83,7 @@ impl Case {
             duckdb: session(Kind::Duckdb),
             mirrors: [Mirror::default(); 2],
             policies,
-            terms: policies.map(|policy| Terms { all_fit, rejects: policy == "null" }),
+            terms: policies.map(|policy| Terms { all_fit, rounds: policy == "round", rejects: policy == "null" }),
             lake_loaded: false,
             sources: BTreeMap::new(),
             compared: 0,

@@ -29,6 +29,8 @@ pub struct Applied {
     pub rows: u64,
     /// Columns widened to hold a value that did not fit.
     pub widened: u64,
+    /// Values that were rounded to fit.
+    pub rounded: u64,
     /// Values put aside that did not fit.
     pub rejected: u64,
     /// Tables copied anew because the mirror did not have the rows that it should.
@@ -41,6 +43,7 @@ impl Applied {
     pub(super) fn add(&mut self, copied: Copied) {
         self.rows += copied.rows;
         self.widened += copied.widened;
+        self.rounded += copied.rounded;
         self.rejected += copied.rejected;
     }
 }

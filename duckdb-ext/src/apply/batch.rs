@@ -89,12 +89,17 @@ impl Applier {
                     let (session, target) = (&self.session, &self.target);
                     match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
                         Settled::Widen(columns) => Outcome::Misfits(columns),
-                        Settled::Aside(_) if !self.keys.check(session, target, table, &changes)? => Outcome::Diverged,
-                        Settled::Aside(rejected) => {
+                        Settled::Fitting { .. } if !self.keys.check(session, target, table, &changes)? => {
+                            Outcome::Diverged
+                        }
+                        Settled::Fitting { rounded, rejected } => {
                             let rows = self.wear.rows(&table.name);
                             let by_index = self.keys.by_index(target, table, rows, changes.deleted());
                             let outcome = rows::apply(session, target, table, by_index, &changes)?;
-                            applied.rejected += if outcome == Outcome::Applied { rejected } else { 0 };
+                            if outcome == Outcome::Applied {
+                                applied.rounded += rounded;
+                                applied.rejected += rejected;
+                            }
                             outcome
                         }
                     }
@@ -108,7 +113,8 @@ impl Applier {
                     match outcome {
                         Outcome::Misfits(columns) => {
                             applied.widened += columns.len() as u64;
-                            widen(&self.target, &*self.source, at, &mut self.tables[place], &columns)?;
+                            let table = &mut self.tables[place];
+                            widen(&self.target, &*self.source, at, table, &columns, self.on_mismatch)?;
                         }
                         _ if copied_anew => {}
                         _ => applied.repaired += 1,

@@ -14,7 +14,7 @@ use super::{Target, keys, packing, rejects};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{Census, MirrorTable, OnMismatch, show};
-use crate::source::{BorrowedValue, Source, TableScan};
+use crate::source::{BorrowedValue, Source, TableScan, Value};
 
 /// Rows that a census reads at once.
 const ROWS_AT_ONCE: usize = 2048;
@@ -44,6 +44,8 @@ pub struct CopyJob {
     pub output: CopyOutput,
     on_mismatch: OnMismatch,
     tally: Arc<Tally>,
+    /// Values that were rounded.
+    rounded: AtomicU64,
     /// Per column, whether it has met a value that it cannot hold.
     misfits: Vec<AtomicBool>,
     /// Why the copy was given up.
@@ -67,19 +69,25 @@ impl CopyJob {
         tally: Arc<Tally>,
     ) -> CopyJob {
         let misfits = table.columns.iter().map(|_| AtomicBool::new(false)).collect();
-        CopyJob { scan, table: table.clone(), output, on_mismatch, tally, misfits, refusal: Mutex::default() }
+        let (rounded, refusal) = (AtomicU64::new(0), Mutex::default());
+        CopyJob { scan, table: table.clone(), output, on_mismatch, tally, rounded, misfits, refusal }
     }
 
-    /// Notes that a column cannot hold a value of its own, or gives the copy up because of it.
+    /// What takes the place of a value that its column cannot hold: a rounded one, or NULL, which is noted or makes the copy
+    /// give up.
     pub fn misfit<'v, K: Iterator<Item = BorrowedValue<'v>>>(
         &self,
         column: usize,
         value: &BorrowedValue<'_>,
         key: impl FnOnce() -> K,
-    ) -> Result<()> {
+    ) -> Result<Value> {
+        if let Some(rounded) = self.on_mismatch.rounded(&self.table.columns[column], self.table.in_key(column), value) {
+            self.rounded.fetch_add(1, Ordering::Relaxed);
+            return Ok(rounded);
+        }
         if self.on_mismatch != OnMismatch::Error {
             self.misfits[column].store(true, Ordering::Relaxed);
-            return Ok(());
+            return Ok(Value::Null);
         }
         self.give_up(misfit_error(&self.table, column, value, key()))
     }
@@ -96,7 +104,7 @@ impl CopyJob {
         }
     }
 
-    fn give_up(&self, error: Error) -> Result<()> {
+    fn give_up<T>(&self, error: Error) -> Result<T> {
         // DuckDB keeps only an error's text, of one thread.
         let text = error.to_string();
         self.refusal.lock().get_or_insert(error);
@@ -155,6 +163,8 @@ pub struct Copied {
     pub rows: u64,
     /// Columns that were widened for it.
     pub widened: u64,
+    /// Values that were rounded.
+    pub rounded: u64,
     /// Values that were put aside.
     pub rejected: u64,
 }
@@ -185,9 +195,14 @@ pub fn widen(
     at: Version,
     table: &mut MirrorTable,
     columns: &[usize],
+    on_mismatch: OnMismatch,
 ) -> Result<()> {
     let mut reader = source.scan(at, &table.source)?.reader(columns);
-    let mut censuses: Vec<Census> = columns.iter().map(|place| Census::of(table.columns[*place].column_type)).collect();
+    let census = |place: &usize| {
+        let column = &table.columns[*place];
+        Census::of(column.column_type, on_mismatch.rounds(column, table.in_key(*place)))
+    };
+    let mut censuses: Vec<Census> = columns.iter().map(census).collect();
     while !censuses.iter().all(Census::is_decided) {
         let read = reader.read(ROWS_AT_ONCE, &mut |_, rows| {
             for (column, census) in censuses.iter_mut().enumerate().filter(|(_, census)| !census.is_decided()) {
@@ -247,6 +262,7 @@ pub fn copy_table(
             misfits.map(|(place, _)| place).partition(|place| on_mismatch.rejects(table.in_key(*place)));
         if widened.is_empty() {
             copied.rows = tally.rows();
+            copied.rounded = job.rounded.load(Ordering::Relaxed);
             if let Some(statement) = target.add_key(table).filter(|_| keys::with_the_copy(copied.rows)) {
                 session.run(&statement)?;
             }
@@ -260,7 +276,7 @@ pub fn copy_table(
             return Ok(copied);
         }
         copied.widened += widened.len() as u64;
-        widen(target, source, at, table, &widened)?;
+        widen(target, source, at, table, &widened, on_mismatch)?;
         // All values fit now.
         session.run(&format!("DROP TABLE {}", target.table(&table.name)))?;
         scan = source.scan(at, &table.source)?;

@@ -30,8 +30,8 @@ pub struct Rejects {
 
 /// What becomes of the misfits of some changes.
 pub enum Settled {
-    /// All values fit now, those that did not are aside. How many there were.
-    Aside(u64),
+    /// All values fit now. How many of them were rounded, and how many that did not fit are aside.
+    Fitting { rounded: u64, rejected: u64 },
     /// These columns have to be widened; nothing was done.
     Widen(Vec<usize>),
 }
@@ -72,7 +72,7 @@ impl Rejects {
         Ok(())
     }
 
-    /// Takes the changes' values that do not fit out of them, as the policy wants it, and the rejects of rows that
+    /// Rounds the changes' values that do not fit or takes them out, as the policy wants it, and the rejects of rows that
     /// changed out of the table.
     pub fn settle(
         &mut self,
@@ -83,6 +83,7 @@ impl Rejects {
         on_mismatch: OnMismatch,
         at: Version,
     ) -> Result<Settled> {
+        let rounded = round(table, changes, on_mismatch);
         let misfits = misfits(table, changes);
         if let (OnMismatch::Error, Some((change, column))) = (on_mismatch, misfits.first()) {
             let (key, net) = &changes.changes[*change];
@@ -102,7 +103,7 @@ impl Rejects {
             add(session, target, table, changes, &misfits, at)?;
             self.note(&table.name);
         }
-        Ok(Settled::Aside(misfits.len() as u64))
+        Ok(Settled::Fitting { rounded, rejected: misfits.len() as u64 })
     }
 }
 
@@ -128,6 +129,25 @@ pub fn has_misfit(tables: &[MirrorTable], changes: &TableChanges) -> bool {
 
 fn is_misfit(table: &MirrorTable, place: usize, value: &BorrowedValue<'_>) -> bool {
     table.columns.get(place).is_some_and(|column| fit(value, column.column_type).is_none())
+}
+
+/// Rounds the values that do not fit, where the policy wants it, and returns how many there were.
+fn round(table: &MirrorTable, changes: &mut NetTable, on_mismatch: OnMismatch) -> u64 {
+    let rounds = |place: &usize| on_mismatch.rounds(&table.columns[*place], table.in_key(*place)).is_some();
+    let places: Vec<usize> = (0..table.columns.len()).filter(rounds).collect();
+    let mut count = 0;
+    for (_, net) in &mut changes.changes {
+        for place in &places {
+            let column = &table.columns[*place];
+            let value = value_in(net, *place).filter(|value| fit(value, column.column_type).is_none());
+            let Some(value) = value else { continue };
+            if let Some(rounded) = on_mismatch.rounded(column, false, value) {
+                *value = rounded;
+                count += 1;
+            }
+        }
+    }
+    count
 }
 
 /// The values that do not fit, by the change's place and the column's.
@@ -156,6 +176,14 @@ fn value_of(net: &Net, column: usize) -> &Value {
         Net::Insert(row) | Net::Replace(row) => row.get(column).unwrap_or(NULL),
         Net::Patch(values) => values.get(column).and_then(Option::as_ref).unwrap_or(NULL),
         Net::Delete => NULL,
+    }
+}
+
+fn value_in(net: &mut Net, column: usize) -> Option<&mut Value> {
+    match net {
+        Net::Insert(row) | Net::Replace(row) => row.get_mut(column),
+        Net::Patch(values) => values.get_mut(column).and_then(Option::as_mut),
+        Net::Delete => None,
     }
 }
 
@@ -200,12 +228,7 @@ fn add(
     for (change, column) in misfits {
         let (key, net) = &mut changes.changes[*change];
         let shape = &table.columns[*column];
-        let place = match net {
-            Net::Insert(row) | Net::Replace(row) => row.get_mut(*column),
-            Net::Patch(values) => values.get_mut(*column).and_then(Option::as_mut),
-            Net::Delete => None,
-        };
-        let Some(place) = place else { continue };
+        let Some(place) = value_in(net, *column) else { continue };
         let value = std::mem::take(place);
         let (key, reason) = (table.key_text(key.iter().cloned()), reason(&value, shape.column_type));
         let text = fit(&value, ColumnType::Varchar);

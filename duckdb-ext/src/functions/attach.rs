@@ -73,6 +73,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let version = applier.version();
     mirror.update(|report| {
         report.widened = attached.iter().map(|table| table.copied.widened).sum();
+        report.rounded = attached.iter().map(|table| table.copied.rounded).sum();
         report.rejected = attached.iter().map(|table| table.copied.rejected).sum();
     });
     mirror::start(instance, &mirror, applier)?;
@@ -125,7 +126,8 @@ fn settings(args: &Args) -> Result<Settings> {
 
 fn on_mismatch(args: &Args) -> Result<Option<OnMismatch>> {
     let Some(text) = args.text("on_mismatch") else { return Ok(None) };
-    let unknown = |()| Error::input(format!("on_mismatch := '{text}' is not known: give 'widen', 'error' or 'null'"));
+    let unknown =
+        |()| Error::input(format!("on_mismatch := '{text}' is not known: give 'widen', 'error', 'round' or 'null'"));
     text.parse().map(Some).map_err(unknown)
 }
 

@@ -8,7 +8,7 @@ use maniac_sqlite_format::{BlockColumn, BlockFields, Encoding};
 use crate::error::Result;
 use crate::host::Columns;
 use crate::schema::{ColumnType, fit_into, is_exact, is_utf8, time};
-use crate::source::{BorrowedValue, RowsView};
+use crate::source::{BorrowedValue, RowsView, Value};
 
 /// Writes columns of rows, and keeps what that takes from one call to the next.
 #[derive(Default)]
@@ -22,13 +22,13 @@ pub struct Filler {
 
 impl Filler {
     /// Writes the `from`-th column of `rows` as one of type `column` into the chunk's column `to`, from row `first` on.
-    /// `misfit` is told of each value that the column cannot hold, with its row in the view: NULL is put in its place.
+    /// `misfit` is told of each value that the column cannot hold, with its row in the view, and says what is put in its place.
     pub fn fill(
         &mut self,
         (rows, from): (&RowsView<'_>, usize),
         column: ColumnType,
         (out, to, first): (&mut Columns, usize, usize),
-        misfit: &mut dyn FnMut(usize, &BorrowedValue<'_>) -> Result<()>,
+        misfit: &mut dyn FnMut(usize, &BorrowedValue<'_>) -> Result<Value>,
     ) -> Result<()> {
         let source = rows.column(from);
         self.left.clear();
@@ -59,8 +59,11 @@ impl Filler {
             match fit_into(&value, column, out.at(to, first + row)) {
                 Some(stored) => stored?,
                 None => {
-                    misfit(*row, &value)?;
-                    out.put_null(to, first + row)?;
+                    let instead = misfit(*row, &value)?;
+                    match fit_into(&instead, column, out.at(to, first + row)) {
+                        Some(stored) => stored?,
+                        None => out.put_null(to, first + row)?,
+                    }
                 }
             }
         }

@@ -60,6 +60,7 @@ pub struct Report {
     pub widened: u64,
     /// Columns that have been widened, now or before the mirror was attached.
     pub wide: Vec<Widened>,
+    pub rounded: u64,
     pub rejected: u64,
     pub repaired: u64,
     pub errors: u64,
@@ -119,6 +120,7 @@ impl Mirror {
             batches: 0,
             widened: 0,
             wide: Vec::new(),
+            rounded: 0,
             rejected: 0,
             repaired: 0,
             errors: 0,
@@ -384,6 +386,7 @@ impl Report {
         self.rows += applied.rows;
         self.batches += 1;
         self.widened += applied.widened;
+        self.rounded += applied.rounded;
         self.rejected += applied.rejected;
         self.repaired += applied.repaired;
         self.recent.push_back((now, transactions));

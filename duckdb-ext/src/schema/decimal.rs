@@ -68,6 +68,25 @@ impl Decimal {
         u32::try_from(digits + self.exponent).unwrap_or(0)
     }
 
+    /// The nearest with at most `scale` digits behind the point; of two, the one farther from zero.
+    pub fn rounded(self, scale: u32) -> Decimal {
+        let surplus = self.scale().saturating_sub(scale);
+        if surplus == 0 {
+            return self;
+        }
+        // More than all digits there are.
+        let Some(unit) = 10u128.checked_pow(surplus) else { return Decimal::new(false, 0, 0) };
+        let (digits, rest) = (u128::from(self.digits) / unit, u128::from(self.digits) % unit);
+        let digits = digits as u64 + u64::from(rest >= unit / 2);
+        Decimal::new(self.negative, digits, self.exponent + surplus as i32)
+    }
+
+    /// The nearest double.
+    pub fn to_real(self) -> f64 {
+        let sign = if self.negative { "-" } else { "" };
+        format!("{sign}{}e{}", self.digits, self.exponent).parse().unwrap_or(f64::NAN)
+    }
+
     /// The value of a DECIMAL with `scale` digits behind the point and `width` in all, in units of the last; `None` if it
     /// has not as many.
     pub fn unscaled(self, width: u8, scale: u8) -> Option<i128> {
@@ -132,6 +151,28 @@ mod tests {
         }
         for (number, scale) in [(0.125, 2), (1e-5, 4), (1e300, 0), (f64::INFINITY, 0), (f64::NEG_INFINITY, 0)] {
             assert_eq!(shown(number, scale), None, "{number}");
+        }
+    }
+
+    #[test]
+    fn halves_are_rounded_away_from_zero() {
+        for (number, scale, rounded) in [
+            (0.125, 2, 0.13),
+            (-0.125, 2, -0.13),
+            (2.5, 0, 3.0),
+            (-0.5, 0, -1.0),
+            (0.49, 0, 0.0),
+            (1.005, 2, 1.01),
+            (99.995, 2, 100.0),
+            (999999999999999.0, 2, 999999999999999.0),
+            (0.1 + 0.2, 1, 0.3),
+            (1e-300, 5, 0.0),
+            (-1e-40, 0, 0.0),
+            (1e300, 0, 1e300),
+        ] {
+            let decimal = Decimal::of_real(number).unwrap().rounded(scale);
+            assert_eq!(decimal.to_real(), rounded, "{number} {scale}");
+            assert_eq!(Decimal::of_real(decimal.to_real()), Some(decimal), "{number} {scale}");
         }
     }
 

@@ -3,16 +3,21 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::ColumnType;
+use super::convert::fit;
+use super::decimal::Decimal;
+use super::{ColumnType, MirrorColumn};
 use crate::source::BorrowedValue as Value;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnMismatch {
-    /// The column becomes VARCHAR.
+    /// The column becomes a wider one.
     #[default]
     Widen,
     /// The mirror stops before the transaction.
     Error,
+    /// Digits beyond the scale of a declared DECIMAL are rounded; otherwise the column becomes a wider one, and so do those of a
+    /// key, in which two values could become one.
+    Round,
     /// NULL in the column, and the value in the rejects. Columns of a key are widened: a row whose key is NULL would not
     /// be found again.
     Null,
@@ -23,6 +28,24 @@ impl OnMismatch {
     pub fn rejects(self, in_key: bool) -> bool {
         self == OnMismatch::Null && !in_key
     }
+
+    /// The digits behind the point that values of a column are rounded to, if they are.
+    pub fn rounds(self, column: &MirrorColumn, in_key: bool) -> Option<u32> {
+        let declared = ColumnType::of_declared(&column.declared);
+        match (declared, column.column_type) {
+            (ColumnType::Decimal { .. }, ColumnType::Decimal { scale, .. }) if self == OnMismatch::Round && !in_key => {
+                Some(scale.into())
+            }
+            _ => None,
+        }
+    }
+
+    /// The value that takes the place of one which the column cannot hold, if it is rounded and fits then.
+    pub fn rounded(self, column: &MirrorColumn, in_key: bool, value: &Value<'_>) -> Option<crate::source::Value> {
+        let scale = self.rounds(column, in_key)?;
+        let rounded = Value::Real(Decimal::of(value)?.rounded(scale).to_real());
+        fit(&rounded, column.column_type).is_some().then_some(rounded)
+    }
 }
 
 impl fmt::Display for OnMismatch {
@@ -30,6 +53,7 @@ impl fmt::Display for OnMismatch {
         f.write_str(match self {
             OnMismatch::Widen => "widen",
             OnMismatch::Error => "error",
+            OnMismatch::Round => "round",
             OnMismatch::Null => "null",
         })
     }
@@ -40,7 +64,7 @@ impl FromStr for OnMismatch {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        [OnMismatch::Widen, OnMismatch::Error, OnMismatch::Null]
+        [OnMismatch::Widen, OnMismatch::Error, OnMismatch::Round, OnMismatch::Null]
             .into_iter()
             .find(|policy| policy.to_string() == text)
             .ok_or(())

@@ -21,6 +21,7 @@ const BIGINT_DIGITS: u32 = 19;
 #[derive(Debug)]
 pub struct Census {
     family: Family,
+    rounded: Option<u32>,
     /// There are values outside the family.
     strangers: bool,
     /// The greatest integer, without its sign.
@@ -40,15 +41,15 @@ enum Family {
 }
 
 impl Census {
-    /// A census of nothing yet, for a column of that type.
-    pub fn of(column: ColumnType) -> Census {
+    /// A census of nothing yet, for a column of that type whose numbers are `rounded` to so many digits behind the point.
+    pub fn of(column: ColumnType, rounded: Option<u32>) -> Census {
         use ColumnType as T;
         let family = match column {
             T::Boolean | T::BigInt | T::Double | T::HugeInt | T::Decimal { .. } => Family::Numbers,
             T::Date => Family::Days,
             _ => Family::None,
         };
-        Census { family, strangers: false, greatest: 0, fractions: false, infinite: false, whole: 0, scale: 0 }
+        Census { family, rounded, strangers: false, greatest: 0, fractions: false, infinite: false, whole: 0, scale: 0 }
     }
 
     /// Whether no further value makes a difference.
@@ -73,6 +74,7 @@ impl Census {
         match Decimal::of(value) {
             None => self.infinite = true,
             Some(decimal) => {
+                let decimal = self.rounded.map_or(decimal, |scale| decimal.rounded(scale));
                 self.whole = self.whole.max(decimal.whole_digits());
                 self.scale = self.scale.max(decimal.scale());
             }
@@ -133,7 +135,7 @@ mod tests {
     fn next(declared: &str, current: &str, values: &[Value<'_>]) -> String {
         let column_type = current.parse().unwrap();
         let column = MirrorColumn { declared: declared.into(), column_type, ..MirrorColumn::default() };
-        let mut census = Census::of(column_type);
+        let mut census = Census::of(column_type, None);
         values.iter().for_each(|value| census.count(value));
         census.next_type(&column, true).to_string()
     }
@@ -168,6 +170,15 @@ mod tests {
         ] {
             assert_eq!(next(declared, current, &values), expected, "{declared} {current} {values:?}");
         }
+    }
+
+    #[test]
+    fn rounded_numbers_need_no_more_digits_behind_the_point() {
+        let column_type = ColumnType::Decimal { width: 5, scale: 2 };
+        let column = MirrorColumn { declared: "DECIMAL(5,2)".into(), column_type, ..MirrorColumn::default() };
+        let mut census = Census::of(column_type, Some(2));
+        [1.2345, 999.995].into_iter().for_each(|number| census.count(&Value::Real(number)));
+        assert_eq!(census.next_type(&column, true).to_string(), "DECIMAL(6,2)");
     }
 
     #[test]

@@ -43,6 +43,8 @@ struct ShownTable {
 pub struct Terms {
     /// All values fit their columns, so that none is widened.
     pub all_fit: bool,
+    /// Numbers in DECIMAL columns are rounded.
+    pub rounds: bool,
     /// Values that don't fit are kept aside.
     pub rejects: bool,
 }
@@ -170,7 +172,7 @@ pub fn differences(source: &Source, shown: &Shown, terms: Terms) -> Result<usize
         }
         table.compare_columns(mirrored, terms).map_err(of_table)?;
         let expected: Result<Vec<_>, String> =
-            table.rows.iter().map(|row| table.expected(row, mirrored, &mut rejects)).collect();
+            table.rows.iter().map(|row| table.expected(row, mirrored, terms, &mut rejects)).collect();
         compare_rows(expected.map_err(of_table)?, mirrored.rows.clone()).map_err(of_table)?;
         compared += table.rows.len() * table.columns.len();
     }
@@ -214,19 +216,23 @@ impl SourceTable {
         &self,
         row: &[Cell],
         mirrored: &ShownTable,
+        terms: Terms,
         rejects: &mut Vec<[String; 4]>,
     ) -> Result<Vec<String>, String> {
         let columns = self.columns.iter().zip(&mirrored.columns);
         row.iter()
             .zip(columns)
-            .map(|(cell, ((name, _, is_key), [_, mirror_name, mirror]))| match (cell, cell.shown(mirror)) {
-                (Cell::Null, _) => Ok("NULL".to_string()),
-                (_, Some(bytes)) => Ok(visible(&bytes)),
-                (_, None) if *is_key => Err(format!("{cell:?} of the key's column {name} does not fit {mirror}")),
-                (_, None) => {
-                    let hex: String = cell.as_text().iter().map(|byte| format!("{byte:02X}")).collect();
-                    rejects.push([mirrored.name.clone(), mirror_name.clone(), hex, cell.class().to_string()]);
-                    Ok("NULL".to_string())
+            .map(|(cell, ((name, declared, is_key), [_, mirror_name, mirror]))| {
+                let rounds = terms.rounds && !is_key && mirror_type(declared).starts_with("DECIMAL");
+                match (cell, cell.shown(mirror).or_else(|| cell.rounded(mirror).filter(|_| rounds))) {
+                    (Cell::Null, _) => Ok("NULL".to_string()),
+                    (_, Some(bytes)) => Ok(visible(&bytes)),
+                    (_, None) if *is_key => Err(format!("{cell:?} of the key's column {name} does not fit {mirror}")),
+                    (_, None) => {
+                        let hex: String = cell.as_text().iter().map(|byte| format!("{byte:02X}")).collect();
+                        rejects.push([mirrored.name.clone(), mirror_name.clone(), hex, cell.class().to_string()]);
+                        Ok("NULL".to_string())
+                    }
                 }
             })
             .collect()

@@ -292,6 +292,21 @@ impl Cell {
         Some(shown.into_bytes())
     }
 
+    /// What a DECIMAL column shows of a number that it can't hold, if its values are rounded: half away from zero.
+    pub fn rounded(&self, mirror: &str) -> Option<Vec<u8>> {
+        let (_, scale) = mirror.strip_prefix("DECIMAL(")?.strip_suffix(')')?.split_once(',')?;
+        let Cell::Real(number) = self else { return None };
+        let text = shown_decimal(*number);
+        let (whole, fraction) = text.split_once('.')?;
+        let (kept, rest) = fraction.split_at_checked(scale.parse().ok()?)?;
+        let units = format!("{whole}{kept}").trim_start_matches('-').parse::<i128>().ok()?;
+        let units = units + i128::from(rest.as_bytes().first()? >= &b'5');
+        let digits = format!("{:0>1$}", units, kept.len() + 1);
+        let (whole, kept) = digits.split_at(digits.len() - kept.len());
+        let sign = if text.starts_with('-') { "-" } else { "" };
+        Cell::Real(format!("{sign}{whole}.{kept}0").parse().ok()?).decimal(mirror).map(String::into_bytes)
+    }
+
     /// A number as DECIMAL(p,s), if that has all the digits that SQLite shows.
     fn decimal(&self, mirror: &str) -> Option<String> {
         let (width, scale) = mirror.strip_prefix("DECIMAL(")?.strip_suffix(')')?.split_once(',')?;
