@@ -45,6 +45,9 @@ int main(int argc, char **argv) {
         }
         printf("version %llu, %zu bytes of changes\n", (unsigned long long)transaction->version,
                transaction->changeset_len);
+        if (transaction->unreadable) {
+            printf("  unreadable: %s\n", transaction->unreadable);
+        }
         const maniac_change *change;
         while ((next = maniac_next_change(consumer, &change)) == MANIAC_OK) {
             const char *op = change->op == MANIAC_INSERT ? "insert" : change->op == MANIAC_DELETE ? "delete" : "update";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
-use maniac_history::{HistoryError, TableRow, TableRows, entries, schema_of};
+use maniac_history::{Entries, HistoryError, TableRow, TableRows, entries, schema_of};
 use maniac_sqlite_format::Schema;
 use maniac_store::{Entry, EntryKind, Moment, OpenOptions, Store, StoreError};
 
@@ -24,8 +24,6 @@ pub enum ConsumerError {
     Misuse(String),
 }
 
-type Entries = Box<dyn Iterator<Item = Result<Entry, HistoryError>> + Send>;
-
 pub struct Consumer {
     store: Arc<Store>,
     branch: BranchId,
@@ -33,7 +31,7 @@ pub struct Consumer {
     /// The newest version that was delivered.
     delivered: Version,
     /// What was there when it was last looked.
-    entries: Option<Entries>,
+    entries: Entries,
     schema: Option<Arc<Schema>>,
     rows: Option<TableRows>,
 }
@@ -52,7 +50,8 @@ impl Consumer {
         let delivered = cursor.as_ref().map_or(from, |(_, cursor)| cursor.version().max(from));
         // Refuses a version of the future: that of another store.
         store.resolve(branch, Moment::Version(delivered))?;
-        Ok(Consumer { store, branch, cursor, delivered, entries: None, schema: None, rows: None })
+        let entries = entries(&store, branch, delivered)?;
+        Ok(Consumer { store, branch, cursor, delivered, entries, schema: None, rows: None })
     }
 
     /// The branch's head.
@@ -63,21 +62,25 @@ impl Consumer {
     /// The next transaction, if there is one yet. Its rows follow by [`Consumer::next_row`].
     pub fn next_transaction(&mut self) -> Result<Option<Entry>, ConsumerError> {
         self.rows = None;
+        let mut looked = false;
         loop {
-            let entries = match &mut self.entries {
-                Some(entries) => entries,
-                None => self.entries.insert(Box::new(entries(&self.store, self.branch, self.delivered)?)),
-            };
-            match entries.next() {
+            match self.entries.next() {
+                None if looked => return Ok(None),
                 None => {
-                    self.entries = None;
-                    return Ok(None);
+                    self.entries.more()?;
+                    looked = true;
                 }
                 Some(Err(error)) => {
-                    self.entries = None;
+                    self.entries.more()?;
                     return Err(error.into());
                 }
                 Some(Ok(entry)) if entry.kind != EntryKind::Transaction => self.delivered = entry.version,
+                Some(Ok(entry)) if entry.unreadable.is_some() => {
+                    // The schema that would be needed for its rows is what can't be read.
+                    self.schema = None;
+                    self.delivered = entry.version;
+                    return Ok(Some(entry));
+                }
                 Some(Ok(entry)) => {
                     let schema = match self.schema.take().filter(|_| entry.schema.is_empty()) {
                         Some(schema) => schema,

@@ -59,6 +59,9 @@ pub struct maniac_transaction {
     /// The changed rows of sqlite_schema in the same format; length 0 if the schema stayed as it was.
     pub schema: *const u8,
     pub schema_len: usize,
+    /// Why nobody can tell what it changed, as when the schema is nonsense after a `PRAGMA writable_schema`; else NULL.
+    /// Both changesets are empty then. They lead on from the last readable transaction as soon as one is readable again.
+    pub unreadable: *const c_char,
 }
 
 /// One changed row. Keys and values are JSON objects by column name.
@@ -81,6 +84,7 @@ pub struct Consumer {
     inner: Inner,
     entry: Option<Entry>,
     transaction: maniac_transaction,
+    unreadable: Option<CString>,
     texts: [Option<CString>; 5],
     change: maniac_change,
 }
@@ -178,7 +182,9 @@ pub unsafe extern "C" fn maniac_open(
                 changeset_len: 0,
                 schema: ptr::null(),
                 schema_len: 0,
+                unreadable: ptr::null(),
             },
+            unreadable: None,
             texts: [const { None }; 5],
             change: maniac_change {
                 op: maniac_op::MANIAC_INSERT,
@@ -227,6 +233,7 @@ pub unsafe extern "C" fn maniac_next_transaction(
         }
         let Some(entry) = consumer.inner.next_transaction()? else { return Ok(maniac_status::MANIAC_DONE) };
         let entry = consumer.entry.insert(entry);
+        consumer.unreadable = entry.unreadable.clone().map(c_text);
         consumer.transaction = maniac_transaction {
             version: entry.version.0,
             time_ms: entry.time_ms,
@@ -234,6 +241,7 @@ pub unsafe extern "C" fn maniac_next_transaction(
             changeset_len: entry.changeset.len(),
             schema: entry.schema.as_ptr(),
             schema_len: entry.schema.len(),
+            unreadable: consumer.unreadable.as_ref().map_or(ptr::null(), |text| text.as_ptr()),
         };
         // SAFETY: not null, and valid by the caller's word.
         unsafe { *out = &raw const consumer.transaction };

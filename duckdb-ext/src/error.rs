@@ -11,6 +11,12 @@ pub enum Error {
     /// The store could not be read.
     #[error("{0}")]
     Source(String),
+    /// The store's newest versions hold what nobody can read; a later one may mend it.
+    #[error(
+        "the changes of version {version} cannot be read: {reason}. The mirror stays at the version before, and goes on when \
+         the source can be read again"
+    )]
+    Unreadable { version: maniac_base::Version, reason: String },
     /// A statement of ours failed in DuckDB.
     #[error("{message} (in: {statement})")]
     Database { message: String, statement: String },

@@ -60,6 +60,19 @@ fn the_example_follows_a_store() {
     sqlite(&tools, directory, "DELETE FROM t WHERE id = 2;");
     let told = output(&mut follow(directory, &arguments));
     assert!(told.ends_with("  delete t {\"id\":2} {\"id\":2,\"v\":2.5} -> nothing\n"), "{told}");
+
+    // Of a schema of nonsense it says so, and goes on with the difference.
+    sqlite(
+        &tools,
+        directory,
+        "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, ')', ', ('); INSERT INTO t VALUES (3, 'c');",
+    );
+    let told = output(&mut follow(directory, &arguments));
+    let lines: Vec<&str> = told.lines().filter(|line| line.starts_with(' ')).collect();
+    assert_eq!(lines, ["  unreadable: table t: a name is missing"; 2]);
+    sqlite(&tools, directory, "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, ', (', ')');");
+    let told = output(&mut follow(directory, &arguments));
+    assert!(told.ends_with("  insert t {\"id\":3} nothing -> {\"id\":3,\"v\":\"c\"}\n"), "{told}");
 }
 
 #[test]

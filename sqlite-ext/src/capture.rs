@@ -9,7 +9,7 @@ use maniac_store::{Losses, Payload, Snapshot, Store, Transaction};
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
-use crate::errors::{VfsError, VfsResult};
+use crate::errors::{VfsError, VfsResult, warn};
 
 /// The tracker of one branch and the version it describes, shared by the connections of this process. Whoever holds the
 /// branch's write lock takes it out and puts it back; when it is not there, it is made anew.
@@ -30,7 +30,7 @@ static KNOWN: LazyLock<Mutex<Captures>> = LazyLock::new(Mutex::default);
 /// What a transaction changed, and the tracker that will follow once it is in the log.
 pub struct Captured {
     pub payload: Payload,
-    /// None of a large transaction, whose changesets are left to its readers.
+    /// None of a transaction whose changesets are left to its readers.
     pub follow: Option<(Box<Tracker>, TrackerUpdate)>,
 }
 
@@ -55,8 +55,20 @@ impl Capture {
             let payload = Payload { derived: true, ..Payload::default() };
             return Ok(Captured { payload, follow: None });
         }
-        let tracker = tracker_at(base, known).map_err(unreadable)?;
-        let captured = tracker.capture(&transaction.before(), transaction, changed).map_err(unreadable)?;
+        let captured = tracker_at(base, known).and_then(|tracker| {
+            tracker.capture(&transaction.before(), transaction, changed).map(|captured| (tracker, captured))
+        });
+        let (tracker, captured) = match captured {
+            Ok(captured) => captured,
+            // SQLite commits what it can't read itself, a schema of nonsense for example, and so does a store. Readers of
+            // the entry find that out again, or what it says after all.
+            Err(error) if error.is_about_content() => {
+                warn(&format!("the rows that a transaction changed cannot be told: {error}"));
+                let payload = Payload { derived: true, ..Payload::default() };
+                return Ok(Captured { payload, follow: None });
+            }
+            Err(error) => return Err(unreadable(error)),
+        };
         let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false, merged: None };
         Ok(Captured { payload, follow: Some((tracker, captured.update)) })
     }

@@ -115,6 +115,14 @@ pub fn report(error: VfsError) -> c_int {
     error.code
 }
 
+/// Tells the host's log what is no failure.
+pub fn warn(message: &str) {
+    if let Ok(text) = CString::new(format!("maniac: {message}").replace('\0', " ")) {
+        // SAFETY: both are C strings, and the format takes one.
+        unsafe { ffi::sqlite3_log(ffi::SQLITE_WARNING, c"%s".as_ptr(), text.as_ptr()) };
+    }
+}
+
 /// An SQL function's failure.
 pub fn sql(error: impl Into<VfsError>) -> rusqlite::Error {
     rusqlite::Error::UserFunctionError(keep(error.into()).into())

@@ -212,6 +212,7 @@ impl Applier {
     }
 
     fn fresh_tables(&self, at: Version) -> Result<Vec<MirrorTable>> {
+        self.source.check_readable(at)?;
         let mut names = names_of(&[]);
         Ok(self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect())
     }

@@ -7,7 +7,16 @@ use super::*;
 
 fn commit(rows: Vec<RowChange>) -> Commit {
     let tables = vec![TableChanges { table: "t".to_string(), key: vec![0], rows }];
-    Commit { version: Version(1), time_ms: 0, schema: None, tables, unkeyed: vec![], bytes: 0, pages: 0 }
+    Commit {
+        version: Version(1),
+        time_ms: 0,
+        schema: None,
+        unreadable: None,
+        tables,
+        unkeyed: vec![],
+        bytes: 0,
+        pages: 0,
+    }
 }
 
 fn int(number: i64) -> Value {

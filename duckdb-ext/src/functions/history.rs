@@ -106,9 +106,9 @@ fn changes(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
         Ok(vec![
             Field::Integer(change.version.0 as i64),
             Field::Integer(change.time_ms * 1000),
-            Field::Text(change.table),
+            text(change.table),
             Field::text(change.op.name()),
-            Field::Text(change.key),
+            text(change.key),
             text(change.old),
             text(change.new),
             text(change.shadow_of),
@@ -174,12 +174,14 @@ fn log(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
         let commit = commit?;
         let names: Vec<&str> = commit.tables.iter().map(|table| table.table.as_str()).collect();
         let changed: usize = commit.tables.iter().map(|table| table.rows.len()).sum();
+        // Of what can't be read nobody knows.
+        let known = |field| if commit.unreadable.is_some() { Field::Null } else { field };
         Ok(vec![
             Field::Integer(commit.version.0 as i64),
             micros(commit.time_ms),
-            Field::text(names.join(", ")),
-            Field::Integer(changed as i64),
-            Field::Boolean(commit.schema.is_some()),
+            known(Field::text(names.join(", "))),
+            known(Field::Integer(changed as i64)),
+            known(Field::Boolean(commit.schema.is_some())),
             Field::Integer(commit.pages as i64),
             Field::Integer(commit.bytes as i64),
         ])

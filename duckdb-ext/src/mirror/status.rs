@@ -65,6 +65,8 @@ pub struct Report {
     pub repaired: u64,
     pub errors: u64,
     pub last_error: Option<String>,
+    /// The store's version up to which the branch has nothing to go on with, because it can't be read.
+    pub stuck: Option<Version>,
     /// The table that the first copy is at, and its rows so far.
     pub copying: Option<(String, Arc<Tally>)>,
     /// When maintenance in a lake, or a step of it, last ended well, in ms since 1970.
@@ -125,6 +127,7 @@ impl Mirror {
             repaired: 0,
             errors: 0,
             last_error: None,
+            stuck: None,
             copying: None,
             maintained_ms: None,
             recent: VecDeque::new(),
@@ -273,6 +276,8 @@ impl Mirror {
             match report.state {
                 State::Paused => return Err(refuse(&format!("it is paused; CALL maniac_resume('{}')", self.name))),
                 State::Detached => return Err(refuse("it was detached")),
+                // What is committed after that may mend it, and the thread is about to see.
+                State::Error if report.stuck.is_some_and(|stuck| stuck < version) => {}
                 State::Error => {
                     return Err(refuse(report.last_error.as_deref().unwrap_or("it failed")));
                 }

@@ -95,6 +95,14 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
         match outcome {
             Ok(ControlFlow::Continue(())) => failures = 0,
             Ok(ControlFlow::Break(())) => break,
+            // Only another commit can change that, for which the next step waits.
+            Err(error @ Error::Unreadable { .. }) => mirror.update(|report| {
+                if report.stuck.replace(seen).is_none() {
+                    report.errors += 1;
+                }
+                report.state = State::Error;
+                report.last_error = Some(error.to_string());
+            }),
             Err(error) => {
                 failures += 1;
                 // What trying again does not change.
@@ -102,6 +110,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
                 let told = |report: &mut Report| {
                     report.errors += 1;
                     report.last_error = Some(error.to_string());
+                    report.stuck = None;
                     if lost || failures >= TOLERATED_FAILURES {
                         report.state = State::Error;
                     }
@@ -169,11 +178,16 @@ fn step(
     if at_work(instance, mirror, || applier.make_sure())?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
-    let (mut batch, mut more) = gather(mirror, applier.version(), behind)?;
+    let gathered = gather(mirror, applier.version(), behind);
+    if matches!(gathered, Err(Error::Unreadable { .. })) {
+        *seen = head;
+    }
+    let (mut batch, mut more) = gathered?;
     if batch.is_empty() {
         *seen = head;
         mirror.update(|report| {
             report.complete = report.complete.max(head);
+            report.stuck = None;
             report.state = State::Streaming;
         });
         if applier.is_open() && last_batch.is_none_or(|last| last.elapsed() >= QUIET) {
@@ -208,6 +222,7 @@ fn step(
         report.applied_time_ms = time_ms;
         report.complete = if more { last } else { head.max(last) };
         report.count(batch.len() as u64, applied);
+        report.stuck = None;
         report.state = if more { State::CatchingUp } else { State::Streaming };
     });
     Ok(ControlFlow::Continue(()))
@@ -285,13 +300,20 @@ fn at_work<T>(
     work().map(ControlFlow::Continue)
 }
 
-/// The next batch, and whether there is more behind it. A commit that changes the schema comes alone.
+/// The next batch, and whether there is more behind it. A commit that changes the schema comes alone. Commits that can't
+/// be read are passed over together with the next one that can, which has their changes.
 fn gather(mirror: &Mirror, after: Version, behind: bool) -> Result<(Vec<Commit>, bool)> {
     let limit = if behind { mirror.settings.batch_size.max(CATCH_UP_COMMITS) } else { mirror.settings.batch_size };
     let mut batch: Vec<Commit> = Vec::new();
     let mut bytes = 0;
+    let mut unreadable = None;
     for commit in mirror.source.commits(after)? {
         let commit = commit?;
+        if let Some(reason) = commit.unreadable {
+            unreadable.get_or_insert(Error::Unreadable { version: commit.version, reason });
+            continue;
+        }
+        unreadable = None;
         bytes += commit.bytes;
         let alone = commit.schema.is_some();
         if !batch.is_empty() && (batch.len() >= limit || bytes > BATCH_BYTES || alone) {
@@ -303,6 +325,9 @@ fn gather(mirror: &Mirror, after: Version, behind: bool) -> Result<(Vec<Commit>,
             let more = mirror.source.commits(after_of(&batch))?.next().is_some();
             return Ok((batch, more));
         }
+    }
+    if let Some(error) = unreadable {
+        return if batch.is_empty() { Err(error) } else { Ok((batch, true)) };
     }
     Ok((batch, false))
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
-use maniac_diff::match_tables;
+use maniac_diff::{Tracker, match_tables};
 use maniac_sqlite_format::{Database, KeyForm, RecordFields, RowLayout, Schema, Table, TableKind, full_payload};
 use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
 
@@ -117,7 +117,7 @@ impl Source for LocalSource {
                 let snapshot = store.snapshot(branch, at).map_err(of_store)?;
                 Schema::read(&snapshot).map_err(|error| Error::source(format!("{location} at version {at}: {error}")))
             };
-            commit_of(&entry, Some(schema_change(&read(entry.base)?, &read(entry.version)?)))
+            commit_of(&entry, Some(schema_change(&read(entry.since)?, &read(entry.version)?)))
         })))
     }
 
@@ -129,6 +129,14 @@ impl Source for LocalSource {
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
         let schema = Schema::read(&self.snapshot(at)?).map_err(|error| self.unreadable(at, &error))?;
         Ok(schema.tables.iter().filter(|table| is_mirrored(table)).map(|table| source_table(table)).collect())
+    }
+
+    fn check_readable(&self, at: Version) -> Result<()> {
+        let readable = Tracker::new(&self.snapshot(at)?).map(drop);
+        readable.map_err(|error| {
+            let unreadable = self.unreadable(at, &error.reason());
+            Error::source(format!("{unreadable}. Mend it in SQLite, and attach again"))
+        })
     }
 
     fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>> {
@@ -280,6 +288,7 @@ fn commit_of(entry: &Entry, schema: Option<SchemaChange>) -> Result<Commit> {
         version: entry.version,
         time_ms: entry.time_ms,
         schema,
+        unreadable: entry.unreadable.clone(),
         tables: Vec::new(),
         unkeyed: Vec::new(),
         bytes: entry.changeset.len(),

@@ -79,6 +79,8 @@ pub struct Commit {
     pub version: Version,
     pub time_ms: i64,
     pub schema: Option<SchemaChange>,
+    /// Why nobody can tell what it changed, if so. The next commit that can be read has these changes too.
+    pub unreadable: Option<String>,
     pub tables: Vec<TableChanges>,
     /// Tables that had changes which name no row of a mirror: rows whose declared key holds NULL.
     pub unkeyed: Vec<String>,
@@ -156,6 +158,9 @@ pub trait Source: Send + Sync {
 
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
+
+    /// Fails if the commits behind a version could not be told, because it can't be read itself.
+    fn check_readable(&self, at: Version) -> Result<()>;
 
     /// Opens a table at a version for reading by several threads.
     fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>>;

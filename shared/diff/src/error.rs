@@ -1,5 +1,6 @@
 //! Why two snapshots could not be compared.
 
+use maniac_base::{PageError, PageErrorKind};
 use maniac_sqlite_format::FormatError;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -15,4 +16,24 @@ pub enum DiffError {
     /// The tracker is not at the snapshot that it was given as the older one.
     #[error("the older snapshot has {found} pages, not {expected}")]
     OutOfStep { expected: u32, found: u32 },
+}
+
+impl DiffError {
+    /// Whether what SQLite has stored makes no sense here, as after a `PRAGMA writable_schema`; not because a page could not
+    /// be had.
+    pub fn is_about_content(&self) -> bool {
+        let (DiffError::Old(error) | DiffError::New(error)) = self else { return false };
+        match error {
+            FormatError::Page(PageError { kind, .. }) => *kind == PageErrorKind::OutOfRange,
+            FormatError::Malformed { .. } | FormatError::Schema { .. } => true,
+        }
+    }
+
+    /// What is wrong, without saying in which of the two.
+    pub fn reason(&self) -> String {
+        match self {
+            DiffError::Old(error) | DiffError::New(error) => error.to_string(),
+            DiffError::OutOfStep { .. } => self.to_string(),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use maniac_base::{PageNo, PageSource};
 use maniac_sqlite_format::{Database, FormatError, Header, Schema, Table, TreeWalk};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::DiffError;
 use crate::overflow::OverflowMap;
@@ -66,28 +66,29 @@ pub(crate) struct Step {
 
 impl TrackedSchema {
     pub fn read(db: &Database<'_>) -> Result<TrackedSchema, FormatError> {
-        Ok(TrackedSchema::default().with(Schema::read_from(db)?, db))
+        TrackedSchema::default().with(Schema::read_from(db)?, db)
     }
 
     /// The schema that `db` has, which differs from this one in these rows of `sqlite_schema` alone.
     pub fn with_changes(&self, db: &Database<'_>, rowids: &[i64]) -> Result<TrackedSchema, FormatError> {
-        Ok(self.with(self.schema.with_changes(db, rowids)?, db))
+        self.with(self.schema.with_changes(db, rowids)?, db)
     }
 
     /// A schema of `db`, of which this one knows the tables that they share.
-    fn with(&self, schema: Schema, db: &Database<'_>) -> TrackedSchema {
+    fn with(&self, schema: Schema, db: &Database<'_>) -> Result<TrackedSchema, FormatError> {
+        check_owners(&schema)?;
         let unchanged = |table: &Arc<Table>| {
             let columns = (0..table.columns.len()).map(Some).collect();
             let pair = TableMatch { old: Some(table.clone()), new: Some(table.clone()), columns };
             Arc::new(TableShape::new(&pair, table, Some(db), Some(db)))
         };
         let track = |table: &Arc<Table>| match self.by_root.get(&table.root) {
-            Some(known) if Arc::ptr_eq(&known.0, table) => known.clone(),
-            _ => (table.clone(), unchanged(table)),
+            Some(known) if Arc::ptr_eq(&known.0, table) => Ok((table.root, known.clone())),
+            _ => check_root(db, table).map(|()| (table.root, (table.clone(), unchanged(table)))),
         };
         let tracked = schema.tables.iter().filter(|table| table.is_tracked());
-        let by_root = tracked.map(|table| (table.root, track(table))).collect();
-        TrackedSchema { schema, by_root }
+        let by_root = tracked.map(track).collect::<Result<_, _>>()?;
+        Ok(TrackedSchema { schema, by_root })
     }
 
     /// The roots of the tables whose rows are tracked.
@@ -166,6 +167,28 @@ impl Tracker {
             && self.header.map(|header| header.auto_vacuum) == fresh.header.map(|header| header.auto_vacuum)
             && same_chains)
     }
+}
+
+/// Whether each b-tree has one owner. `PRAGMA writable_schema` can put two tables, or a table and an index, into one; whose
+/// rows these are nobody can tell.
+fn check_owners(schema: &Schema) -> Result<(), FormatError> {
+    let mut owners = FxHashMap::with_capacity_and_hasher(schema.rows.len(), FxBuildHasher);
+    for row in schema.rows.iter().filter(|row| row.root != 0) {
+        if let Some(other) = owners.insert(row.root, &row.name) {
+            let reason = format!("it has its root page, {}, in common with {other}", row.root);
+            return Err(FormatError::Schema { table: row.name.clone(), reason });
+        }
+    }
+    Ok(())
+}
+
+/// Whether a table has a b-tree of its kind: `sqlite_schema` may say anything.
+fn check_root(db: &Database<'_>, table: &Table) -> Result<(), FormatError> {
+    if db.tree_page(table.root, PageNo(1), 0)?.kind().is_table() == table.without_rowid {
+        let reason = format!("its root page, {}, is that of another kind of b-tree", table.root);
+        return Err(FormatError::Schema { table: table.name.clone(), reason });
+    }
+    Ok(())
 }
 
 /// Notes the overflow chains of these trees, which means reading every leaf of them.

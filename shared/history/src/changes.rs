@@ -2,13 +2,30 @@
 
 use std::sync::Arc;
 
-use maniac_base::{BranchId, Version};
+use maniac_base::{BranchId, Value, Version};
 use maniac_changeset::Op;
 use maniac_sqlite_format::Schema;
 use maniac_store::{Entry, Store};
 
 use crate::difference::schema_of;
-use crate::{HistoryError, TableRow, TableRows, entries};
+use crate::{Entries, HistoryError, JsonObject, TableRow, TableRows, entries};
+
+/// What a `RowChange` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowOp {
+    Row(Op),
+    /// Nobody can tell what the version changed: there is no table and no key, and `new` has the `reason`.
+    Unreadable,
+}
+
+impl RowOp {
+    pub fn name(self) -> &'static str {
+        match self {
+            RowOp::Row(op) => op.name(),
+            RowOp::Unreadable => "UNREADABLE",
+        }
+    }
+}
 
 /// One row that a version changed. `key`, `old` and `new` are JSON objects by column name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,10 +33,10 @@ pub struct RowChange {
     pub version: Version,
     /// Milliseconds since 1970-01-01 UTC.
     pub time_ms: i64,
-    pub table: String,
-    pub op: Op,
+    pub table: Option<String>,
+    pub op: RowOp,
     /// The primary key's columns, or `_rowid_`.
-    pub key: String,
+    pub key: Option<String>,
     /// The row of a DELETE; what the changed columns of an UPDATE held.
     pub old: Option<String>,
     /// The row of an INSERT; what the changed columns of an UPDATE hold now.
@@ -36,14 +53,14 @@ pub fn changes(
     to: Version,
     table: Option<String>,
 ) -> Result<Changes, HistoryError> {
-    let entries = Box::new(entries(store, branch, from)?);
+    let entries = entries(store, branch, from)?;
     Ok(Changes { store: store.clone(), branch, entries, to, table, names: None, at: None })
 }
 
 pub struct Changes {
     store: Arc<Store>,
     branch: BranchId,
-    entries: Box<dyn Iterator<Item = Result<Entry, HistoryError>> + Send>,
+    entries: Entries,
     to: Version,
     table: Option<String>,
     /// The schema that the entries at hand were written under.
@@ -61,6 +78,7 @@ impl Iterator for Changes {
                 let (version, time_ms) = (*version, *time_ms);
                 match rows.next() {
                     Some(Ok(TableRow { table, op, key, old, new, shadow_of })) => {
+                        let (table, op, key) = (Some(table), RowOp::Row(op), Some(key));
                         return Some(Ok(RowChange { version, time_ms, table, op, key, old, new, shadow_of }));
                     }
                     Some(Err(source)) => return Some(Err(HistoryError::Changeset { version, source })),
@@ -69,6 +87,10 @@ impl Iterator for Changes {
             }
             let read = match self.entries.next()? {
                 Ok(entry) if entry.version > self.to => return None,
+                Ok(entry) if entry.unreadable.is_some() => {
+                    self.names = None;
+                    return Some(Ok(unreadable(entry)));
+                }
                 Ok(entry) => self.read(entry),
                 Err(error) => Err(error),
             };
@@ -95,5 +117,20 @@ impl Changes {
         let rows = TableRows::new(entry.changeset, names, self.table.clone());
         self.at = Some((entry.version, entry.time_ms, rows));
         Ok(())
+    }
+}
+
+fn unreadable(entry: Entry) -> RowChange {
+    let mut reason = JsonObject::default();
+    reason.add("reason", &Value::Text(entry.unreadable.unwrap_or_default().into_bytes().into()));
+    RowChange {
+        version: entry.version,
+        time_ms: entry.time_ms,
+        table: None,
+        op: RowOp::Unreadable,
+        key: None,
+        old: None,
+        new: Some(reason.finish()),
+        shadow_of: None,
     }
 }

@@ -12,7 +12,7 @@ use crate::{HistoryError, difference, entries};
 /// session extension nets. An empty range, or one that changed no row, is empty.
 ///
 /// Where the schema changed on the way there are no shapes that the steps could be joined in; then the two ends are
-/// compared, in the shapes of the newer one.
+/// compared, in the shapes of the newer one. So they are where a version on the way can't be read.
 pub fn changeset(store: &Arc<Store>, branch: BranchId, from: Version, to: Version) -> Result<Vec<u8>, HistoryError> {
     if from > to {
         return Err(HistoryError::Backwards { from, to });
@@ -23,7 +23,7 @@ pub fn changeset(store: &Arc<Store>, branch: BranchId, from: Version, to: Versio
         if entry.version > to {
             break;
         }
-        if !entry.schema.is_empty() {
+        if !entry.schema.is_empty() || entry.unreadable.is_some() || entry.since != entry.base {
             let (older, newer) = (store.snapshot(branch, from)?, store.snapshot(branch, to)?);
             return Ok(difference(&older, &newer)?.changeset);
         }

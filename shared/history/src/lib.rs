@@ -11,10 +11,10 @@ mod merge;
 mod rows;
 mod settings;
 
-pub use changes::{Changes, RowChange, changes};
+pub use changes::{Changes, RowChange, RowOp, changes};
 pub use changeset::changeset;
 pub use difference::{difference, difference_rows, schema_of};
-pub use entries::entries;
+pub use entries::{Entries, entries};
 pub use error::HistoryError;
 pub use json::JsonObject;
 pub use log::{LogEntry, TableCount, log};

@@ -30,6 +30,8 @@ pub struct LogEntry {
     pub time_ms: i64,
     pub kind: EntryKind,
     pub schema_changed: bool,
+    /// Why nobody can tell what it changed, if so.
+    pub unreadable: Option<String>,
     pub tables: Vec<TableCount>,
     /// Pages written.
     pub pages: u64,
@@ -51,6 +53,7 @@ pub fn log(
             time_ms: entry.time_ms,
             kind: entry.kind,
             schema_changed: !entry.schema.is_empty(),
+            unreadable: entry.unreadable,
             tables: count(&entry.changeset)
                 .map_err(|source| HistoryError::Changeset { version: entry.version, source })?,
             pages: entry.pages.len() as u64,

@@ -29,6 +29,10 @@ pub struct Entry {
     pub changeset: Vec<u8>,
     /// The two changesets are not in the log: they follow from the snapshots before and after.
     pub derived: bool,
+    /// The version that the changesets lead from: the base, unless that can't be read and they were derived.
+    pub since: Version,
+    /// Why there are no changesets, where they should have been derived and a snapshot can't be read.
+    pub unreadable: Option<String>,
 }
 
 pub struct Entries {
@@ -101,6 +105,8 @@ impl Entries {
             schema: entry.schema().to_vec(),
             changeset: entry.changeset().to_vec(),
             derived: header.derived,
+            since: header.base,
+            unreadable: None,
         })
     }
 }

@@ -62,9 +62,9 @@ fn row_of(row: RowChange) -> Vec<Value> {
     vec![
         Value::Integer(row.version.0 as i64),
         Value::Text(time_text(row.time_ms)),
-        Value::Text(row.table),
+        row.table.into(),
         Value::Text(row.op.name().into()),
-        Value::Text(row.key),
+        row.key.into(),
         row.old.into(),
         row.new.into(),
         row.shadow_of.into(),

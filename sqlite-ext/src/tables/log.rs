@@ -29,6 +29,7 @@ impl TableFunction for Log {
 
 fn row_of(entry: &LogEntry) -> Vec<Value> {
     let kind = match (entry.kind, entry.schema_changed) {
+        (EntryKind::Transaction, _) if entry.unreadable.is_some() => "unreadable",
         (EntryKind::Transaction, false) => "transaction",
         (EntryKind::Transaction, true) => "schema",
         (EntryKind::BranchCreated, _) => "branch created",
@@ -40,12 +41,14 @@ fn row_of(entry: &LogEntry) -> Vec<Value> {
         tables.add(&table.table, &maniac_base::Value::Integer(table.rows() as i64));
     }
     let rows: u64 = entry.tables.iter().map(maniac_history::TableCount::rows).sum();
+    // Of what can't be read nobody knows.
+    let known = |value| if entry.unreadable.is_some() { Value::Null } else { value };
     vec![
         Value::Integer(entry.version.0 as i64),
         Value::Text(time_text(entry.time_ms)),
         Value::Text(kind.into()),
-        Value::Text(tables.finish()),
-        Value::Integer(rows as i64),
+        known(Value::Text(tables.finish())),
+        known(Value::Integer(rows as i64)),
         Value::Integer(entry.pages as i64),
         Value::Integer(entry.bytes as i64),
     ]
