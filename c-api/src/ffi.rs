@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use maniac_base::Version;
 use maniac_history::HistoryError;
-use maniac_store::{Entry, StoreError};
+use maniac_store::{Entry, LogError, StoreError};
 
 use crate::consumer::{Consumer as Inner, ConsumerError};
 
@@ -113,8 +113,8 @@ fn status_of(error: &ConsumerError) -> maniac_status {
             | StoreError::NoSuchBranch { .. }
             | StoreError::BranchDropped { .. }
             | StoreError::Future { .. } => MANIAC_NOT_FOUND,
-            StoreError::NotAStore { .. } | StoreError::Forked { .. } => MANIAC_MISUSE,
-            StoreError::Io { .. } | StoreError::Busy { .. } => MANIAC_IO,
+            StoreError::Log(LogError::NotAStore { .. } | LogError::Forked { .. }) => MANIAC_MISUSE,
+            StoreError::Log(LogError::Io { .. }) | StoreError::Busy { .. } => MANIAC_IO,
             _ => MANIAC_CORRUPT,
         },
         ConsumerError::History(_) => MANIAC_CORRUPT,

@@ -6,7 +6,7 @@ use std::ffi::{CString, c_int};
 
 use maniac_base::{PageError, PageErrorKind};
 use maniac_history::HistoryError;
-use maniac_store::StoreError;
+use maniac_store::{LogError, StoreError};
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
@@ -38,23 +38,11 @@ impl VfsError {
 impl From<StoreError> for VfsError {
     fn from(error: StoreError) -> VfsError {
         let code = match &error {
+            StoreError::Log(error) => code_of(error),
             StoreError::Busy { .. } => ffi::SQLITE_BUSY,
             StoreError::Stale { .. } => ffi::SQLITE_BUSY_SNAPSHOT,
-            StoreError::ReadOnly { .. } => ffi::SQLITE_READONLY,
-            StoreError::Corrupt { .. } => ffi::SQLITE_IOERR_DATA,
-            StoreError::Forked { .. } => ffi::SQLITE_MISUSE,
             StoreError::Interrupted { .. } => ffi::SQLITE_INTERRUPT,
-            StoreError::Lost { .. } => ffi::SQLITE_IOERR,
-            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
-            // A folder that isn't there, or may not be entered: SQLite's own VFS can't open such a file either.
-            StoreError::Io { source, .. } if is_about_the_path(source) => ffi::SQLITE_CANTOPEN,
-            StoreError::Io { .. } => ffi::SQLITE_IOERR,
             StoreError::NotFound { .. }
-            | StoreError::NotAStore { .. }
-            | StoreError::NewerFormat { .. }
-            | StoreError::NewerFeatures { .. }
-            | StoreError::NewerEntry { .. }
-            | StoreError::OtherBuild { .. }
             | StoreError::NoSuchBranch { .. }
             | StoreError::BranchDropped { .. }
             | StoreError::Future { .. }
@@ -67,6 +55,23 @@ impl From<StoreError> for VfsError {
             | StoreError::PageSize { .. } => ffi::SQLITE_ERROR,
         };
         VfsError { code, message: error.to_string() }
+    }
+}
+
+fn code_of(error: &LogError) -> c_int {
+    match error {
+        LogError::ReadOnly { .. } => ffi::SQLITE_READONLY,
+        LogError::Corrupt { .. } => ffi::SQLITE_IOERR_DATA,
+        LogError::Forked { .. } => ffi::SQLITE_MISUSE,
+        LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
+        // A folder that isn't there, or may not be entered: SQLite's own VFS can't open such a file either.
+        LogError::Io { source, .. } if is_about_the_path(source) => ffi::SQLITE_CANTOPEN,
+        LogError::Io { .. } | LogError::Lost { .. } => ffi::SQLITE_IOERR,
+        LogError::NotAStore { .. }
+        | LogError::NewerFormat { .. }
+        | LogError::NewerFeatures { .. }
+        | LogError::NewerEntry { .. }
+        | LogError::OtherBuild { .. } => ffi::SQLITE_CANTOPEN,
     }
 }
 

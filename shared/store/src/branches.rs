@@ -3,11 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use maniac_base::{BranchId, Version};
+use maniac_base::{BranchId, Term, Version};
+use maniac_log::{BranchNote, Draft, Durability, EntryKind};
 
-use crate::append::{Addition, Durability};
-use crate::draft::Draft;
-use crate::entry::{BranchNote, EntryKind};
+use crate::append::Addition;
 use crate::error::StoreError;
 use crate::index::{BranchState, Index};
 use crate::moment::{Moment, time_text};
@@ -83,7 +82,7 @@ impl Store {
             }
             Moment::Version(version) => Ok(index.version_at(branch, version)),
             Moment::Time(ms) => {
-                let now = crate::store::now_ms();
+                let now = self.log.disk().now_ms();
                 if ms > now {
                     let asked = time_text(ms);
                     return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
@@ -167,14 +166,14 @@ impl Store {
     /// The branch that an id stands for, which was dropped if it is not there.
     pub(crate) fn known_branch<'a>(&self, index: &'a Index, id: BranchId) -> Result<&'a BranchState, StoreError> {
         index.branch(id).ok_or_else(|| match index.branch_ever(id) {
-            Some(state) => StoreError::BranchDropped { path: self.path.clone(), name: state.name.clone() },
+            Some(state) => StoreError::BranchDropped { path: self.path().to_owned(), name: state.name.clone() },
             None => self.no_such_branch(index, &format!("#{id}")),
         })
     }
 
     pub(crate) fn no_such_branch(&self, index: &Index, name: &str) -> StoreError {
         let known: Vec<&str> = index.branches().map(|(_, state)| state.name.as_str()).collect();
-        StoreError::NoSuchBranch { path: self.path.clone(), name: name.to_owned(), known: known.join(", ") }
+        StoreError::NoSuchBranch { path: self.path().to_owned(), name: name.to_owned(), known: known.join(", ") }
     }
 }
 
@@ -186,6 +185,7 @@ pub(crate) fn before_history(branch: &BranchState, asked: String, first: String)
 fn plain<'a>(kind: EntryKind, branch: BranchId, base: Version, note: Vec<u8>) -> Draft<'a> {
     Draft {
         kind,
+        term: Term(0),
         branch,
         base,
         page_size: 0,

@@ -3,14 +3,12 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use maniac_base::{BranchId, PageNo, PageSource, Version};
+use maniac_base::{BranchId, PageNo, PageSource, Term, Version};
+use maniac_log::{Draft, Durability, EntryKind, Form, LogError, Losses, MergeNote, Stored};
 
 use crate::admit;
-use crate::append::{Addition, Durability};
-use crate::draft::Draft;
-use crate::entry::{EntryKind, Form, MergeNote, Stored};
+use crate::append::Addition;
 use crate::error::StoreError;
-use crate::head::Losses;
 use crate::index::Index;
 use crate::store::Store;
 use crate::tail::Tail;
@@ -93,7 +91,7 @@ impl<'a> Ready<'a> {
         Ready { transaction, payload, pages }
     }
 
-    fn bytes(&self, page: PageNo) -> Result<Cow<'_, [u8]>, StoreError> {
+    fn bytes(&self, page: PageNo) -> Result<Cow<'_, [u8]>, LogError> {
         match self.transaction.difference(page) {
             Some(difference) => Ok(Cow::Borrowed(difference)),
             None => self.transaction.page(page).map_err(|error| self.transaction.broken(&error)),
@@ -104,6 +102,7 @@ impl<'a> Ready<'a> {
         let base = self.transaction.base();
         Draft {
             kind: EntryKind::Transaction,
+            term: Term(0),
             branch: base.branch(),
             base: base.version(),
             page_size: self.transaction.page_size() as u32,
@@ -120,7 +119,7 @@ impl<'a> Ready<'a> {
     /// `alone`: the transaction is not a member of a group, which has to stay in one segment.
     fn addition(&self, alone: bool) -> Result<Addition<'_>, StoreError> {
         let store = self.transaction.base().store();
-        let prepared = if alone && self.pages.len() > LARGE { store.prepare(&self.draft())? } else { None };
+        let prepared = if alone && self.pages.len() > LARGE { store.log.prepare(&self.draft())? } else { None };
         let branch = self.transaction.base().branch();
         let base_losses = self.transaction.base().losses().map(|losses| (self.transaction.base().version(), losses));
         Ok(Addition {

@@ -9,7 +9,7 @@
 
 use std::ops::Range;
 
-use crate::entry::Defect;
+use maniac_log::Defect;
 
 const HEAD: usize = 4;
 /// A run goes on over so many equal bytes, because a new one would cost as much.

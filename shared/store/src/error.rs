@@ -4,25 +4,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use maniac_base::Version;
+use maniac_log::LogError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
+    /// Something about the files.
+    #[error(transparent)]
+    Log(#[from] LogError),
     #[error("{path}: no such store; check the path, or open it with mode=rwc to create it")]
     NotFound { path: PathBuf },
-    #[error("{path} is not a Maniac store: {reason}")]
-    NotAStore { path: PathBuf, reason: String },
-    #[error(
-        "{path} needs a newer Maniac: it was written in format {found}, and this one reads up to format {supported}"
-    )]
-    NewerFormat { path: PathBuf, found: u32, supported: u32 },
-    #[error("{path} needs a newer Maniac: it uses features {features:#x} of the format, which this one does not know")]
-    NewerFeatures { path: PathBuf, features: u64 },
-    #[error("{path} needs a newer Maniac: at byte {offset} is {what} {kind}, which this one does not know")]
-    NewerEntry { path: PathBuf, offset: u64, what: &'static str, kind: u8 },
-    #[error(
-        "{path} is in use by another version of Maniac; close it there, or use the same version of both extensions"
-    )]
-    OtherBuild { path: PathBuf },
     #[error("no branch \"{name}\" in {path}; there are: {known}")]
     NoSuchBranch { path: PathBuf, name: String, known: String },
     #[error("branch \"{name}\" of {path} has been dropped")]
@@ -45,34 +35,21 @@ pub enum StoreError {
     /// The transaction was built on a version that is no longer the head; roll back and start over.
     #[error("branch \"{branch}\" has moved on from version {base} to {head}: roll back and run the transaction again")]
     Stale { branch: String, base: Version, head: Version },
-    /// An fsync has failed, and this version or one that it was built on is not in the log any more.
-    #[error(
-        "{path}: the disk failed to take version {version} or one that it builds on; nothing of it counts: roll \
-             back, and run the transaction again"
-    )]
-    Lost { path: PathBuf, version: Version },
-    #[error("{path} is open for reading only")]
-    ReadOnly { path: PathBuf },
     #[error("pages of this store have {store} bytes, not {asked}")]
     PageSize { store: u32, asked: u32 },
     #[error("{path} cannot take a backup: {reason}")]
     BadTarget { path: PathBuf, reason: String },
     #[error("{what} was interrupted")]
     Interrupted { what: &'static str },
-    #[error("{path} was opened before this process forked; open it again in the child")]
-    Forked { path: PathBuf },
-    #[error("{path} is damaged at byte {offset}: {reason}")]
-    Corrupt { path: PathBuf, offset: u64, reason: String },
-    #[error("{path}: cannot {action}: {source}")]
-    Io { path: PathBuf, action: &'static str, source: io::Error },
 }
 
 impl StoreError {
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StoreError {
-        move |source| StoreError::Io { path: path.to_owned(), action, source }
+        let io = LogError::io(path, action);
+        move |source| io(source).into()
     }
 
     pub(crate) fn corrupt(path: &Path, offset: u64, reason: impl Into<String>) -> StoreError {
-        StoreError::Corrupt { path: path.to_owned(), offset, reason: reason.into() }
+        LogError::corrupt(path, offset, reason).into()
     }
 }

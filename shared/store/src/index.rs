@@ -6,10 +6,10 @@
 //! page's head 4, an entry 48.
 
 use maniac_base::{BranchId, PageNo, Version};
+use maniac_log::{BranchNote, EntryKind, EntryRef, MergeNote, Stored};
 use smallvec::SmallVec;
 
 use crate::admit;
-use crate::entry::{BranchNote, EntryKind, EntryRef, MergeNote, Stored};
 
 const NONE: u32 = u32::MAX;
 

@@ -4,11 +4,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
+use maniac_log::{LogError, Losses};
 
 use crate::branches::before_history;
 use crate::delta;
 use crate::error::StoreError;
-use crate::head::Losses;
 use crate::index::{FrameId, Lineage, Location};
 use crate::store::Store;
 use crate::tail::Ahead;
@@ -165,16 +165,15 @@ impl Snapshot {
     /// The page, if it was written and is not visible yet.
     fn stored_ahead(&self, no: PageNo) -> Result<Option<StoredPage<'_>>, PageError> {
         let Some(ahead) = &self.ahead else { return Ok(None) };
-        if self.store.head.is_lost(self.version, ahead.losses) {
+        if self.store.log.head().is_lost(self.version, ahead.losses) {
             let reason = "the disk has failed to take the version that this transaction is built on".into();
             return Err(PageError { page: no, kind: PageErrorKind::Io, reason });
         }
         let pieces = ahead.pieces(no);
         let Some(oldest) = pieces.last().filter(|_| no.0 != 0 && no.0 <= self.page_count) else { return Ok(None) };
-        let page = |location: &Location| {
-            self.store.segments[location.segment as usize].stored(location.offset, location.stored)
-        };
-        let failed = |error: StoreError| self.page_error(no, &error);
+        let page =
+            |location: &Location| self.store.log.segment(location.segment).stored(location.offset, location.stored);
+        let failed = |error: LogError| self.page_error(no, &error.into());
         if pieces.len() == 1 && oldest.stored.is_image() {
             return Ok(Some(StoredPage::Mapped(page(oldest).map_err(failed)?)));
         }
@@ -196,7 +195,7 @@ impl Snapshot {
             (base, &pieces[..])
         };
         for piece in rest.iter().rev() {
-            let path = self.store.segments[piece.segment as usize].path();
+            let path = self.store.log.segment(piece.segment).path();
             delta::apply(page(piece).map_err(failed)?, &mut image)
                 .map_err(|defect| failed(defect.at(path, piece.offset)))?;
         }
@@ -216,7 +215,11 @@ impl Snapshot {
     }
 
     fn page_error(&self, page: PageNo, error: &StoreError) -> PageError {
-        let kind = if matches!(error, StoreError::Io { .. }) { PageErrorKind::Io } else { PageErrorKind::Corrupt };
+        let kind = if matches!(error, StoreError::Log(LogError::Io { .. })) {
+            PageErrorKind::Io
+        } else {
+            PageErrorKind::Corrupt
+        };
         PageError { page, kind, reason: error.to_string() }
     }
 
@@ -240,7 +243,7 @@ impl Store {
     /// The page that ends with a frame.
     fn assemble(&self, frame: FrameId, newest: Location) -> Result<StoredPage<'_>, StoreError> {
         if newest.stored.is_image() {
-            let image = self.segments[newest.segment as usize].stored(newest.offset, newest.stored)?;
+            let image = self.log.segment(newest.segment).stored(newest.offset, newest.stored)?;
             return Ok(StoredPage::Mapped(image));
         }
         if let Some(page) = self.assembled.lock().get(&newest) {
@@ -249,7 +252,7 @@ impl Store {
         let pieces = self.index.read().pieces(frame);
         let mut page = Vec::new();
         for (n, piece) in pieces.iter().rev().enumerate() {
-            let segment = &self.segments[piece.segment as usize];
+            let segment = self.log.segment(piece.segment);
             let stored = segment.stored(piece.offset, piece.stored)?;
             if n == 0 {
                 page.extend_from_slice(stored);

@@ -3,7 +3,6 @@
 use maniac_base::Version;
 
 use crate::error::StoreError;
-use crate::segment::Segment;
 use crate::store::Store;
 
 #[derive(Clone, Copy, Debug)]
@@ -24,13 +23,13 @@ pub struct Status {
 impl Store {
     pub fn status(&self) -> Result<Status, StoreError> {
         let head = self.refresh()?;
-        let lengths = self.segments.iter().map(|(_, segment): (_, &Segment)| segment.file_length());
+        let lengths = self.log.segments().map(|segment| segment.file_length());
         let index = self.index.read();
         Ok(Status {
             head,
-            durable: self.head.durable(),
+            durable: self.log.head().durable(),
             log_bytes: lengths.sum::<Result<u64, _>>()?,
-            segments: self.segments.count() as u64,
+            segments: self.log.segments().count() as u64,
             index_bytes: index.memory() as u64,
             page_images: index.page_images() as u64,
         })

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, Version};
+use maniac_log::EntryKind;
 
-use crate::entry::EntryKind;
 use crate::error::StoreError;
 use crate::index::Lineage;
 use crate::store::Store;
@@ -80,7 +80,7 @@ impl Iterator for Entries {
             };
             // However long the log is, one of its segments is in memory.
             if let Some(done) = self.segment.replace(segment).filter(|done| *done != segment) {
-                self.store.segments[done as usize].release();
+                self.store.log.segment(done).release();
             }
             return Some(self.read(segment, offset));
         }
@@ -90,7 +90,7 @@ impl Iterator for Entries {
 
 impl Entries {
     fn read(&self, segment: u32, offset: u64) -> Result<Entry, StoreError> {
-        let segment = &self.store.segments[segment as usize];
+        let segment = self.store.log.segment(segment);
         let entry = segment.entry(offset)?;
         entry.check_body().map_err(|defect| defect.at(segment.path(), offset))?;
         let header = entry.header;

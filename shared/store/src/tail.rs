@@ -13,17 +13,15 @@
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, Version};
+use maniac_log::{Cursor, EntryKind, EntryRef, FrameRef, Losses};
 use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::admit;
-use crate::entry::{EntryKind, EntryRef, FrameRef};
 use crate::error::StoreError;
-use crate::head::Losses;
 use crate::index::{BranchState, Location};
-use crate::recover::peek_next;
 use crate::snapshot::Snapshot;
-use crate::store::{Cursor, Store};
+use crate::store::Store;
 
 /// What a commit has to know of the tail.
 #[derive(Default)]
@@ -91,16 +89,16 @@ impl Store {
         &self,
         visit: &mut dyn FnMut(&Unseen<'_>) -> Result<bool, StoreError>,
     ) -> Result<Version, StoreError> {
-        let (losses, written) = (self.head.losses(), self.head.written());
+        let (losses, written) = (self.log.losses(), self.log.head().written());
         // The lock keeps the cursor where the index ends.
         let place = self.cursor.lock();
         let end = self.index.read().last();
         let (mut cursor, mut last) = (*place, end);
         let mut heads: FxHashMap<BranchId, Version> = FxHashMap::default();
         while last < written {
-            let entry = match peek_next(&self.place(), last, &mut cursor) {
+            let entry = match self.log.read(last, &mut cursor) {
                 // What is being cut off is none any more.
-                Err(_) if self.head.losses() != losses => break,
+                Err(_) if self.log.losses() != losses => break,
                 entry => entry?,
             };
             let header = entry.header;
@@ -155,7 +153,7 @@ impl Store {
     /// The branch's newest version that is written, visible or not. The caller holds the branch's write lock.
     pub fn written_head(&self, branch: BranchId) -> Result<Version, StoreError> {
         let mut head = self.branch_head(branch)?;
-        if self.head.written() > self.head.visible() {
+        if self.log.head().written() > self.log.head().visible() {
             self.visit_tail(&mut |unseen| {
                 if unseen.commits && unseen.entry.header.branch == branch {
                     head = unseen.entry.header.version;
@@ -169,9 +167,9 @@ impl Store {
     /// The branch as the next transaction on it finds it: with what is written and not visible yet. The caller holds the
     /// branch's write lock.
     pub fn snapshot_to_write(self: &Arc<Self>, branch: BranchId) -> Result<Snapshot, StoreError> {
-        let losses = self.head.losses();
+        let losses = self.log.losses();
         let visible = self.refresh()?;
-        if self.head.written() == visible {
+        if self.log.head().written() == visible {
             return self.snapshot(branch, visible);
         }
         let (mut entries, mut newest, mut other) = (Vec::new(), None, false);
@@ -189,7 +187,7 @@ impl Store {
             Ok(!other)
         })?;
         if other {
-            self.publish_up_to(self.head.written(), losses)?;
+            self.publish_up_to(self.log.head().written(), losses)?;
             return self.snapshot(branch, self.head());
         }
         let snapshot = self.snapshot(branch, base)?;
@@ -201,11 +199,8 @@ impl Store {
     /// Makes everything up to `version` durable and visible, unless it is lost: what a writer built on and then gave up
     /// must not vanish from its sight.
     pub fn publish_up_to(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
-        if self.head.visible() < version {
-            self.sync_to(version, losses)?;
-            self.head.publish(version);
-            self.refresh()?;
-        }
+        self.log.publish_up_to(version, losses)?;
+        self.refresh()?;
         Ok(())
     }
 }

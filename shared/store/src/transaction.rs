@@ -3,17 +3,17 @@
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource};
+use maniac_disk::File;
+use maniac_log::{LockFile, LogError};
 
 use crate::commit::LARGE;
 use crate::delta::{self, Comparison};
 use crate::error::StoreError;
-use crate::lock::{LockFile, LockName};
+use crate::lock::{pending, writer};
 use crate::snapshot::{Snapshot, StoredPage};
 use crate::store::Store;
 use crate::turn::{Turn, hand_on, is_awaited};
@@ -36,9 +36,9 @@ impl Store {
     /// A lock that is not taken yet.
     pub fn write_lock(self: &Arc<Self>, branch: BranchId) -> Result<WriteLock, StoreError> {
         if !self.is_writable() {
-            return Err(StoreError::ReadOnly { path: self.path.clone() });
+            return Err(LogError::ReadOnly { path: self.path().to_owned() }.into());
         }
-        let file = Arc::new(LockFile::open(&self.path)?);
+        let file = Arc::new(LockFile::open(&**self.log.disk(), self.path())?);
         let turn = Arc::new(Turn::new(self.clone(), branch, file.clone()));
         Ok(WriteLock { store: self.clone(), branch, file, held: Cell::new(false), pending: Cell::new(false), turn })
     }
@@ -57,7 +57,7 @@ impl WriteLock {
     /// Takes the lock, unless somebody else has it, or has waited longer for it.
     pub fn try_acquire(&mut self) -> Result<bool, StoreError> {
         self.store.check_process()?;
-        if !self.held.get() && !self.turn.is_behind() && self.file.try_lock(LockName::Writer(self.branch))? {
+        if !self.held.get() && !self.turn.is_behind() && self.file.try_lock(writer(self.branch))? {
             self.held.set(true);
             self.turn.leave();
         }
@@ -71,8 +71,8 @@ impl WriteLock {
     /// it here would take it from the parent.
     pub fn release(&mut self) {
         if self.held.take() && self.store.check_process().is_ok() {
-            self.file.unlock(LockName::Writer(self.branch));
-            hand_on(&self.store.head, self.branch);
+            self.file.unlock(writer(self.branch));
+            hand_on(&self.store, self.branch);
         }
     }
 
@@ -88,21 +88,18 @@ impl WriteLock {
     /// Lets the next writer begin while this one's commit is on its way to the disk, if there is one.
     pub(crate) fn hand_on_early(&self) {
         // As long as it is shared, nobody takes the commit for one that a dead process has left behind.
-        if self.held.get()
-            && is_awaited(&self.store.head, self.branch)
-            && self.file.share(LockName::Pending(self.branch)).is_ok()
-        {
+        if self.held.get() && is_awaited(&self.store, self.branch) && self.file.share(pending(self.branch)).is_ok() {
             self.pending.set(true);
             self.held.set(false);
-            self.file.unlock(LockName::Writer(self.branch));
-            hand_on(&self.store.head, self.branch);
+            self.file.unlock(writer(self.branch));
+            hand_on(&self.store, self.branch);
         }
     }
 
     /// The commit is visible, or has failed.
     pub(crate) fn commit_is_over(&self) {
         if self.pending.take() {
-            self.file.unlock(LockName::Pending(self.branch));
+            self.file.unlock(pending(self.branch));
         }
     }
 }
@@ -165,7 +162,7 @@ pub struct Transaction {
     /// Of the pages that were there before, in order: what `changed` found out.
     compared: Vec<Compared>,
     in_memory: usize,
-    spill: Option<File>,
+    spill: Option<Box<dyn File>>,
     spilled: u64,
 }
 
@@ -243,12 +240,18 @@ impl Transaction {
         self.base.store().path()
     }
 
-    fn spill_file(&mut self) -> Result<&File, StoreError> {
+    fn spill_file(&mut self) -> Result<&dyn File, StoreError> {
         if self.spill.is_none() {
-            let file = tempfile::tempfile_in(self.path()).map_err(StoreError::io(self.path(), "create a file in"))?;
+            let file = self
+                .base
+                .store()
+                .log
+                .disk()
+                .create_unnamed(self.path())
+                .map_err(StoreError::io(self.path(), "create a file in"))?;
             self.spill = Some(file);
         }
-        Ok(self.spill.as_ref().expect("just opened"))
+        Ok(self.spill.as_deref().expect("just opened"))
     }
 
     /// The pages whose bytes differ from the base, in order. Pages that came back to what they were are forgotten: a
@@ -318,8 +321,8 @@ impl Transaction {
         }
     }
 
-    pub(crate) fn broken(&self, error: &PageError) -> StoreError {
-        StoreError::corrupt(self.path(), 0, error.to_string())
+    pub(crate) fn broken(&self, error: &PageError) -> LogError {
+        LogError::corrupt(self.path(), 0, error.to_string())
     }
 }
 

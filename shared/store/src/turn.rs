@@ -11,15 +11,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use maniac_base::BranchId;
+use maniac_disk::Slot;
+use maniac_log::LockFile;
 use parking_lot::Mutex;
 
-use crate::head::Head;
-use crate::lock::{LockFile, LockName};
+use crate::lock::writer;
 use crate::store::Store;
-use crate::sys::{Slot, monotonic_ns};
 
 /// States of a slot. The word is a futex.
 const FREE: u32 = 0;
@@ -45,9 +45,9 @@ const STALE_ASLEEP: u64 = 100_000_000;
 /// Whoever is awake for so long without taking the lock has given up.
 const STALE_AWAKE: u64 = 5_000_000;
 /// Whoever polls less often than this has given up. SQLite's busy handler sleeps up to 100 ms.
-const STALE_POLLING: Duration = Duration::from_millis(130);
+const STALE_POLLING: u64 = 130_000_000;
 /// How long to poll before the lock is kept free.
-const POLLED_ENOUGH: Duration = Duration::from_secs(1);
+const POLLED_ENOUGH: u64 = 1_000_000_000;
 /// A slot that nobody has touched for so long may be taken by another.
 const ABANDONED: u64 = 10_000_000_000;
 
@@ -58,10 +58,10 @@ pub struct Turn {
     /// Only to see whether the lock is free.
     locks: Arc<LockFile>,
     place: Mutex<Option<Place>>,
-    /// When the last wait ended.
-    woken: Mutex<Option<Instant>>,
+    /// When the last wait ended, by the monotonic clock in nanoseconds.
+    woken: Mutex<Option<u64>>,
     /// The first and the last of the refusals that came one soon after the other.
-    refusals: Mutex<Option<(Instant, Instant)>>,
+    refusals: Mutex<Option<(u64, u64)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -78,26 +78,26 @@ impl Turn {
     /// Sleeps until it is this connection's turn, at most for `timeout`, or until `stop` holds, which is asked now and
     /// then.
     pub fn wait(&self, timeout: Duration, stop: &dyn Fn() -> bool) {
-        let end = Instant::now() + timeout;
-        let head = &self.store.head;
+        let (head, disk) = (self.store.log.head(), self.store.log.disk());
+        let end = disk.monotonic_ns().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         let place = self.enter();
-        let looks_free = || self.locks.is_held_elsewhere(LockName::Writer(self.branch)).is_ok_and(|held| !held);
+        let looks_free = || self.locks.is_held_elsewhere(writer(self.branch)).is_ok_and(|held| !held);
         let mut state = OUT;
         loop {
-            let left = end.saturating_duration_since(Instant::now());
+            let left = Duration::from_nanos(end.saturating_sub(disk.monotonic_ns()));
             if left.is_zero() || stop() {
                 break;
             }
             let Some(Place { slot: n, ticket }) = place else {
                 // All slots are taken: sleep as SQLite would.
-                std::thread::sleep(left.min(LOOK));
+                disk.sleep(left.min(LOOK));
                 if stop() || looks_free() {
                     break;
                 }
                 continue;
             };
             let slot = head.slot(n);
-            slot.since.store(monotonic_ns(), SeqCst);
+            slot.since.store(self.now(), SeqCst);
             if slot.ticket.load(SeqCst) != ticket {
                 break;
             }
@@ -107,7 +107,7 @@ impl Turn {
             }
             slot.state.store(ASLEEP, SeqCst);
             // Whoever let go of the lock before this slot was asleep has woken nobody.
-            if !is_anyone_ahead(head, self.branch, ticket) && looks_free() {
+            if !is_anyone_ahead(&self.store, self.branch, ticket) && looks_free() {
                 state = AWAKE;
                 break;
             }
@@ -116,7 +116,7 @@ impl Turn {
         if let Some(Place { slot, ticket }) = place {
             let slot = head.slot(slot);
             if slot.ticket.load(SeqCst) == ticket {
-                slot.since.store(monotonic_ns(), SeqCst);
+                slot.since.store(self.now(), SeqCst);
                 // The turn may have come while the time ended.
                 let granted = slot.state.swap(state, SeqCst) == GRANTED;
                 if granted && state == OUT {
@@ -126,25 +126,25 @@ impl Turn {
         }
         // It sleeps here, and can be woken.
         *self.refusals.lock() = None;
-        *self.woken.lock() = Some(Instant::now());
+        *self.woken.lock() = Some(disk.monotonic_ns());
     }
 
     /// Whether a wait has ended just now, and the connection has not been here since.
     pub fn was_woken(&self) -> bool {
-        self.woken.lock().take().is_some_and(|woken| woken.elapsed() < Duration::from_nanos(STALE_AWAKE))
+        self.woken.lock().take().is_some_and(|woken| self.now() - woken < STALE_AWAKE)
     }
 
     /// The lock was not to be had. Whoever asks often enough without ever sleeping here gets a place, too.
     pub(crate) fn refused(&self) {
-        let now = Instant::now();
+        let now = self.now();
         let mut refusals = self.refusals.lock();
         let first = refusals.filter(|(_, last)| now - *last < STALE_POLLING).map_or(now, |(first, _)| first);
         *refusals = Some((first, now));
-        if now - first > POLLED_ENOUGH && self.store.head.queued() > 0 {
+        if now - first > POLLED_ENOUGH && self.store.log.head().queued() > 0 {
             let Some(Place { slot, ticket }) = self.enter() else { return };
-            let slot = self.store.head.slot(slot);
+            let slot = self.store.log.head().slot(slot);
             if slot.ticket.load(SeqCst) == ticket && slot.state.load(SeqCst) != GRANTED {
-                slot.since.store(monotonic_ns(), SeqCst);
+                slot.since.store(self.now(), SeqCst);
                 slot.state.store(POLLING, SeqCst);
             }
         }
@@ -153,18 +153,18 @@ impl Turn {
     /// Whether somebody else should have the lock first.
     pub(crate) fn is_behind(&self) -> bool {
         let ticket = self.place.lock().map_or(u64::MAX, |place| place.ticket);
-        self.store.head.queued() > 0 && is_anyone_ahead(&self.store.head, self.branch, ticket)
+        self.store.log.head().queued() > 0 && is_anyone_ahead(&self.store, self.branch, ticket)
     }
 
     fn enter(&self) -> Option<Place> {
         let mut place = self.place.lock();
-        let head = &self.store.head;
+        let head = self.store.log.head();
         if let Some(Place { slot, ticket }) = *place
             && head.slot(slot).ticket.load(SeqCst) == ticket
         {
             return *place;
         }
-        let now = monotonic_ns();
+        let now = self.now();
         let free = head.slots().iter().position(|slot| {
             let state = slot.state.load(SeqCst);
             let idle = now.saturating_sub(slot.since.load(SeqCst));
@@ -186,11 +186,15 @@ impl Turn {
         *place
     }
 
+    fn now(&self) -> u64 {
+        self.store.log.disk().monotonic_ns()
+    }
+
     /// Leaves the queue: the lock is taken, or nobody wants it any more.
     pub fn leave(&self) {
         *self.refusals.lock() = None;
         let Some(Place { slot, ticket }) = self.place.lock().take() else { return };
-        let head = &self.store.head;
+        let head = self.store.log.head();
         let slot = head.slot(slot);
         if slot.ticket.compare_exchange(ticket, 0, SeqCst, SeqCst).is_ok() {
             slot.state.store(FREE, SeqCst);
@@ -213,28 +217,29 @@ fn counts(slot: &Slot, branch: BranchId, now: u64) -> bool {
     let fresh = match slot.state.load(SeqCst) {
         ASLEEP => idle < STALE_ASLEEP,
         AWAKE | GRANTED => idle < STALE_AWAKE,
-        POLLING => idle < STALE_POLLING.as_nanos() as u64,
+        POLLING => idle < STALE_POLLING,
         _ => false,
     };
     fresh && slot.branch.load(SeqCst) == branch.0 && slot.ticket.load(SeqCst) != 0
 }
 
-fn is_anyone_ahead(head: &Head, branch: BranchId, ticket: u64) -> bool {
-    let now = monotonic_ns();
-    head.slots().iter().any(|slot| slot.ticket.load(SeqCst) < ticket && counts(slot, branch, now))
+fn is_anyone_ahead(store: &Store, branch: BranchId, ticket: u64) -> bool {
+    let now = store.log.disk().monotonic_ns();
+    store.log.head().slots().iter().any(|slot| slot.ticket.load(SeqCst) < ticket && counts(slot, branch, now))
 }
 
 /// Whether anyone waits for this branch.
-pub(crate) fn is_awaited(head: &Head, branch: BranchId) -> bool {
-    head.queued() > 0 && is_anyone_ahead(head, branch, u64::MAX)
+pub(crate) fn is_awaited(store: &Store, branch: BranchId) -> bool {
+    store.log.head().queued() > 0 && is_anyone_ahead(store, branch, u64::MAX)
 }
 
 /// The lock of a branch is free: wakes who comes next.
-pub(crate) fn hand_on(head: &Head, branch: BranchId) {
+pub(crate) fn hand_on(store: &Store, branch: BranchId) {
+    let head = store.log.head();
     if head.queued() == 0 {
         return;
     }
-    let now = monotonic_ns();
+    let now = store.log.disk().monotonic_ns();
     let waiting = head.slots().iter().filter(|slot| counts(slot, branch, now));
     let Some(next) = waiting.min_by_key(|slot| slot.ticket.load(SeqCst)) else { return };
     // One that is awake tries by itself.

@@ -1,5 +1,7 @@
 //! A backup has the whole store as readers saw it, or is not there.
 
+#![allow(clippy::disallowed_methods, reason = "a test stands outside, on the machine itself")]
+
 mod common;
 
 use std::path::Path;

@@ -1,5 +1,7 @@
 //! Commits are seen by snapshots of their version and later, on their branch, and by nobody else.
 
+#![allow(clippy::disallowed_methods, reason = "a test stands outside, on the machine itself")]
+
 mod common;
 
 use common::{at, commit, commit_on, open};

@@ -1,5 +1,7 @@
 //! A torn tail is cut off, and only it; a flipped byte is named, and never comes back as data.
 
+#![allow(clippy::disallowed_methods, reason = "a test stands outside, on the machine itself")]
+
 mod common;
 
 use common::{at, commit, commit_on, copy, fills, last_segment, open, open_at};

@@ -1,4 +1,5 @@
 //! What the tests of the store share.
+#![allow(clippy::disallowed_methods, reason = "a test stands outside, on the machine itself")]
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::{Path, PathBuf};

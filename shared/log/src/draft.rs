@@ -5,15 +5,17 @@ use std::borrow::Cow;
 use maniac_base::{BranchId, PageNo, Term, Version};
 
 use crate::entry::{BodyWriter, EntryKind, Header, Stored, frame_bytes};
-use crate::error::StoreError;
+use crate::error::LogError;
+use crate::log::Log;
 use crate::segment::{self, NewSegment};
-use crate::store::Store;
 
-pub(crate) type StoredBytes<'a> = Box<dyn Fn(PageNo) -> Result<Cow<'a, [u8]>, StoreError> + 'a>;
+pub type StoredBytes<'a> = Box<dyn Fn(PageNo) -> Result<Cow<'a, [u8]>, LogError> + 'a>;
 
 /// What will become an entry. Version and time are given by the log.
-pub(crate) struct Draft<'a> {
+pub struct Draft<'a> {
     pub kind: EntryKind,
+    /// Of whoever proposed it in a cluster; 0 without one.
+    pub term: Term,
     pub branch: BranchId,
     pub base: Version,
     pub page_size: u32,
@@ -29,17 +31,17 @@ pub(crate) struct Draft<'a> {
 }
 
 /// Writes bytes at an offset.
-type WriteAt<'a> = dyn Fn(&[u8], u64) -> Result<(), StoreError> + 'a;
+type WriteAt<'a> = dyn Fn(&[u8], u64) -> Result<(), LogError> + 'a;
 
 impl Draft<'_> {
     /// `durable` is known to be on disk; `more` members of the same group follow.
-    pub fn header(&self, version: Version, time_ms: i64, durable: Version, more: bool) -> Header {
+    pub(crate) fn header(&self, version: Version, time_ms: i64, durable: Version, more: bool) -> Header {
         Header {
             kind: Some(self.kind),
             forms: true,
             length: 0,
             version,
-            term: Term(0),
+            term: self.term,
             base: self.base,
             time_ms,
             branch: self.branch,
@@ -58,13 +60,13 @@ impl Draft<'_> {
     }
 
     /// Writes the body through `write`, which takes bytes and their offset, and gives where it ends.
-    pub fn write_body(
+    pub(crate) fn write_body(
         &self,
         header: Header,
         head: Vec<u8>,
         start: u64,
         write: &WriteAt<'_>,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<u64, LogError> {
         let (mut end, mut buffer) = (start, head);
         let mut sink = |bytes: &[u8]| {
             buffer.extend_from_slice(bytes);
@@ -84,16 +86,16 @@ impl Draft<'_> {
 }
 
 /// A large entry whose body is on disk already, in a segment of its own that only wants its head and its name.
-pub(crate) struct Prepared(pub NewSegment);
+pub struct Prepared(pub(crate) NewSegment);
 
-impl Store {
+impl Log {
     /// Does the long part of appending `draft` without keeping anybody from the log.
-    pub(crate) fn prepare(&self, draft: &Draft<'_>) -> Result<Option<Prepared>, StoreError> {
+    pub fn prepare(&self, draft: &Draft<'_>) -> Result<Option<Prepared>, LogError> {
         if self.head.end().position == segment::HEADER {
             // The first transaction of a store goes into the segment that the store was made with.
             return Ok(None);
         }
-        let segment = NewSegment::begin(&self.path)?;
+        let segment = NewSegment::begin(&self.disk, &self.path)?;
         let header = draft.header(Version(0), 0, Version(0), false);
         let start = segment::HEADER + header.frames_start();
         draft.write_body(header, Vec::new(), start, &|bytes, offset| segment.write(bytes, offset))?;

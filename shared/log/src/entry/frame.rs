@@ -50,7 +50,8 @@ impl Stored {
     }
 
     /// An item of the frame list. In format 1 the length alone said what it was.
-    pub(super) fn from_item(item: u32, forms: bool, page_size: u32) -> Stored {
+    pub(super) fn from_item(item: &[u8], forms: bool, page_size: u32) -> Stored {
+        let item = u32::from_le_bytes(item[4..8].try_into().expect("four bytes"));
         match forms || item == page_size || item > BYTES {
             true => Stored(item),
             false => Stored::new(Form::Difference, item as usize),

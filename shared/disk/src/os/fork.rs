@@ -4,8 +4,6 @@
 //! would keep what that had locked. So each descriptor of a lock file is replaced in the child by one of nothing, which its
 //! owner may go on to close.
 
-#![allow(unsafe_code)]
-
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, RawFd};
@@ -70,12 +68,12 @@ fn watch() -> io::Result<()> {
 
 /// How often this process, or the ones that it was forked from, forked since the first lock file was opened: a child's
 /// number differs from its parent's. Cheaper than asking for the process id.
-pub fn forks() -> u64 {
+pub(super) fn forks() -> u64 {
     FORKS.load(SeqCst)
 }
 
 /// A file whose locks are not shared with children.
-pub struct OwnFile {
+pub(super) struct OwnFile {
     file: File,
     place: usize,
 }
@@ -110,7 +108,7 @@ impl Drop for OwnFile {
     fn drop(&mut self) {
         // Off the list while it is open: the next file may get the same descriptor. A child of a fork right now gets no locks
         // with it.
-        crate::sys::unlock_all(self.fd());
+        super::lock::unlock_all(self.fd());
         FILES[self.place].store(NONE, SeqCst);
     }
 }

@@ -10,6 +10,7 @@
 //! body checksum covers the frames' checksums and the rest of the body. All integers are little-endian. Entries of format
 //! 1 have a header of 88 bytes, and say no forms.
 
+mod check;
 mod frame;
 mod header;
 mod kind;
@@ -20,8 +21,9 @@ use std::path::Path;
 
 use maniac_base::{Checksum, PageNo, checksum};
 
-use crate::error::StoreError;
+use crate::error::LogError;
 
+pub use check::{Checked, check};
 pub use frame::{Form, FrameRef, Stored, check_frame, frame_bytes};
 pub use header::{HEADER, Header};
 pub use kind::EntryKind;
@@ -41,10 +43,10 @@ pub enum Defect {
 }
 
 impl Defect {
-    pub fn at(self, path: &Path, offset: u64) -> StoreError {
+    pub fn at(self, path: &Path, offset: u64) -> LogError {
         match self {
-            Defect::Damaged(reason) => StoreError::corrupt(path, offset, reason),
-            Defect::Newer(what, kind) => StoreError::NewerEntry { path: path.to_owned(), offset, what, kind },
+            Defect::Damaged(reason) => LogError::corrupt(path, offset, reason),
+            Defect::Newer(what, kind) => LogError::NewerEntry { path: path.to_owned(), offset, what, kind },
         }
     }
 }
@@ -142,9 +144,8 @@ impl<'a> EntryRef<'a> {
         let list = &self.bytes[self.header.size()..self.header.head_end() as usize];
         let mut offset = self.header.frames_start();
         list.chunks_exact(frame::ITEM).map(move |item| {
-            let u32_at = |at: usize| u32::from_le_bytes(item[at..at + 4].try_into().expect("four bytes"));
-            let stored = Stored::from_item(u32_at(4), forms, page_size);
-            let frame = FrameRef { page: PageNo(u32_at(0)), stored, offset };
+            let page = PageNo(u32::from_le_bytes(item[..4].try_into().expect("four bytes")));
+            let frame = FrameRef { page, stored: Stored::from_item(item, forms, page_size), offset };
             offset = offset.saturating_add(frame.bytes());
             frame
         })
@@ -167,23 +168,5 @@ impl<'a> EntryRef<'a> {
     fn part(&self, part: Part) -> &'a [u8] {
         let (start, length) = self.header.part(part);
         &self.bytes[start as usize..][..length as usize]
-    }
-}
-
-/// Whether the first part that does not match its checksum has none: it was not written when it was read. Parts are
-/// written in order. `bytes` are as long as the header says.
-pub fn is_unfinished(bytes: &[u8]) -> bool {
-    let entry = match EntryRef::open(bytes) {
-        Ok(entry) => entry,
-        Err(_) => {
-            let end = Header::decode(bytes).map(|header| header.head_end() as usize);
-            return end.is_ok_and(|end| read_u64(&bytes[end..]) == 0);
-        }
-    };
-    let parts = entry.frames().map(|frame| &bytes[frame.offset as usize..][..frame.bytes() as usize]);
-    let sum = |part: &[u8]| read_u64(&part[part.len() - CHECKSUM..]);
-    match parts.into_iter().find(|part| checksum(&part[..part.len() - CHECKSUM]) != sum(part)) {
-        Some(broken) => sum(broken) == 0,
-        None => entry.check_body().is_err() && sum(bytes) == 0,
     }
 }

@@ -4,13 +4,14 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use maniac_base::Version;
+use maniac_disk::Disk;
 use parking_lot::{Condvar, Mutex};
 
-use crate::error::StoreError;
+use crate::error::LogError;
 use crate::head::Losses;
 use crate::lock::{LockFile, LockName};
+use crate::log::Log;
 use crate::segment::{self, Segment};
-use crate::store::Store;
 
 /// How far an unsynced commit may stay behind under `Durability::Normal`.
 const FLUSH_INTERVAL: Duration = Duration::from_millis(900);
@@ -23,7 +24,8 @@ pub struct Syncer {
     lock: OnceLock<LockFile>,
     state: Mutex<SyncState>,
     done: Condvar,
-    active: Mutex<Option<Arc<Segment>>>,
+    /// As it was when so much had been lost: after that, there may be another file under its name.
+    active: Mutex<Option<(Losses, Arc<Segment>)>>,
 }
 
 #[derive(Default)]
@@ -33,28 +35,29 @@ struct SyncState {
     flusher: bool,
 }
 
-impl Store {
+impl Log {
     /// The segment that entries are appended to, opened for writing.
-    pub(crate) fn active_segment(&self) -> Result<Arc<Segment>, StoreError> {
-        let first = self.head.end().segment;
+    pub(crate) fn active_segment(&self) -> Result<Arc<Segment>, LogError> {
+        let (losses, first) = (self.head.losses(), self.head.end().segment);
         let mut active = self.syncer.active.lock();
-        if let Some(segment) = active.as_ref().filter(|segment| segment.first == first) {
+        if let Some((_, segment)) = active.as_ref().filter(|(then, segment)| *then == losses && segment.first == first)
+        {
             return Ok(segment.clone());
         }
-        let segment = Arc::new(Segment::open(&self.path, first, true)?);
-        *active = Some(segment.clone());
+        let segment = Arc::new(Segment::open(&*self.disk, &self.path, first, true)?);
+        *active = Some((losses, segment.clone()));
         Ok(segment)
     }
 
     /// Returns when everything up to `version` is on disk. Those who call at the same time, in whatever process, share an
     /// fsync. `losses`: what had been lost when the version was written; if it is lost since, that is an error.
-    pub(crate) fn sync_to(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
+    pub fn durable_to(&self, version: Version, losses: Losses) -> Result<(), LogError> {
         let syncer = &self.syncer;
         let mut state = syncer.state.lock();
         while !self.is_durable(version, losses)? {
             if self.head.sync_has_failed() {
                 let reason = std::io::Error::other("an fsync of it has failed; the next transaction tries again");
-                return Err(StoreError::io(&self.path, "make the log durable")(reason));
+                return Err(LogError::io(&self.path, "make the log durable")(reason));
             }
             if state.running {
                 syncer.done.wait(&mut state);
@@ -72,16 +75,16 @@ impl Store {
     }
 
     /// Asked in this order, since the number of a version that is lost is given again.
-    fn is_durable(&self, version: Version, losses: Losses) -> Result<bool, StoreError> {
+    fn is_durable(&self, version: Version, losses: Losses) -> Result<bool, LogError> {
         let durable = self.head.durable() >= version;
         if self.head.is_lost(version, losses) {
-            return Err(StoreError::Lost { path: self.path.clone(), version });
+            return Err(LogError::Lost { path: self.path.clone(), version });
         }
         Ok(durable)
     }
 
     /// One fsync, by this process or another.
-    fn sync_for_all(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
+    fn sync_for_all(&self, version: Version, losses: Losses) -> Result<(), LogError> {
         let lock = self.sync_lock()?;
         if !lock.try_lock(LockName::Sync)? {
             // Should that process die, nobody tells.
@@ -97,7 +100,7 @@ impl Store {
         outcome
     }
 
-    fn sync_written(&self, version: Version, losses: Losses) -> Result<(), StoreError> {
+    fn sync_written(&self, version: Version, losses: Losses) -> Result<(), LogError> {
         if self.is_durable(version, losses)? || self.head.sync_has_failed() {
             return Ok(());
         }
@@ -113,16 +116,16 @@ impl Store {
         Ok(())
     }
 
-    fn sync_lock(&self) -> Result<&LockFile, StoreError> {
+    fn sync_lock(&self) -> Result<&LockFile, LogError> {
         if let Some(lock) = self.syncer.lock.get() {
             return Ok(lock);
         }
-        let lock = LockFile::open(&self.path)?;
+        let lock = LockFile::open(&*self.disk, &self.path)?;
         Ok(self.syncer.lock.get_or_init(|| lock))
     }
 
     /// Waits until nobody is in fsync, and keeps everybody out of it.
-    pub(crate) fn stop_syncs(&self) -> Result<SyncsStopped<'_>, StoreError> {
+    pub(crate) fn stop_syncs(&self) -> Result<SyncsStopped<'_>, LogError> {
         let lock = self.sync_lock()?;
         let mut state = self.syncer.state.lock();
         while state.running {
@@ -130,20 +133,20 @@ impl Store {
         }
         state.running = true;
         drop(state);
-        let stopped = SyncsStopped { store: self, lock };
+        let stopped = SyncsStopped { log: self, lock };
         lock.lock(LockName::Sync)?;
         Ok(stopped)
     }
 
     /// Puts a segment on disk. When that fails, Linux takes the bytes for written all the same, so that a second try would
     /// report a success that it is not: `HEAD` tells all processes.
-    pub(crate) fn sync_segment(&self, segment: &Segment) -> Result<(), StoreError> {
+    pub(crate) fn sync_segment(&self, segment: &Segment) -> Result<(), LogError> {
         segment.sync().inspect_err(|_| self.head.set_sync_failed(true))
     }
 
     /// Writes again what a failed fsync may have lost, and syncs it. Segments in front of the active one are on disk. The
     /// caller holds the append lock.
-    pub(crate) fn write_again(&self) -> Result<(), StoreError> {
+    pub(crate) fn write_again(&self) -> Result<(), LogError> {
         let segment = self.active_segment()?;
         let end = self.head.end();
         let mut offset = segment::HEADER;
@@ -157,14 +160,13 @@ impl Store {
     }
 
     /// Sees to it that what is written now is on disk within a second.
-    pub(crate) fn sync_soon(self: &Arc<Self>) -> Result<(), StoreError> {
+    pub(crate) fn sync_soon(self: &Arc<Self>) -> Result<(), LogError> {
         let mut state = self.syncer.state.lock();
         if !state.flusher {
-            let (store, syncer) = (Arc::downgrade(self), self.syncer.clone());
-            std::thread::Builder::new()
-                .name("maniac-flush".into())
-                .spawn(move || flush_later(&store, &syncer))
-                .map_err(StoreError::io(&self.path, "start the flusher"))?;
+            let (log, syncer, disk) = (Arc::downgrade(self), self.syncer.clone(), self.disk.clone());
+            self.disk
+                .spawn("maniac-flush", Box::new(move || flush_later(&*disk, &log, &syncer)))
+                .map_err(LogError::io(&self.path, "start the flusher"))?;
             state.flusher = true;
         }
         Ok(())
@@ -173,27 +175,26 @@ impl Store {
 
 /// While it lives, no fsync counts.
 pub(crate) struct SyncsStopped<'a> {
-    store: &'a Store,
+    log: &'a Log,
     lock: &'a LockFile,
 }
 
 impl Drop for SyncsStopped<'_> {
     fn drop(&mut self) {
         self.lock.unlock(LockName::Sync);
-        self.store.syncer.state.lock().running = false;
-        self.store.syncer.done.notify_all();
-        self.store.head.tell_synced();
+        self.log.syncer.state.lock().running = false;
+        self.log.syncer.done.notify_all();
+        self.log.head.tell_synced();
     }
 }
 
-/// One flush, after which the thread ends: a store that rests costs nothing.
-fn flush_later(store: &Weak<Store>, syncer: &Syncer) {
-    std::thread::sleep(FLUSH_INTERVAL);
+/// One flush, after which the thread ends: a log that rests costs nothing.
+fn flush_later(disk: &dyn Disk, log: &Weak<Log>, syncer: &Syncer) {
+    disk.sleep(FLUSH_INTERVAL);
     // Commits from here on start a flusher of their own, since this one may have missed them.
     syncer.state.lock().flusher = false;
-    if let Some(store) = store.upgrade() {
+    if let Some(log) = log.upgrade() {
         // The failure is kept, and met by the next commit that wants to be durable.
-        let losses = store.head.losses();
-        let _ = store.sync_to(store.head.written(), losses);
+        let _ = log.durable_to(log.head.written(), log.head.losses());
     }
 }

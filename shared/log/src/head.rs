@@ -4,21 +4,17 @@
 //! it from the log. While it is valid its promise is `visible <= written` and `durable <= written`, and that a version is
 //! durable before it is visible if it, or one in front of it, was written to be; checked where the words move.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::Write;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use maniac_base::Version;
-use rustix::thread::futex;
+use maniac_disk::{CUTS, Disk, HEAD_BYTES, HeadWords, Open, SLOTS, Slot, Words};
 
-use crate::error::StoreError;
+use crate::error::LogError;
 use crate::segment::StoreId;
-use crate::sys::{CUTS, HEAD_BYTES, HeadMap, HeadWords, SLOTS, Slot};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"MANIHEAD");
 /// 2 had entries of format 1 behind it.
@@ -50,128 +46,98 @@ pub struct LeftBehind {
 pub struct Losses(u64);
 
 pub struct Head {
-    map: HeadMap,
+    disk: Arc<dyn Disk>,
+    words: Box<dyn Words>,
     /// What a writer has put in place since this process began with a head of its own.
-    shared: OnceLock<HeadMap>,
+    shared: OnceLock<Box<dyn Words>>,
+    /// The words are this process's alone.
+    private: bool,
     writable: bool,
 }
 
-/// The kernel's name for this boot; bytes that a crash of the machine kept from the disk are gone with it.
-fn boot_id() -> [u64; 2] {
-    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-    let hex: String = text.chars().filter(char::is_ascii_hexdigit).collect();
-    let half =
-        |range: std::ops::Range<usize>| hex.get(range).and_then(|h| u64::from_str_radix(h, 16).ok()).unwrap_or(0);
-    [half(0..16), half(16..32)]
-}
-
 impl Head {
+    fn new(disk: &Arc<dyn Disk>, words: Box<dyn Words>, writable: bool) -> Head {
+        Head { disk: disk.clone(), words, shared: OnceLock::new(), private: false, writable }
+    }
+
     /// The valid `HEAD` of this store, if there is one.
-    pub fn open(dir: &Path, store: StoreId, writable: bool) -> Result<Option<Head>, StoreError> {
+    pub fn open(disk: &Arc<dyn Disk>, dir: &Path, store: StoreId, writable: bool) -> Result<Option<Head>, LogError> {
         let path = Head::path(dir);
-        let file = match OpenOptions::new().read(true).write(writable).open(&path) {
+        let file = match disk.open(&path, if writable { Open::Write } else { Open::Read }) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StoreError::io(&path, "open")(error)),
+            Err(error) => return Err(LogError::io(&path, "open")(error)),
         };
-        let meta = file.metadata().map_err(StoreError::io(&path, "look at"))?;
-        if meta.len() != HEAD_BYTES as u64 {
+        let stat = file.stat().map_err(LogError::io(&path, "look at"))?;
+        if stat.length != HEAD_BYTES as u64 {
             return Ok(None);
         }
-        let map = HeadMap::shared(&file, writable).map_err(StoreError::io(&path, "map"))?;
-        let words = map.words();
+        let map = file.words(writable).map_err(LogError::io(&path, "map"))?;
+        let words = map.get();
         let is = |word: &AtomicU64, value: u64| word.load(Acquire) == value;
-        let (id, boot) = (store.halves(), boot_id());
+        let (id, boot) = (store.halves(), disk.boot());
         let valid = is(&words.magic, MAGIC)
             && is(&words.format, FORMAT)
             && (0..2).all(|n| is(&words.store[n], id[n]) && is(&words.boot[n], boot[n]))
-            && is(&words.inode, meta.ino());
-        Ok(valid.then_some(Head { map, shared: OnceLock::new(), writable }))
+            && is(&words.inode, stat.identity.1);
+        Ok(valid.then(|| Head::new(disk, map, writable)))
+    }
+
+    /// The words of whatever `HEAD` is there, and its inode.
+    fn read(disk: &dyn Disk, dir: &Path) -> Option<(Vec<u64>, u64)> {
+        let file = disk.open(&Head::path(dir), Open::Read).ok()?;
+        let stat = file.stat().ok()?;
+        let mut bytes = vec![0; stat.length.min(HEAD_BYTES as u64) as usize];
+        file.read_exact_at(&mut bytes, 0).ok()?;
+        let words = bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+        Some((words.collect(), stat.identity.1))
     }
 
     /// Whether a build with another form of `HEAD` has made the one of this boot.
-    pub fn is_of_another_build(dir: &Path, store: StoreId) -> bool {
-        let Ok(bytes) = fs::read(Head::path(dir)) else { return false };
-        let words: Vec<u64> =
-            bytes.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight"))).collect();
-        let inode = fs::metadata(Head::path(dir)).map_or(0, |meta| meta.ino());
-        let (id, boot) = (store.halves(), boot_id());
-        words.len() >= 7
-            && words[0] == MAGIC
-            && words[1] != FORMAT
-            && words[2..4] == id
-            && words[4..6] == boot
-            && words[6] == inode
+    pub fn is_of_another_build(disk: &dyn Disk, dir: &Path, store: StoreId) -> bool {
+        Head::read(disk, dir).is_some_and(|(words, inode)| {
+            words.len() >= 7
+                && words[0] == MAGIC
+                && words[1] != FORMAT
+                && words[2..4] == store.halves()
+                && words[4..6] == disk.boot()
+                && words[6] == inode
+        })
     }
 
     /// What a `HEAD` of an earlier boot or another place says of this store; nothing without one.
-    pub fn left_behind(dir: &Path, store: StoreId) -> Option<LeftBehind> {
-        let path = Head::path(dir);
-        let bytes = fs::read(&path).ok().filter(|bytes| bytes.len() >= FORMAT_1_BYTES)?;
-        let word = |n: usize| u64::from_le_bytes(bytes[8 * n..8 * n + 8].try_into().expect("eight bytes"));
-        let inode = fs::metadata(&path).ok()?.ino();
-        (word(0) == MAGIC && [word(2), word(3)] == store.halves())
-            .then(|| LeftBehind { durable: Version(word(11)), copied: word(6) != inode })
+    pub fn left_behind(disk: &dyn Disk, dir: &Path, store: StoreId) -> Option<LeftBehind> {
+        let (words, inode) = Head::read(disk, dir).filter(|(words, _)| words.len() * 8 >= FORMAT_1_BYTES)?;
+        (words[0] == MAGIC && words[2..4] == store.halves())
+            .then(|| LeftBehind { durable: Version(words[11]), copied: words[6] != inode })
     }
 
     /// Replaces `HEAD` by one that ends where the log does. The caller holds the append lock.
-    pub fn create(dir: &Path, store: StoreId, end: LogEnd) -> Result<Head, StoreError> {
+    pub fn create(disk: &Arc<dyn Disk>, dir: &Path, store: StoreId, end: LogEnd) -> Result<Head, LogError> {
         let path = Head::path(dir);
         let temporary = dir.join("HEAD.new");
-        let write = |file: &mut File| file.write_all(&[0; HEAD_BYTES]);
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .open(&temporary)
-            .and_then(|mut file| write(&mut file).map(|()| file))
-            .map_err(StoreError::io(&temporary, "create"))?;
-        let inode = file.metadata().map_err(StoreError::io(&temporary, "look at"))?.ino();
-        let map = HeadMap::shared(&file, true).map_err(StoreError::io(&temporary, "map"))?;
-        fill(map.words(), store, inode, end);
-        fs::rename(&temporary, &path).map_err(StoreError::io(&path, "put in place"))?;
-        Ok(Head { map, shared: OnceLock::new(), writable: true })
+        let file = disk
+            .open(&temporary, Open::Replace)
+            .and_then(|file| file.write_all_at(&[0; HEAD_BYTES], 0).map(|()| file))
+            .map_err(LogError::io(&temporary, "create"))?;
+        let inode = file.stat().map_err(LogError::io(&temporary, "look at"))?.identity.1;
+        let map = file.words(true).map_err(LogError::io(&temporary, "map"))?;
+        fill(map.get(), disk.boot(), store, inode, end);
+        disk.rename(&temporary, &path).map_err(LogError::io(&path, "put in place"))?;
+        Ok(Head::new(disk, map, true))
     }
 
-    /// Brings the file to the disk. It needs that only where it goes along with a copy.
-    pub fn sync(&self, dir: &Path) -> Result<(), StoreError> {
+    /// Brings the file to the disk. It needs that where it goes along with a copy, or takes back what it has said.
+    pub fn sync(&self, dir: &Path) -> Result<(), LogError> {
         let path = Head::path(dir);
-        File::open(&path).and_then(|file| file.sync_all()).map_err(StoreError::io(&path, "fsync"))
+        self.disk.open(&path, Open::Write).and_then(|file| file.sync_all()).map_err(LogError::io(&path, "fsync"))
     }
 
     /// A head of this process alone, for a store that it cannot write to.
-    pub fn private(store: StoreId, end: LogEnd) -> Head {
-        let zero = || AtomicU64::new(0);
-        let words = HeadWords {
-            magic: zero(),
-            format: zero(),
-            store: [zero(), zero()],
-            boot: [zero(), zero()],
-            inode: zero(),
-            visible: zero(),
-            written: zero(),
-            segment: zero(),
-            position: zero(),
-            durable: zero(),
-            appending: 0.into(),
-            bell: 0.into(),
-            waiters: 0.into(),
-            unsynced: 0.into(),
-            losses: zero(),
-            cuts: Default::default(),
-            full: zero(),
-            syncing: zero(),
-            synced: Default::default(),
-            syncs: 0.into(),
-            sync_waiters: 0.into(),
-            queued: 0.into(),
-            unused: 0.into(),
-            tickets: zero(),
-            slots: std::array::from_fn(|_| Slot::default()),
-        };
-        fill(&words, store, 0, end);
-        Head { map: HeadMap::Private(Box::new(words)), shared: OnceLock::new(), writable: false }
+    pub fn private(disk: &Arc<dyn Disk>, store: StoreId, end: LogEnd) -> Head {
+        let words = HeadWords::default();
+        fill(&words, disk.boot(), store, 0, end);
+        Head { private: true, ..Head::new(disk, Box::new(words), false) }
     }
 
     fn path(dir: &Path) -> PathBuf {
@@ -179,23 +145,20 @@ impl Head {
     }
 
     /// Goes over from a head of this process alone to the shared one, once there is one.
-    pub fn look_for_writer(&self, dir: &Path, store: StoreId) -> Result<(), StoreError> {
-        if matches!(self.map, HeadMap::Private(_))
+    pub fn look_for_writer(&self, dir: &Path, store: StoreId) -> Result<(), LogError> {
+        if self.private
             && self.shared.get().is_none()
-            && let Some(found) = Head::open(dir, store, false)?
+            && let Some(found) = Head::open(&self.disk, dir, store, false)?
             && found.visible() >= self.visible()
         {
             // Another thread may have found it first.
-            let _ = self.shared.set(found.map);
+            let _ = self.shared.set(found.words);
         }
         Ok(())
     }
 
     fn words(&self) -> &HeadWords {
-        match &self.map {
-            HeadMap::Shared(_) => self.map.words(),
-            HeadMap::Private(_) => self.shared.get().unwrap_or(&self.map).words(),
-        }
+        self.shared.get().unwrap_or(&self.words).get()
     }
 
     fn writable_words(&self) -> &HeadWords {
@@ -265,12 +228,12 @@ impl Head {
     /// called `begin_append`.
     pub fn cut(&self, end: LogEnd) {
         assert!(end.version >= self.visible(), "cut at {} what is visible, {}", end.version, self.visible());
-        assert!(end.version >= self.durable(), "cut at {} what is durable, {}", end.version, self.durable());
         let words = self.writable_words();
         let losses = words.losses.load(SeqCst);
         words.cuts[losses as usize % CUTS].store(end.version.0, SeqCst);
         words.losses.store(losses + 1, SeqCst);
         words.full.fetch_min(end.version.0, SeqCst);
+        words.durable.fetch_min(end.version.0, SeqCst);
         words.segment.store(end.segment.0, Relaxed);
         words.position.store(end.position, Relaxed);
         words.written.store(end.version.0, Release);
@@ -286,11 +249,11 @@ impl Head {
     }
 
     pub fn slots(&self) -> &[Slot; SLOTS] {
-        &self.words().slots
+        &self.words().slots.0
     }
 
     pub fn slot(&self, n: usize) -> &Slot {
-        &self.words().slots[n]
+        &self.words().slots.0[n]
     }
 
     /// How many wait for their turn, on whatever branch.
@@ -308,12 +271,11 @@ impl Head {
 
     /// Sleeps while the slot's state is `state`. May return early.
     pub fn sleep_in(&self, slot: &Slot, state: u32, timeout: Duration) {
-        sleep(&slot.state, state, timeout);
+        self.disk.wait(&slot.state, state, timeout);
     }
 
     pub fn wake(&self, slot: &Slot) {
-        // A failed wake leaves the sleeper asleep until it looks around.
-        let _ = futex::wake(&slot.state, futex::Flags::empty(), 1);
+        self.disk.wake(&slot.state, 1);
     }
 
     /// An fsync begins that is for everything up to `version`.
@@ -333,7 +295,7 @@ impl Head {
         let value = word.load(SeqCst);
         // Another that has begun meanwhile has made the two words change places.
         if words.syncs.load(SeqCst) as usize == syncs && !done() {
-            sleep(word, value, timeout);
+            self.disk.wait(word, value, timeout);
         }
         words.sync_waiters.fetch_sub(1, SeqCst);
     }
@@ -345,7 +307,7 @@ impl Head {
         for (word, count) in [(&words.synced[syncs % 2], i32::MAX as u32), (&words.synced[(syncs + 1) % 2], 1)] {
             word.fetch_add(1, SeqCst);
             if words.sync_waiters.load(SeqCst) > 0 {
-                let _ = futex::wake(word, futex::Flags::empty(), count);
+                self.disk.wake(word, count);
             }
         }
     }
@@ -374,8 +336,7 @@ impl Head {
         let words = self.writable_words();
         words.bell.fetch_add(1, SeqCst);
         if words.waiters.load(SeqCst) > 0 {
-            // A failed wake leaves waiters asleep until their timeout; there is nobody to tell.
-            let _ = futex::wake(&words.bell, futex::Flags::empty(), i32::MAX as u32);
+            self.disk.wake(&words.bell, i32::MAX as u32);
         }
     }
 
@@ -389,7 +350,7 @@ impl Head {
         if !done() {
             // Nobody counts the waiter of a read-only mapping, so it looks again on its own.
             let timeout = if self.writable { timeout } else { timeout.min(Duration::from_millis(20)) };
-            sleep(&words.bell, bell, timeout);
+            self.disk.wait(&words.bell, bell, timeout);
         }
         if self.writable {
             words.waiters.fetch_sub(1, SeqCst);
@@ -397,18 +358,8 @@ impl Head {
     }
 }
 
-/// Sleeps while the word has the value. Every error (timeout, interrupt, a word that changed in between) means: look
-/// again.
-fn sleep(word: &AtomicU32, value: u32, timeout: Duration) {
-    let timeout = futex::Timespec {
-        tv_sec: timeout.as_secs().min(i64::MAX as u64) as i64,
-        tv_nsec: i64::from(timeout.subsec_nanos()) as _,
-    };
-    let _ = futex::wait(word, futex::Flags::empty(), value, Some(&timeout));
-}
-
-fn fill(words: &HeadWords, store: StoreId, inode: u64, end: LogEnd) {
-    let (id, boot) = (store.halves(), boot_id());
+fn fill(words: &HeadWords, boot: [u64; 2], store: StoreId, inode: u64, end: LogEnd) {
+    let id = store.halves();
     for n in 0..2 {
         words.store[n].store(id[n], Relaxed);
         words.boot[n].store(boot[n], Relaxed);

@@ -1,0 +1,48 @@
+//! What can go wrong with a log, said so that the reader knows what, where, and what to do next.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use maniac_base::Version;
+
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("{path} is not a Maniac store: {reason}")]
+    NotAStore { path: PathBuf, reason: String },
+    #[error(
+        "{path} needs a newer Maniac: it was written in format {found}, and this one reads up to format {supported}"
+    )]
+    NewerFormat { path: PathBuf, found: u32, supported: u32 },
+    #[error("{path} needs a newer Maniac: it uses features {features:#x} of the format, which this one does not know")]
+    NewerFeatures { path: PathBuf, features: u64 },
+    #[error("{path} needs a newer Maniac: at byte {offset} is {what} {kind}, which this one does not know")]
+    NewerEntry { path: PathBuf, offset: u64, what: &'static str, kind: u8 },
+    #[error(
+        "{path} is in use by another version of Maniac; close it there, or use the same version of both extensions"
+    )]
+    OtherBuild { path: PathBuf },
+    /// An fsync has failed, and this version or one that it was built on is not in the log any more.
+    #[error(
+        "{path}: the disk failed to take version {version} or one that it builds on; nothing of it counts: roll \
+             back, and run the transaction again"
+    )]
+    Lost { path: PathBuf, version: Version },
+    #[error("{path} is open for reading only")]
+    ReadOnly { path: PathBuf },
+    #[error("{path} was opened before this process forked; open it again in the child")]
+    Forked { path: PathBuf },
+    #[error("{path} is damaged at byte {offset}: {reason}")]
+    Corrupt { path: PathBuf, offset: u64, reason: String },
+    #[error("{path}: cannot {action}: {source}")]
+    Io { path: PathBuf, action: &'static str, source: io::Error },
+}
+
+impl LogError {
+    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> LogError {
+        move |source| LogError::Io { path: path.to_owned(), action, source }
+    }
+
+    pub fn corrupt(path: &Path, offset: u64, reason: impl Into<String>) -> LogError {
+        LogError::Corrupt { path: path.to_owned(), offset, reason: reason.into() }
+    }
+}

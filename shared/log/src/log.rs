@@ -1,0 +1,183 @@
+//! An open log.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use maniac_base::Version;
+use maniac_disk::Disk;
+use parking_lot::Mutex;
+
+use crate::cursor::Cursor;
+use crate::error::LogError;
+use crate::head::{Head, LogEnd, Losses};
+use crate::lock::{LockFile, LockName};
+use crate::segment::{self, HEADER, Segment, StoreId};
+use crate::sync::Syncer;
+
+pub struct Log {
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The store's directory.
+    pub(crate) path: PathBuf,
+    pub(crate) id: StoreId,
+    /// Whether this process may write to the directory at all.
+    pub(crate) writable: bool,
+    /// Tells the process that opened the log from its children: locks and threads do not survive a fork.
+    forks: u64,
+    /// In the order in which this process opened them.
+    pub(crate) segments: boxcar::Vec<Segment>,
+    pub(crate) head: Head,
+    /// What is taken to append; nothing where the log cannot be written.
+    pub(crate) appender: Mutex<Option<LockFile>>,
+    pub(crate) syncer: Arc<Syncer>,
+}
+
+impl Log {
+    /// Opens the log of the store at `path`, which has one.
+    pub fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Log, LogError> {
+        let first = segment::list(&*disk, &path)?.first().copied();
+        let first =
+            first.ok_or_else(|| LogError::NotAStore { path: path.clone(), reason: "its log is empty".into() })?;
+        // A file system or directory that this process may not write to can still be read.
+        let lock = match LockFile::open(&*disk, &path) {
+            Ok(lock) => Some(lock),
+            Err(LogError::Io { source, .. }) if is_read_only(&source) => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(lock) = &lock {
+            lock.share(LockName::Open)?;
+        }
+        let first = Segment::open(&*disk, &path, first, lock.is_some())?;
+        let head = crate::recover::open_head(&disk, &path, first.store, lock.as_ref())?;
+        let (id, segments) = (first.store, boxcar::Vec::new());
+        segments.push(first);
+        Ok(Log {
+            forks: disk.forks(),
+            path,
+            id,
+            writable: lock.is_some(),
+            segments,
+            head,
+            appender: Mutex::new(lock),
+            syncer: Arc::new(Syncer::default()),
+            disk,
+        })
+    }
+
+    /// Whether there is a log in the directory at `path`.
+    pub fn is_at(disk: &dyn Disk, path: &Path) -> bool {
+        segment::list(disk, path).is_ok_and(|segments| !segments.is_empty())
+    }
+
+    /// Puts an empty log into a directory that has none. Of several processes that try, one does.
+    pub fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), LogError> {
+        let lock = LockFile::open(&**disk, path)?;
+        lock.lock(LockName::Append)?;
+        let dir = segment::log_dir(path);
+        match disk.create_directory(&dir) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(LogError::io(&dir, "create the directory")(error));
+            }
+            _ => (),
+        }
+        if segment::list(&**disk, path)?.is_empty() {
+            let id = StoreId(disk.random().map_err(LogError::io(path, "find a random number for"))?);
+            Segment::create(disk, path, id, Version(1), disk.now_ms())?;
+            segment::sync_dir(&**disk, path)?;
+            if let Some(parent) = path.parent() {
+                segment::sync_dir(&**disk, parent)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub fn disk(&self) -> &Arc<dyn Disk> {
+        &self.disk
+    }
+
+    /// The store's directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn id(&self) -> StoreId {
+        self.id
+    }
+
+    pub fn is_writable(&self) -> bool {
+        self.writable
+    }
+
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    pub fn losses(&self) -> Losses {
+        self.head.losses()
+    }
+
+    /// The newest version that readers may see, in any process. One atomic load.
+    pub fn visible(&self) -> Version {
+        if !self.writable {
+            // A head that can't be read now can be read the next time, and until then there is the one from the log.
+            let _ = self.head.look_for_writer(&self.path, self.id);
+        }
+        self.head.visible()
+    }
+
+    /// The version behind which the log begins: 0, unless its beginning is gone.
+    pub fn start(&self) -> Version {
+        Version(self.segments[0].first.0 - 1)
+    }
+
+    /// When the log, or what is left of it, began; milliseconds since 1970-01-01 UTC.
+    pub fn created_ms(&self) -> i64 {
+        self.segments[0].created_ms
+    }
+
+    /// Where the first entry stands.
+    pub fn cursor(&self) -> Cursor {
+        Cursor { segment: 0, offset: HEADER }
+    }
+
+    /// A segment by the number that a cursor gives it.
+    pub fn segment(&self, n: u32) -> &Segment {
+        &self.segments[n as usize]
+    }
+
+    /// The segments that this process has opened.
+    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments.iter().map(|(_, segment)| segment)
+    }
+
+    /// Whether the log that is open is still the one at its path: it may have been deleted, moved or replaced, and then its
+    /// files live on for those who have them open, and nobody else.
+    pub fn is_in_place(&self) -> bool {
+        self.segments[0].is_in_place(&*self.disk)
+    }
+
+    /// Refuses to go on in a child of the process that opened the log.
+    pub fn check_process(&self) -> Result<(), LogError> {
+        if self.disk.forks() == self.forks { Ok(()) } else { Err(LogError::Forked { path: self.path.clone() }) }
+    }
+
+    /// Puts a `HEAD` beside a copy of the log that ends at `end`, on disk.
+    pub fn seal_copy(&self, copy: &Path, end: LogEnd) -> Result<(), LogError> {
+        Head::create(&self.disk, copy, self.id, end)?.sync(copy)?;
+        segment::sync_dir(&*self.disk, &segment::log_dir(copy))?;
+        segment::sync_dir(&*self.disk, copy)
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        if self.writable && self.check_process().is_ok() {
+            // NORMAL commits are allowed to be lost with the machine; nobody is left who could be told.
+            let _ = self.durable_to(self.head.written(), self.head.losses());
+        }
+    }
+}
+
+fn is_read_only(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
+    matches!(error.kind(), PermissionDenied | ReadOnlyFilesystem)
+}
