@@ -82,6 +82,7 @@ torture: build ## hours of it: 1,000 crashes, 500 machines that stop, a million 
 	cd torture && MANIAC_CASES=2000 MANIAC_STEPS=500 cargo test --locked --release --test oracle -- --nocapture
 	cd oracle && MANIAC_SEEDS=34000 cargo test --locked --release --test random -- --nocapture
 	cd oracle && MANIAC_CASES=20000 cargo test --locked --release --test apply -- --nocapture
+	cd oracle && MANIAC_STRIDE=1 cargo test --locked --release --test merge_matrix -- --nocapture
 	MANIAC_CASES=300 MANIAC_STEPS=60 cargo test --locked -p maniac-sql-tests --test mirror_histories -- --nocapture
 	MANIAC_CASES=3000 cargo test --locked -p maniac-sql-tests --test virtual_merges -- --nocapture
 	cd fuzz && MANIAC_INPUTS=50000 cargo test --locked -- --nocapture

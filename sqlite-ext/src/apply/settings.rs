@@ -11,11 +11,16 @@ pub fn finish(db: &Connection, plan: &MergePlan, policy: Policy) -> rusqlite::Re
     for (name, number) in plan.numbers.iter().chain(contested) {
         db.execute_batch(&format!("PRAGMA main.{name} = {number}"))?;
     }
-    for (table, least) in &plan.counters {
-        let known = "UPDATE main.sqlite_sequence SET seq = max(ifnull(seq, 0), ?2) WHERE name = ?1";
-        if db.execute(known, (table, least))? == 0 {
-            db.execute("INSERT INTO main.sqlite_sequence(name, seq) VALUES (?1, ?2)", (table, least))?;
-        }
+    for (table, counter) in &plan.counters {
+        let Some(counter) = counter else {
+            db.execute("DELETE FROM main.sqlite_sequence WHERE name = ?1", [table])?;
+            continue;
+        };
+        let update = "UPDATE main.sqlite_sequence SET seq = ?2 WHERE name = ?1 AND seq IS NOT ?2";
+        db.execute(update, (table, counter))?;
+        let insert = "INSERT INTO main.sqlite_sequence(name, seq) SELECT ?1, ?2 \
+                      WHERE NOT EXISTS (SELECT 1 FROM main.sqlite_sequence WHERE name = ?1)";
+        db.execute(insert, (table, counter))?;
     }
     Ok(())
 }

@@ -39,8 +39,13 @@ impl Line {
         sides.chain(&self.base)
     }
 
-    pub fn any(&self) -> Option<&Table> {
+    fn any(&self) -> Option<&Table> {
         self.tables().next().map(|table| &**table)
+    }
+
+    /// On one side at least.
+    pub fn is_virtual(&self) -> bool {
+        self.tables().any(|table| matches!(table.kind, TableKind::Virtual { .. }))
     }
 
     /// What `owner` of its shadow tables says, in lower case.

@@ -22,7 +22,6 @@ mod virtual_tables;
 
 use std::collections::HashSet;
 
-use lines::Line;
 use maniac_changeset::{ChangesetError, Item, Reader, Target};
 use maniac_diff::whole_tables;
 use maniac_sqlite_format::{Database, Encoding, Schema};
@@ -57,7 +56,8 @@ pub struct MergePlan {
     pub theirs: Vec<SchemaObject>,
     /// What both sides changed, each in its own way.
     pub schema_conflicts: Vec<SchemaConflict>,
-    /// Tables that are filled by copying: their values may have taken another form on the way.
+    /// Tables whose rows the source can't tell whole: they are filled by copying, and values may have taken another form on
+    /// the way, or they have columns that the source dropped.
     pub reshaped: Vec<String>,
     /// Changeset of the rows that only they changed.
     pub changes: Vec<u8>,
@@ -71,8 +71,8 @@ pub struct MergePlan {
     pub numbers: Vec<(&'static str, i32)>,
     /// Those that both sides changed, as they are on their side.
     pub contested_numbers: Vec<(&'static str, i32)>,
-    /// The least that the counters of tables with AUTOINCREMENT must be in the end.
-    pub counters: Vec<(String, i64)>,
+    /// What the counters of tables with AUTOINCREMENT are in the end; nothing for one that has none.
+    pub counters: Vec<(String, Option<i64>)>,
     /// What is left to do for virtual tables when all of this is done.
     pub indexes: Vec<Index>,
     /// The virtual tables that can't be merged.

@@ -257,8 +257,8 @@ impl<'m> Rows<'m> {
             Rows { sides, shapes: HashMap::new(), ours_by_name: HashMap::new(), theirs_by_name: HashMap::new() };
         for (n, (line, decision)) in sides.lines.iter().zip(sides.decisions).enumerate() {
             let Some(merged) = &decision.merged else { continue };
-            let has_rows = |table: &Table| table.is_tracked() || is_virtual(table) && !table.columns.is_empty();
-            if !line.any().is_some_and(has_rows) {
+            let table = &merged.table;
+            if !(table.is_tracked() || is_virtual(table) && !table.columns.is_empty()) {
                 continue;
             }
             for null_key in [false, true] {
@@ -294,8 +294,20 @@ impl<'m> Rows<'m> {
         Ok(keyed)
     }
 
+    /// The tables that keep a column which the other branch has dropped.
+    fn with_columns_dropped_there(&self) -> impl Iterator<Item = String> {
+        let kept = |(line, decision): (&Line, &'m Decision)| {
+            let (merged, ours) = (decision.merged.as_ref()?, line.ours.as_ref()?.columns.as_ref()?);
+            let both = merged.from_ours.iter().zip(&merged.from_theirs);
+            let dropped = both.filter(|(here, there)| there.is_none() && here.is_some_and(|here| ours[here].is_some()));
+            (decision.rows == RowsFrom::Both && dropped.count() > 0).then(|| merged.table.name.clone())
+        };
+        self.sides.lines.iter().zip(self.sides.decisions).filter_map(kept)
+    }
+
     fn plan(&self, plan: &mut MergePlan) -> Result<(), ChangesetError> {
         let ours = self.ours()?;
+        plan.reshaped.extend(self.with_columns_dropped_there());
         let mut made = Made::default();
         // Those that both sides changed, in the order in which they come.
         let (mut order, mut twice): (Vec<RowKey>, Keyed<'_>) = (Vec::new(), HashMap::new());

@@ -1,10 +1,11 @@
 //! The three-way merge of counters and of the numbers in the header.
 
-use maniac_sqlite_format::has_keyword;
+use maniac_sqlite_format::{Table, has_keyword};
 use maniac_store::Snapshot;
 
+use super::lines::{Line, Present};
 use super::tables::Decision;
-use super::{Contested, Line, MergePlan};
+use super::{Contested, MergePlan};
 use crate::HistoryError;
 use crate::settings::{Settings, number, number_value};
 
@@ -42,7 +43,8 @@ impl Sides {
         }
     }
 
-    /// A key that either side has given is not given again: the larger counter is right for both.
+    /// A counter that one side changed is that side's. Where both did, the larger one is right for both: no key is given
+    /// twice.
     pub fn counters(&self, lines: &[Line], decisions: &[Decision], plan: &mut MergePlan) {
         for (line, decision) in lines.iter().zip(decisions) {
             let Some(merged) =
@@ -50,14 +52,20 @@ impl Sides {
             else {
                 continue;
             };
-            let counter = |settings: &Settings, side: &Option<super::lines::Present>| {
-                side.as_ref().and_then(|side| settings.sequences.get(&side.table.name).copied())
+            let counter = |settings: &Settings, table: Option<&Table>| {
+                table.and_then(|table| settings.sequences.get(&table.name).copied())
             };
-            let (here, there) = (counter(&self.ours, &line.ours), counter(&self.theirs, &line.theirs));
-            let copied = decision.make || decision.drop;
-            if let Some(largest) = here.max(there).filter(|largest| copied || Some(*largest) > here) {
-                plan.counters.push((merged.table.name.clone(), largest));
-            }
+            let of_side = |settings: &Settings, side: &Option<Present>| {
+                counter(settings, side.as_ref().map(|present| &*present.table))
+            };
+            let base = counter(&self.base, line.base.as_deref());
+            let (here, there) = (of_side(&self.ours, &line.ours), of_side(&self.theirs, &line.theirs));
+            let merged_counter = match (here == base, there == base) {
+                (_, true) => here,
+                (true, false) => there,
+                (false, false) => here.max(there),
+            };
+            plan.counters.push((merged.table.name.clone(), merged_counter));
         }
     }
 }

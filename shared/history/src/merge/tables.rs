@@ -116,7 +116,7 @@ pub fn decide(
     conflicts: &mut Vec<SchemaConflict>,
 ) -> Vec<Decision> {
     let mut decisions: Vec<Decision> = Vec::new();
-    let virtual_tables = lines.iter().filter(|line| line.any().is_some_and(is_virtual));
+    let virtual_tables = lines.iter().filter(|line| line.is_virtual());
     let owners: HashSet<String> =
         virtual_tables.flat_map(Line::tables).map(|table| table.name.to_ascii_lowercase()).collect();
     for line in lines {
@@ -161,7 +161,7 @@ fn taken_over(line: &Line) -> Decision {
 /// whole text.
 fn same_rows(line: &Line) -> bool {
     let text = |side: &Option<Present>| side.as_ref().map(|present| present.table.sql.clone());
-    if line.any().is_some_and(is_virtual)
+    if line.is_virtual()
         && !matches!((text(&line.ours), text(&line.theirs)), (Some(ours), Some(theirs)) if same_statement(&ours, &theirs))
     {
         return false;
@@ -186,9 +186,7 @@ fn both(line: &Line, encoding: Encoding) -> Result<Decision, String> {
                 Ok(Decision::both(side_by_side(ours), false))
             }
             (None, _) => Err("made on both branches, each in its own way".into()),
-            (Some(_), _) if line.any().is_some_and(is_virtual) => {
-                Err("changed on both branches, on one its text".into())
-            }
+            (Some(_), _) if line.is_virtual() => Err("changed on both branches, on one its text".into()),
             (Some(_), _) => Err("changed on both branches, and on one its rows have another key".into()),
         };
     }
@@ -203,7 +201,7 @@ fn both(line: &Line, encoding: Encoding) -> Result<Decision, String> {
     if same_statement(here, &base.sql) {
         return Ok(Decision::both(their_shape(ours, theirs), true));
     }
-    if line.is_shadow() || line.any().is_some_and(is_virtual) {
+    if line.is_shadow() || line.is_virtual() {
         return Err("changed on both branches, each in its own way".into());
     }
     let merged = columns::merge(base, ours, theirs, encoding)?;
@@ -271,7 +269,7 @@ fn settle(line: &Line, prefer: Prefer) -> Decision {
 fn shadows(lines: &[Line], decisions: &mut [Decision]) {
     let mut owners: HashMap<String, Decision> = HashMap::new();
     for (line, decision) in lines.iter().zip(&*decisions) {
-        if line.any().is_some_and(is_virtual) && (decision.drop || decision.make || decision.settled) {
+        if line.is_virtual() && (decision.drop || decision.make || decision.settled) {
             owners.extend(line.called().map(|name| (name, decision.clone())));
         }
     }

@@ -325,7 +325,9 @@ impl Merge<'_> {
             }
             Content::Entries { columns, .. } => {
                 self.give_rows(n, columns, true);
-                let before = trio.base.map(|table| read::entries(self.base, table)).transpose()?.unwrap_or_default();
+                // One that both made anew has none of the ancestor's entries.
+                let base = trio.base.filter(|base| base.content == ours.content);
+                let before = base.map(|table| read::entries(self.base, table)).transpose()?.unwrap_or_default();
                 let (one, other) = (read::entries(self.ours, ours)?, read::entries(self.theirs, theirs)?);
                 for (added, after) in [(&mut replaced.base_to_ours, &one), (&mut replaced.base_to_theirs, &other)] {
                     let mut out = Writer::new();
