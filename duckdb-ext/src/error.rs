@@ -23,6 +23,9 @@ pub enum Error {
     /// Another process took this mirror over, so that going on would apply transactions twice.
     #[error("{0}")]
     Overtaken(String),
+    /// What the mirror needs is gone for good.
+    #[error("{0}")]
+    Gone(String),
     /// The snapshots are gone that told which version a mirror in a lake shows.
     #[error("{0}")]
     Expired(String),
@@ -38,6 +41,11 @@ pub enum Error {
 impl Error {
     pub fn input(message: impl Into<String>) -> Error {
         Error::Input(message.into())
+    }
+
+    /// Whether trying again gives the same: somebody has to do something about the mirror first.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Error::Overtaken(_) | Error::Gone(_) | Error::Expired(_) | Error::Misfit { .. })
     }
 
     pub fn source(message: impl ToString) -> Error {

@@ -50,7 +50,7 @@ impl Rejects {
     /// Learns what is in the table.
     pub fn open(session: &Session, target: &Target) -> Result<Rejects> {
         let names = session.query(&format!("SELECT DISTINCT table_name FROM {}", target.table(REJECTS_TABLE)));
-        let names = names.map_err(|error| state::unreadable(target, REJECTS_TABLE, &error))?;
+        let names = names.map_err(|error| state::unreadable(session, target, &error))?;
         Ok(Rejects { tables: names.into_iter().flatten().flatten().collect() })
     }
 

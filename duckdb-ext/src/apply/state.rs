@@ -111,7 +111,7 @@ pub fn read(session: &Session, target: &Target) -> Result<State> {
          owner, selection, on_mismatch FROM {}",
         target.table(STATE_TABLE)
     ));
-    let rows = rows.map_err(|error| unreadable(target, STATE_TABLE, &error))?;
+    let rows = rows.map_err(|error| unreadable(session, target, &error))?;
     let damaged = || {
         Error::input(format!(
             "{} does not hold the state of a mirror: drop the schema {} to start over",
@@ -154,16 +154,22 @@ pub fn read(session: &Session, target: &Target) -> Result<State> {
 }
 
 /// The error of a table of the mirror's own that cannot be read.
-pub fn unreadable(target: &Target, table: &str, error: &Error) -> Error {
-    Error::input(format!(
-        "what the mirror remembers cannot be read: {error}. If {} is detached, attach it again. If {} was dropped: CALL \
-         maniac_detach('{}') if the mirror is attached, drop what is left of the schema {}, and attach again, which copies the \
-         tables anew",
-        target.catalog,
-        target.table(table),
-        target.schema,
-        target.shown()
-    ))
+pub fn unreadable(session: &Session, target: &Target, error: &Error) -> Error {
+    let attached = "SELECT count(*)::VARCHAR FROM duckdb_databases() WHERE lower(database_name) = lower";
+    let attached = session.value(&format!("{attached}({})", quote_text(&target.catalog)));
+    match attached {
+        Ok(Some(count)) if count == "0" => Error::input(format!(
+            "what the mirror remembers cannot be read: {error}. {} is detached: attach it again, and the mirror goes on",
+            target.catalog
+        )),
+        Ok(_) if error.to_string().contains("does not exist") => Error::Gone(format!(
+            "what the mirror remembers is gone: {error}. CALL maniac_detach('{}') if the mirror is attached, drop what is \
+             left of the schema {}, and attach again, which copies the tables anew",
+            target.schema,
+            target.shown()
+        )),
+        _ => Error::input(format!("what the mirror remembers cannot be read: {error}")),
+    }
 }
 
 /// Makes the two tables, with the state of a copy at `version`.
@@ -315,7 +321,7 @@ pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable
          key_position::VARCHAR, rowid_key::VARCHAR FROM {} ORDER BY table_name, position",
         target.table(COLUMNS_TABLE)
     ));
-    let rows = rows.map_err(|error| unreadable(target, COLUMNS_TABLE, &error))?;
+    let rows = rows.map_err(|error| unreadable(session, target, &error))?;
     let mut tables: Vec<MirrorTable> = Vec::new();
     let mut keys: Vec<Vec<(usize, usize)>> = Vec::new();
     for row in rows {

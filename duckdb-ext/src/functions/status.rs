@@ -32,6 +32,7 @@ pub static STATUS: Function = Function {
         ("repaired_tables", Kind::Integer),
         ("errors", Kind::Integer),
         ("last_error", Kind::Text),
+        ("retry_at", Kind::Timestamp),
         ("copying", Kind::Text),
         ("maintained", Kind::Timestamp),
     ],
@@ -79,6 +80,7 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::Integer(report.repaired as i64),
         Field::Integer(report.errors as i64),
         Field::optional(last_error),
+        report.retry.map_or(Field::Null, |retry| Field::Integer(retry.at_ms * 1000)),
         Field::optional(copying),
         report.maintained_ms.map_or(Field::Null, |ms| Field::Integer(ms * 1000)),
     ]

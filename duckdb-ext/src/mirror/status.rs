@@ -45,6 +45,18 @@ pub enum Wish {
     Stop,
 }
 
+/// Failures in a row after which those who wait are told; before, they are likely conflicts that pass.
+const TOLERATED_FAILURES: u32 = 5;
+
+/// What comes after a failure.
+#[derive(Clone, Copy, Debug)]
+pub struct Retry {
+    /// Failures in a row.
+    pub failures: u32,
+    /// When the thread tries again, in ms since 1970.
+    pub at_ms: i64,
+}
+
 /// The state of a mirror at one moment.
 #[derive(Clone, Debug)]
 pub struct Report {
@@ -65,6 +77,8 @@ pub struct Report {
     pub repaired: u64,
     pub errors: u64,
     pub last_error: Option<String>,
+    /// After a failure that may pass.
+    pub retry: Option<Retry>,
     /// The store's version up to which the branch has nothing to go on with, because it can't be read.
     pub stuck: Option<Version>,
     /// The table that the first copy is at, and its rows so far.
@@ -96,6 +110,8 @@ struct Inner {
     /// Somebody waits for this version: apply up to it without waiting for company.
     urgent: Version,
     report: Report,
+    /// Somebody waits: what failed is tried again at once.
+    hurry: bool,
     /// Maintenance that somebody has asked for and waits for.
     order: Option<Order>,
     /// What came of it.
@@ -127,6 +143,7 @@ impl Mirror {
             repaired: 0,
             errors: 0,
             last_error: None,
+            retry: None,
             stuck: None,
             copying: None,
             maintained_ms: None,
@@ -143,6 +160,7 @@ impl Mirror {
             inner: Mutex::new(Inner {
                 wish: Wish::Run,
                 urgent: Version(0),
+                hurry: false,
                 report,
                 order: None,
                 answer: None,
@@ -199,16 +217,16 @@ impl Mirror {
             if wish == Wish::Run {
                 // At once, so that who waits next is not told of the pause that just ended.
                 inner.report.state = beginning;
+                inner.report.retry = None;
             }
         }
         self.wake();
         let mut inner = self.inner.lock();
-        let reached = |state: State| match wish {
-            // A mirror that gave up is as still as a paused one.
-            Wish::Pause => matches!(state, State::Paused | State::Error | State::Detached),
+        let reached = |report: &Report| match wish {
+            Wish::Pause => report.is_still() || report.state == State::Detached,
             Wish::Run | Wish::Stop => true,
         };
-        while inner.wish == wish && !reached(inner.report.state) {
+        while inner.wish == wish && !reached(&inner.report) {
             self.changed.wait(&mut inner);
         }
         Ok(())
@@ -256,10 +274,12 @@ impl Mirror {
     /// Waits until the mirror shows everything of its branch up to `version`.
     pub fn wait(&self, version: Version, timeout: Duration) -> Result<Report> {
         let deadline = Instant::now() + timeout;
-        {
+        let before = {
             let mut inner = self.inner.lock();
             inner.urgent = inner.urgent.max(version);
-        }
+            inner.hurry = true;
+            inner.report.errors
+        };
         self.wake();
         let mut inner = self.inner.lock();
         loop {
@@ -278,6 +298,11 @@ impl Mirror {
                 State::Detached => return Err(refuse("it was detached")),
                 // What is committed after that may mend it, and the thread is about to see.
                 State::Error if report.stuck.is_some_and(|stuck| stuck < version) => {}
+                // It may have passed: the next try is about to tell.
+                State::Error
+                    if report
+                        .retry
+                        .is_some_and(|retry| retry.failures < TOLERATED_FAILURES || report.errors == before) => {}
                 State::Error => {
                     return Err(refuse(report.last_error.as_deref().unwrap_or("it failed")));
                 }
@@ -344,13 +369,15 @@ impl Mirror {
         inner.wish != Wish::Run || inner.order.is_some()
     }
 
-    /// Sleeps until `deadline`, or until somebody wishes something else.
+    /// Sleeps until `deadline`, or until somebody waits or wishes something else.
     pub fn rest(&self, deadline: Instant) {
         let mut inner = self.inner.lock();
         while inner.wish == Wish::Run
             && inner.order.is_none()
+            && !inner.hurry
             && !self.changed.wait_until(&mut inner, deadline).timed_out()
         {}
+        inner.hurry = false;
     }
 
     /// Reports the pause and sleeps for as long as it is wished.
@@ -358,8 +385,9 @@ impl Mirror {
         let mut inner = self.inner.lock();
         // Who resumed a moment ago must not be told of the pause; who resumed and paused again before this thread woke must.
         while inner.wish == Wish::Pause && inner.order.is_none() {
-            if !matches!(inner.report.state, State::Paused | State::Error) {
+            if !inner.report.is_still() {
                 inner.report.state = State::Paused;
+                inner.report.retry = None;
                 self.changed.notify_all();
             }
             self.changed.wait(&mut inner);
@@ -384,6 +412,30 @@ impl Mirror {
 }
 
 impl Report {
+    /// Reports a failure, and when there is another try.
+    pub fn failed(&mut self, error: &Error, retry: Option<Retry>) {
+        self.errors += 1;
+        self.last_error = Some(error.to_string());
+        self.retry = retry;
+        self.stuck = None;
+        self.state = State::Error;
+    }
+
+    /// Reports that nothing is wrong now.
+    pub fn well(&mut self, state: State) {
+        self.retry = None;
+        self.stuck = None;
+        self.state = state;
+    }
+
+    /// Whether the thread does nothing until it is told to: one that gave up is as still as a paused one.
+    fn is_still(&self) -> bool {
+        match self.state {
+            State::Error => self.retry.is_none(),
+            state => state == State::Paused,
+        }
+    }
+
     /// Counts a batch that was applied.
     pub fn count(&mut self, transactions: u64, applied: Applied) {
         let now = Instant::now();

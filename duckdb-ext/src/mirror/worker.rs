@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use maniac_base::Version;
 
-use super::status::{Mirror, Report, State, Wish};
+use super::status::{Mirror, Retry, State, Wish};
 use crate::apply::{Applier, Done, Order};
 use crate::error::{Error, Result};
 use crate::host::busy;
@@ -22,8 +22,6 @@ const CATCH_UP_COMMITS: usize = 20_000;
 /// Waits after a failure: doubled up to the longest.
 const FIRST_RETRY: Duration = Duration::from_millis(20);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
-/// Failures in a row after which the mirror reports the state Error; before, they are likely conflicts that pass.
-const TOLERATED_FAILURES: u32 = 5;
 /// A mirror without commits for so long rests, and writes down where it stands.
 const QUIET: Duration = Duration::from_secs(4);
 /// The longest sleep without a look at the store. Commits and wishes wake the thread at once; this is only for what
@@ -63,7 +61,6 @@ pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -
 fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
     // Whatever the store's head is, the first look does not wait for it to move.
     let mut seen = Version(0);
-    let mut failures = 0;
     let mut last_batch: Option<Instant> = None;
     let mut schedule = Schedule::new(&applier);
     loop {
@@ -81,9 +78,11 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
                     continue;
                 }
                 let beginning = mirror.beginning(mirror.report().complete);
-                mirror.update(|report| report.state = beginning);
+                mirror.update(|report| {
+                    report.state = beginning;
+                    report.retry = None;
+                });
                 seen = Version(0);
-                failures = 0;
                 continue;
             }
             Wish::Stop => break,
@@ -93,34 +92,23 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             false => step(instance, mirror, &mut applier, &mut seen, &mut last_batch),
         };
         match outcome {
-            Ok(ControlFlow::Continue(())) => failures = 0,
+            Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             // Only another commit can change that, for which the next step waits.
             Err(error @ Error::Unreadable { .. }) => mirror.update(|report| {
+                report.retry = None;
                 if report.stuck.replace(seen).is_none() {
                     report.errors += 1;
                 }
                 report.state = State::Error;
                 report.last_error = Some(error.to_string());
             }),
+            Err(error) if error.is_final() => mirror.give_up(|report| report.failed(&error, None)),
             Err(error) => {
-                failures += 1;
-                // What trying again does not change.
-                let lost = matches!(error, Error::Overtaken(_) | Error::Expired(_) | Error::Misfit { .. });
-                let told = |report: &mut Report| {
-                    report.errors += 1;
-                    report.last_error = Some(error.to_string());
-                    report.stuck = None;
-                    if lost || failures >= TOLERATED_FAILURES {
-                        report.state = State::Error;
-                    }
-                };
-                if lost {
-                    mirror.give_up(told);
-                    continue;
-                }
-                mirror.update(told);
+                let failures = mirror.report().retry.map_or(0, |retry| retry.failures) + 1;
                 let wait = FIRST_RETRY.saturating_mul(1 << failures.min(16)).min(LONGEST_RETRY);
+                let retry = Retry { failures, at_ms: now_ms() + wait.as_millis() as i64 };
+                mirror.update(|report| report.failed(&error, Some(retry)));
                 mirror.rest(Instant::now() + wait);
             }
         }
@@ -159,7 +147,9 @@ fn step(
     last_batch: &mut Option<Instant>,
 ) -> Result<ControlFlow<()>> {
     let source = &*mirror.source;
-    let head = source.wait(*seen, LONGEST_SLEEP, &|| mirror.is_called())?;
+    // What has failed is tried again whether there is something new or not.
+    let sleep = mirror.report().retry.map_or(LONGEST_SLEEP, |_| Duration::ZERO);
+    let head = source.wait(*seen, sleep, &|| mirror.is_called())?;
     if mirror.is_called() {
         return Ok(ControlFlow::Continue(()));
     }
@@ -185,13 +175,25 @@ fn step(
     let (mut batch, mut more) = gathered?;
     if batch.is_empty() {
         *seen = head;
-        mirror.update(|report| {
-            report.complete = report.complete.max(head);
-            report.stuck = None;
-            report.state = State::Streaming;
-        });
+        let arrive = || {
+            mirror.update(|report| {
+                report.complete = report.complete.max(head);
+                report.well(State::Streaming);
+            });
+        };
+        // Nobody who waits has to wait for what else is done now, unless that is what failed before.
+        let failed = mirror.report().retry.is_some();
+        if !failed {
+            arrive();
+        }
         if applier.is_open() && last_batch.is_none_or(|last| last.elapsed() >= QUIET) {
-            return at_work(instance, mirror, || applier.settle(false));
+            let settled = at_work(instance, mirror, || applier.settle(false))?;
+            if settled.is_break() {
+                return Ok(settled);
+            }
+        }
+        if failed {
+            arrive();
         }
         return Ok(ControlFlow::Continue(()));
     }
@@ -222,8 +224,7 @@ fn step(
         report.applied_time_ms = time_ms;
         report.complete = if more { last } else { head.max(last) };
         report.count(batch.len() as u64, applied);
-        report.stuck = None;
-        report.state = if more { State::CatchingUp } else { State::Streaming };
+        report.well(if more { State::CatchingUp } else { State::Streaming });
     });
     Ok(ControlFlow::Continue(()))
 }
@@ -279,7 +280,7 @@ fn scheduled(
     match outcome {
         ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
         ControlFlow::Continue(Ok(_)) => {}
-        ControlFlow::Continue(Err(lost @ (Error::Overtaken(_) | Error::Expired(_)))) => return Err(lost),
+        ControlFlow::Continue(Err(error)) if error.is_final() => return Err(error),
         ControlFlow::Continue(Err(error)) => mirror.update(|report| {
             report.errors += 1;
             report.last_error = Some(error.to_string());

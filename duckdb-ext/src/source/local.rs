@@ -10,6 +10,7 @@ use std::time::Duration;
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::{Tracker, match_tables};
+use maniac_history::HistoryError;
 use maniac_sqlite_format::{Database, KeyForm, RecordFields, RowLayout, Schema, Table, TableKind, full_payload};
 use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
 
@@ -235,14 +236,17 @@ impl LocalSource {
     }
 }
 
-fn of_history(error: maniac_history::HistoryError) -> Error {
-    Error::source(error)
+fn of_history(error: HistoryError) -> Error {
+    match error {
+        HistoryError::Store(error) => of_store(error),
+        error => Error::source(error),
+    }
 }
 
 fn of_store(error: StoreError) -> Error {
     match error {
         StoreError::BranchDropped { .. } => {
-            Error::source(format!("{error}: detach its mirrors; their tables stay as they are"))
+            Error::Gone(format!("{error}: detach its mirrors; their tables stay as they are"))
         }
         error => Error::source(error),
     }
