@@ -97,8 +97,9 @@ struct Mirrored {
 
 fn sqlite_columns(session: &mut Session, table: &str) -> Result<Vec<String>, Failure> {
     let literal = table.replace('\'', "''");
-    // hidden = 1 marks hidden columns of virtual tables; generated columns (2 and 3) are data like any other.
-    let rows = session.run(&format!("SELECT name FROM pragma_table_xinfo('{literal}') WHERE hidden <> 1"))?;
+    // Hidden columns of virtual tables (1) and virtual generated ones (2) are not stored; generated ones that are (3) are data
+    // like any other.
+    let rows = session.run(&format!("SELECT name FROM pragma_table_xinfo('{literal}') WHERE hidden IN (0, 3)"))?;
     if rows.is_empty() {
         return Err(different(format!("SQLite has no table {table}")));
     }

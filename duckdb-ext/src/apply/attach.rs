@@ -19,7 +19,7 @@ use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{MirrorTable, OnMismatch, Selection, names_of, quote, quote_text};
+use crate::schema::{MirrorTable, OnMismatch, Selection, names_of, quote, quote_text, renew};
 use crate::source::Source;
 
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
@@ -306,7 +306,10 @@ impl Applier {
             }
             sure => sure?,
         }
-        let damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
+        let sources = self.selected(self.version)?;
+        let renewed = renew(&mut self.tables, &sources);
+        let mut damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
+        damaged.extend(renewed);
         if !damaged.is_empty() {
             self.transaction(|applier| applier.repair(&damaged, progress))?;
             self.leave_version();

@@ -47,6 +47,7 @@ pub static TABLES: Function = Function {
         ("mirror_type", Kind::Text),
         ("key_position", Kind::Integer),
         ("widened", Kind::Text),
+        ("reason", Kind::Text),
     ],
     is_long: |_, _| false,
     start: tables,
@@ -117,6 +118,8 @@ fn changes(_: &Arc<Instance>, args: &Args) -> Result<Rows> {
     Ok(Box::new(rows))
 }
 
+const NOT_STORED: &str = "a VIRTUAL generated column has no values in the store: declare it STORED to mirror them";
+
 /// The store's columns, and what has become of them in the mirrors of the branch that are attached.
 fn tables(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let source = source_of(args)?;
@@ -145,9 +148,16 @@ fn tables(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
                 Field::text(ColumnType::of_declared(&column.declared).to_string()),
                 Field::Integer(key as i64),
                 Field::optional(widened(&column.name)),
+                Field::Null,
             ])
         };
-        table.columns.iter().enumerate().map(row).collect::<Vec<_>>()
+        let left_out = table.virtual_columns.iter().map(|(name, declared)| {
+            let [name, declared] = [name, declared].map(|text| Field::text(text.clone()));
+            let nulls = [Field::Null, Field::Null, Field::Null].into_iter();
+            let row = [Field::text(table.name.clone()), name, Field::Null, declared].into_iter().chain(nulls);
+            Ok(row.chain([Field::text(NOT_STORED)]).collect())
+        });
+        table.columns.iter().enumerate().map(row).chain(left_out).collect::<Vec<_>>()
     });
     Ok(Box::new(rows))
 }

@@ -15,7 +15,7 @@ mod widen;
 pub use convert::{Fitted, Store, fit, fit_into, is_exact, is_utf8, literal, show};
 pub use mismatch::{OnMismatch, class, reason};
 pub use names::{Names, quote, quote_text};
-pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, REJECTS_TABLE, STATE_TABLE, Step, names_of, plan};
+pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, REJECTS_TABLE, STATE_TABLE, Step, names_of, plan, renew};
 pub use selection::Selection;
 pub use types::ColumnType;
 pub use widen::Census;

@@ -309,6 +309,24 @@ fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Optio
     Some((steps, after))
 }
 
+/// The tables in the shapes that those of the source have, of which an older version of the extension may have left columns
+/// out, and the source's names of those that have got another one.
+pub fn renew(tables: &mut [MirrorTable], sources: &[SourceTable]) -> HashSet<String> {
+    let mut renewed = HashSet::new();
+    for table in tables {
+        let Some(source) = sources.iter().find(|source| same(&source.name, &table.source)) else { continue };
+        if source.columns.iter().map(|column| &column.name).eq(table.columns.iter().map(|column| &column.source)) {
+            continue;
+        }
+        let mut fresh = MirrorTable::of_source(source, &mut Names::default());
+        keep_widened(table, &mut fresh);
+        fresh.name = std::mem::take(&mut table.name);
+        renewed.insert(fresh.source.clone());
+        *table = fresh;
+    }
+    renewed
+}
+
 /// A column that was widened once stays so: the values that asked for it are likely still there.
 fn keep_widened(before: &MirrorTable, copy: &mut MirrorTable) {
     for column in &mut copy.columns {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::decimal::MAX_WIDTH;
+use crate::source::GENERATED;
 
 /// Types that mirrors use. Every value of SQLite fits VARCHAR.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,6 +32,7 @@ impl ColumnType {
     /// column affinity (datatype3.html, section 3.1), in their order, except that a name which says nothing, like
     /// `STRING`, gives VARCHAR: such columns hold text more often than numbers.
     pub fn of_declared(declared: &str) -> ColumnType {
+        let declared = declared.strip_suffix(GENERATED).unwrap_or(declared);
         let upper = declared.trim().to_ascii_uppercase();
         let (name, arguments) = match upper.split_once('(') {
             Some((name, rest)) => (name.trim(), rest.split(')').next().unwrap_or("")),
@@ -141,6 +143,9 @@ mod tests {
             ("CLOB", ColumnType::Varchar),
             ("BLOB", ColumnType::Blob),
             ("", ColumnType::Varchar),
+            ("GENERATED ALWAYS", ColumnType::Varchar),
+            ("DATE GENERATED ALWAYS", ColumnType::Date),
+            ("DECIMAL(10,2) GENERATED ALWAYS", decimal(10, 2)),
             ("ANY", ColumnType::Varchar),
             ("STRING", ColumnType::Varchar),
             ("BOOLEAN", ColumnType::Boolean),

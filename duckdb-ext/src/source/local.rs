@@ -11,13 +11,16 @@ use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::{Tracker, match_tables};
 use maniac_history::HistoryError;
-use maniac_sqlite_format::{Database, KeyForm, RecordFields, RowLayout, Schema, Table, TableKind, full_payload};
+use maniac_sqlite_format::{
+    Column, Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
+};
 use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
 
+use super::records::Records;
 use super::scan::{PageScan, layout_of};
 use super::{
-    BorrowedValue, Branch, Changes, Commit, Commits, Identity, Row, RowChange, SchemaChange, Source, SourceColumn,
-    SourceTable, TableChanges, TableScan, Value,
+    BorrowedValue, Branch, Changes, Commit, Commits, GENERATED, Identity, Row, RowChange, SchemaChange, Source,
+    SourceColumn, SourceTable, TableChanges, TableScan, Value,
 };
 use crate::error::{Error, Result};
 
@@ -28,6 +31,7 @@ pub struct LocalSource {
     store: Arc<Store>,
     branch: BranchId,
     identity: Identity,
+    records: Arc<Records>,
 }
 
 impl LocalSource {
@@ -40,7 +44,7 @@ impl LocalSource {
             branch: branch.name,
             location: location.to_string(),
         };
-        Ok(LocalSource { store, branch: branch.id, identity })
+        Ok(LocalSource { store, branch: branch.id, identity, records: Arc::default() })
     }
 
     fn snapshot(&self, at: Version) -> Result<Snapshot> {
@@ -109,16 +113,24 @@ impl Source for LocalSource {
         let transactions =
             entries.filter(|entry| entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction)));
         let (store, branch, location) = (self.store.clone(), self.branch, self.identity.location.clone());
+        let records = self.records.clone();
         Ok(Box::new(transactions.map(move |entry| {
-            let entry = entry.map_err(of_history)?;
-            if entry.schema.is_empty() {
-                return commit_of(&entry, None);
-            }
+            let mut entry = entry.map_err(of_history)?;
+            let snapshot = |at: Version| store.snapshot(branch, at).map_err(of_store);
             let read = |at: Version| {
-                let snapshot = store.snapshot(branch, at).map_err(of_store)?;
-                Schema::read(&snapshot).map_err(|error| Error::source(format!("{location} at version {at}: {error}")))
+                let schema = Schema::read(&snapshot(at)?);
+                schema.map_err(|error| Error::source(format!("{location} at version {at}: {error}")))
             };
-            commit_of(&entry, Some(schema_change(&read(entry.since)?, &read(entry.version)?)))
+            let (mut change, mut newer) = (None, None);
+            if !entry.schema.is_empty() {
+                let (before, after) = (read(entry.since)?, read(entry.version)?);
+                change = Some(schema_change(&before, &after));
+                newer = Some(after);
+            }
+            if let Some(changeset) = records.changeset(&entry, newer.as_ref(), snapshot)? {
+                entry.changeset = changeset;
+            }
+            commit_of(&entry, change)
         })))
     }
 
@@ -253,11 +265,11 @@ fn of_store(error: StoreError) -> Error {
 }
 
 /// Tables of the user's. What SQLite keeps for itself and what has no rows of its own stays behind.
-fn is_mirrored(table: &Table) -> bool {
+pub(super) fn is_mirrored(table: &Table) -> bool {
     matches!(table.kind, TableKind::Ordinary)
 }
 
-/// The table in the shape of its changesets: without generated columns, and led by the rowid where nothing else is a key.
+/// The table in the shape of its records: without virtual columns, and led by the rowid where nothing else is a key.
 fn source_table(table: &Table) -> SourceTable {
     let by_rowid = matches!(table.key_form(), KeyForm::Rowid);
     let rowid = by_rowid.then(|| SourceColumn {
@@ -268,22 +280,34 @@ fn source_table(table: &Table) -> SourceTable {
     let mut key = if by_rowid { vec![0] } else { Vec::new() };
     let mut key_is_rowid = by_rowid;
     let mut columns: Vec<SourceColumn> = rowid.into_iter().collect();
-    for (place, column) in table.changeset_columns() {
+    for (place, column) in table.selected_columns(Selection::Stored) {
         if !by_rowid && table.key_position(place) > 0 {
             key.push(columns.len());
             key_is_rowid |= table.rowid_alias == Some(place);
         }
         columns.push(SourceColumn {
             name: column.name.clone(),
-            declared: column.declared_type.clone(),
-            // A default that is not a constant cannot be told for rows that were there before.
+            declared: declared(column),
+            // A value that is not the same in all rows cannot be told for those that were there before.
             default: match (&column.default, &column.default_sql) {
+                _ if column.generated != Generated::No => None,
                 (None, Some(_)) => None,
                 _ => Some(column.default_value()),
             },
         });
     }
-    SourceTable { name: table.name.clone(), columns, key, key_is_rowid }
+    let is_virtual = |column: &&Column| column.generated == Generated::Virtual;
+    let virtual_columns =
+        table.columns.iter().filter(is_virtual).map(|column| (column.name.clone(), declared(column))).collect();
+    SourceTable { name: table.name.clone(), columns, virtual_columns, key, key_is_rowid }
+}
+
+/// A generated column of the same name and type as an ordinary one is another column.
+fn declared(column: &Column) -> String {
+    match column.generated {
+        Generated::No => column.declared_type.clone(),
+        Generated::Stored | Generated::Virtual => format!("{} {GENERATED}", column.declared_type).trim().to_string(),
+    }
 }
 
 fn commit_of(entry: &Entry, schema: Option<SchemaChange>) -> Result<Commit> {

@@ -1,6 +1,7 @@
 //! Where a mirror's data comes from: one branch of a store, seen as tables at a version and as commits after one.
 
 mod local;
+mod records;
 mod scan;
 
 use std::sync::Arc;
@@ -22,10 +23,13 @@ pub type RowsView<'a> = maniac_sqlite_format::BlockRows<'a>;
 /// A row in the shape of its `SourceTable`.
 pub type Row = Vec<Value>;
 
+/// What stands behind the declared type of a generated column.
+pub const GENERATED: &str = "GENERATED ALWAYS";
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceColumn {
     pub name: String,
-    /// The declared type as written, empty if there is none.
+    /// The declared type as written, empty if there is none; with `GENERATED` behind it for a generated column.
     pub declared: String,
     /// What rows that were written before the column existed have in it. `None` if only the source can tell.
     pub default: Option<Value>,
@@ -36,6 +40,8 @@ pub struct SourceColumn {
 pub struct SourceTable {
     pub name: String,
     pub columns: Vec<SourceColumn>,
+    /// Names and declared types of generated columns that have no values in the store.
+    pub virtual_columns: Vec<(String, String)>,
     /// Places of the key's columns.
     pub key: Vec<usize>,
     /// Whether the key is the rowid (`_rowid_` or an INTEGER PRIMARY KEY): one integer, never NULL.

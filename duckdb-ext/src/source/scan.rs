@@ -78,7 +78,7 @@ fn stretches_of(pages: usize) -> impl Iterator<Item = Range<usize>> {
 
 /// How to read rows in the shape of the table's `SourceTable`.
 pub fn layout_of(database: &Database<'_>, table: &Table) -> RowLayout {
-    let mut layout = RowLayout::new(table, database.header().encoding, Selection::Changeset);
+    let mut layout = RowLayout::new(table, database.header().encoding, Selection::Stored);
     if matches!(table.key_form(), KeyForm::Rowid) {
         layout.sources.insert(0, FieldSource::Rowid);
     }

@@ -73,14 +73,18 @@ impl Tracker {
             return Capture { tracker: self, old: old_db, new: new_db, touched, chains }.run();
         }
         // The first transaction of a database, or a VACUUM that gave its pages another shape.
-        let tracker = Box::new(Tracker::new(new)?);
+        let tracker = Box::new(Tracker::start(new, self.schema.selection)?);
         let newer = tracker.schema.clone();
         let mut changeset = Vec::new();
-        let schema =
-            diff_all((old_db.as_ref(), &self.schema.schema), (new_db.as_ref(), &newer.schema), &mut |table| {
+        let schema = diff_all(
+            (old_db.as_ref(), &self.schema.schema),
+            (new_db.as_ref(), &newer.schema),
+            newer.selection,
+            &mut |table| {
                 changeset.extend(table.changeset);
                 Ok(())
-            })?;
+            },
+        )?;
         Ok(Captured { changeset, schema, update: TrackerUpdate(Update::Rebuilt(tracker)) })
     }
 }
@@ -241,7 +245,7 @@ impl Capture<'_, '_> {
         for pair in &pairs {
             let old = pair.old.as_ref().filter(|table| table.is_tracked()).map(|table| table.root);
             let new = pair.new.as_ref().filter(|table| table.is_tracked());
-            let shape = |table: &Table| TableShape::new(pair, table, Some(self.old), Some(self.new));
+            let shape = |table: &Table| TableShape::new(pair, table, older.selection, (Some(self.old), Some(self.new)));
             let rows = new.map(|table| (table.clone(), Arc::new(shape(table))));
             let new = new.map(|table| table.root);
             old.iter().for_each(|root| _ = old_roots.remove(root));

@@ -42,11 +42,16 @@ pub(crate) struct TableShape {
 
 impl TableShape {
     /// The shape of a table that is there after the change.
-    pub fn new(pair: &TableMatch, table: &Table, old: Option<&Database<'_>>, new: Option<&Database<'_>>) -> TableShape {
+    pub fn new(
+        pair: &TableMatch,
+        table: &Table,
+        selection: Selection,
+        (old, new): (Option<&Database<'_>>, Option<&Database<'_>>),
+    ) -> TableShape {
         let encoding = |db: Option<&Database<'_>>| db.map(|db| db.header().encoding).unwrap_or_default();
-        let new_layout = RowLayout::new(table, encoding(new), Selection::Changeset);
+        let new_layout = RowLayout::new(table, encoding(new), selection);
         let mut old_layout = RowLayout { encoding: encoding(old), sources: Vec::new() };
-        for (i, column) in table.changeset_columns() {
+        for (i, column) in table.selected_columns(selection) {
             old_layout.sources.push(match (&pair.old, pair.columns[i]) {
                 (Some(before), Some(old)) => RowLayout::source(before, old),
                 _ => FieldSource::Constant(column.default_value()),
@@ -61,7 +66,7 @@ impl TableShape {
                 (old, new) => old == new,
             });
         let rowid_first = table.key_form() == KeyForm::Rowid;
-        let mut key: Vec<u8> = table.changeset_columns().map(|(i, _)| table.key_position(i)).collect();
+        let mut key: Vec<u8> = table.selected_columns(selection).map(|(i, _)| table.key_position(i)).collect();
         let is_key = key.iter().enumerate().filter(|(_, position)| **position != 0).map(|(i, _)| i).collect();
         if rowid_first {
             key.insert(0, 1);

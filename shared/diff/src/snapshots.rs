@@ -1,7 +1,7 @@
 //! The difference of two whole snapshots.
 
 use maniac_base::PageSource;
-use maniac_sqlite_format::{Database, Schema, Table};
+use maniac_sqlite_format::{Database, Schema, Selection, Table};
 
 use crate::DiffError;
 use crate::overflow::Chains;
@@ -34,7 +34,7 @@ pub fn diff(old: &dyn PageSource, new: &dyn PageSource, sink: Sink<'_>) -> Resul
     let read = |db: &Option<Database<'_>>| db.as_ref().map(Schema::read_from).transpose();
     let old_schema = read(&old).map_err(DiffError::Old)?.unwrap_or_default();
     let new_schema = read(&new).map_err(DiffError::New)?.unwrap_or_default();
-    diff_all((old.as_ref(), &old_schema), (new.as_ref(), &new_schema), sink)
+    diff_all((old.as_ref(), &old_schema), (new.as_ref(), &new_schema), Selection::Changeset, sink)
 }
 
 /// All rows of some tables of a snapshot, as inserts.
@@ -44,7 +44,7 @@ pub fn whole_tables(source: &dyn PageSource, wanted: &dyn Fn(&Table) -> bool) ->
     let schema = Schema::read_from(&db).map_err(DiffError::New)?;
     for pair in match_tables(&Schema::default(), &schema) {
         let Some(table) = pair.new.as_ref().filter(|table| table.root.0 != 0 && wanted(table)) else { continue };
-        rows_of_pair(&pair, table, (None, Some(&db)), &mut changeset)?;
+        rows_of_pair(&pair, table, Selection::Changeset, (None, Some(&db)), &mut changeset)?;
     }
     Ok(changeset)
 }
@@ -53,6 +53,7 @@ pub fn whole_tables(source: &dyn PageSource, wanted: &dyn Fn(&Table) -> bool) ->
 fn rows_of_pair(
     pair: &TableMatch,
     table: &Table,
+    selection: Selection,
     (old, new): (Option<&Database<'_>>, Option<&Database<'_>>),
     changeset: &mut Vec<u8>,
 ) -> Result<(), DiffError> {
@@ -61,12 +62,13 @@ fn rows_of_pair(
     let chains = Chains { all: true, ..Chains::default() };
     let before = pair.old.as_ref().map(|table| table.root);
     let tree = differ.run(before, Some(table.root), &mut MapDelta::default())?;
-    RowDiffer::new(&TableShape::new(pair, table, old, new), old, new, &chains).run(&tree, changeset)
+    RowDiffer::new(&TableShape::new(pair, table, selection, (old, new)), old, new, &chains).run(&tree, changeset)
 }
 
 pub(crate) fn diff_all<'s>(
     (old, old_schema): (Option<&Database<'s>>, &Schema),
     (new, new_schema): (Option<&Database<'s>>, &Schema),
+    selection: Selection,
     sink: Sink<'_>,
 ) -> Result<Vec<u8>, DiffError> {
     let (map, touched) = (PageMap::default(), Touched::default());
@@ -80,7 +82,7 @@ pub(crate) fn diff_all<'s>(
     for pair in match_tables(old_schema, new_schema) {
         let Some(table) = pair.new.as_ref().filter(|table| table.is_tracked()) else { continue };
         let mut changeset = Vec::new();
-        rows_of_pair(&pair, table, (old, new), &mut changeset)?;
+        rows_of_pair(&pair, table, selection, (old, new), &mut changeset)?;
         if !changeset.is_empty() {
             sink(TableDiff { table, changeset })?;
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maniac_base::{PageNo, PageSource};
-use maniac_sqlite_format::{Database, FormatError, Header, Schema, Table, TreeWalk};
+use maniac_sqlite_format::{Database, FormatError, Header, Schema, Selection, Table, TreeWalk};
 use rustc_hash::{FxBuildHasher, FxHashMap};
 
 use crate::DiffError;
@@ -34,6 +34,8 @@ pub(crate) struct TrackedSchema {
     pub schema: Schema,
     /// The tables whose rows are tracked, by root page, and how their rows are compared while the schema stays.
     pub by_root: FxHashMap<PageNo, TrackedTable>,
+    /// Which columns changesets have.
+    pub selection: Selection,
 }
 
 pub(crate) type TrackedTable = (Arc<Table>, Arc<TableShape>);
@@ -65,8 +67,12 @@ pub(crate) struct Step {
 }
 
 impl TrackedSchema {
-    pub fn read(db: &Database<'_>) -> Result<TrackedSchema, FormatError> {
-        TrackedSchema::default().with(Schema::read_from(db)?, db)
+    fn none(selection: Selection) -> TrackedSchema {
+        TrackedSchema { selection, ..TrackedSchema::default() }
+    }
+
+    fn read(db: &Database<'_>, selection: Selection) -> Result<TrackedSchema, FormatError> {
+        TrackedSchema::none(selection).with(Schema::read_from(db)?, db)
     }
 
     /// The schema that `db` has, which differs from this one in these rows of `sqlite_schema` alone.
@@ -80,7 +86,7 @@ impl TrackedSchema {
         let unchanged = |table: &Arc<Table>| {
             let columns = (0..table.columns.len()).map(Some).collect();
             let pair = TableMatch { old: Some(table.clone()), new: Some(table.clone()), columns };
-            Arc::new(TableShape::new(&pair, table, Some(db), Some(db)))
+            Arc::new(TableShape::new(&pair, table, self.selection, (Some(db), Some(db))))
         };
         let track = |table: &Arc<Table>| match self.by_root.get(&table.root) {
             Some(known) if Arc::ptr_eq(&known.0, table) => Ok((table.root, known.clone())),
@@ -88,7 +94,7 @@ impl TrackedSchema {
         };
         let tracked = schema.tables.iter().filter(|table| table.is_tracked());
         let by_root = tracked.map(track).collect::<Result<_, _>>()?;
-        Ok(TrackedSchema { schema, by_root })
+        Ok(TrackedSchema { schema, by_root, selection: self.selection })
     }
 
     /// The roots of the tables whose rows are tracked.
@@ -100,11 +106,20 @@ impl TrackedSchema {
 impl Tracker {
     /// Starts at a snapshot. `page_count() == 0` is an empty database.
     pub fn new(source: &dyn PageSource) -> Result<Tracker, DiffError> {
+        Tracker::start(source, Selection::Changeset)
+    }
+
+    /// The same for changesets that have stored generated columns too, unlike SQLite's.
+    pub fn of_records(source: &dyn PageSource) -> Result<Tracker, DiffError> {
+        Tracker::start(source, Selection::Stored)
+    }
+
+    pub(crate) fn start(source: &dyn PageSource, selection: Selection) -> Result<Tracker, DiffError> {
         let tracker = match Database::open(source).map_err(DiffError::Old)? {
-            Some(db) => Tracker::build(&db).map_err(DiffError::Old)?,
+            Some(db) => Tracker::build(&db, selection).map_err(DiffError::Old)?,
             None => Tracker {
                 map: PageMap::default(),
-                schema: Arc::new(TrackedSchema::default()),
+                schema: Arc::new(TrackedSchema::none(selection)),
                 schema_chains: OverflowMap::default(),
                 overflow: None,
                 header: None,
@@ -113,8 +128,8 @@ impl Tracker {
         Ok(tracker)
     }
 
-    pub(crate) fn build(db: &Database<'_>) -> Result<Tracker, FormatError> {
-        let schema = TrackedSchema::read(db)?;
+    fn build(db: &Database<'_>, selection: Selection) -> Result<Tracker, FormatError> {
+        let schema = TrackedSchema::read(db, selection)?;
         let roots = std::iter::once(PageNo(1)).chain(schema.schema.roots());
         let map = PageMap::build(db, roots)?;
         let schema_chains = note_chains(db, [PageNo(1)])?;

@@ -5,15 +5,25 @@ use std::borrow::Cow;
 use maniac_base::{PageNo, Value};
 
 use crate::payload::append_payload;
-use crate::{Affinity, Cell, Database, Encoding, FormatError, Generated, RecordFields, Table, TreeWalk};
+use crate::{Affinity, Cell, Column, Database, Encoding, FormatError, Generated, RecordFields, Table, TreeWalk};
 
 /// Which columns of a table to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Selection {
     /// Those that a changeset has: all but generated ones.
+    #[default]
     Changeset,
     /// Those that a record has: stored generated ones too, virtual ones not.
     Stored,
+}
+
+impl Selection {
+    pub fn has(self, column: &Column) -> bool {
+        match self {
+            Selection::Changeset => column.generated == Generated::No,
+            Selection::Stored => column.generated != Generated::Virtual,
+        }
+    }
 }
 
 /// Where the value of a column comes from.
@@ -37,13 +47,7 @@ pub struct RowLayout {
 
 impl RowLayout {
     pub fn new(table: &Table, encoding: Encoding, selection: Selection) -> RowLayout {
-        let sources = table.columns.iter().enumerate().filter_map(|(i, column)| {
-            let wanted = match selection {
-                Selection::Changeset => column.generated == Generated::No,
-                Selection::Stored => column.generated != Generated::Virtual,
-            };
-            wanted.then(|| RowLayout::source(table, i))
-        });
+        let sources = table.selected_columns(selection).map(|(i, _)| RowLayout::source(table, i));
         RowLayout { encoding, sources: sources.collect() }
     }
 

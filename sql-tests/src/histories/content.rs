@@ -59,8 +59,8 @@ pub fn source(session: &mut Session) -> Result<Source, Failure> {
         let mut columns: Vec<(String, String, bool)> =
             rowid.iter().map(|_| (ROWID.to_string(), "INTEGER".to_string(), true)).collect();
         let mut selected: Vec<String> = rowid.iter().map(ToString::to_string).collect();
-        // A mirror leaves generated columns out.
-        for column in shape.columns.iter().filter(|column| !column.generated) {
+        // A mirror has what is stored.
+        for column in shape.columns.iter().filter(|column| !column.is_virtual) {
             columns.push((column.name.clone(), column.declared.clone(), column.key.is_some()));
             let name = quote(&column.name);
             selected.push(format!(

@@ -59,11 +59,12 @@ pub fn create_table(dice: &mut Dice, name: &str, odd_values: u64) -> String {
             constraint = format!(", PRIMARY KEY ({})", keys.join(", "));
         }
     }
-    if let Some(first) = first.filter(|_| dice.chance(15)) {
+    if let Some(first) = first.filter(|_| dice.chance(25)) {
         let name = fresh(dice);
         let kind = dice.pick(&["STORED", "VIRTUAL"]);
         let at = dice.below(columns.len() as u64 + 1) as usize;
-        columns.insert(at, format!("{name} TEXT AS (typeof({first})) {kind}"));
+        let (declared, function) = *dice.pick(&[("TEXT", "typeof"), ("INT", "length"), ("REAL", "length")]);
+        columns.insert(at, format!("{name} {declared} AS ({function}({first})) {kind}"));
     }
     let options: Vec<&str> = [(without_rowid, "WITHOUT ROWID"), (strict, "STRICT")]
         .into_iter()

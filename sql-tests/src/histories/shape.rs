@@ -19,6 +19,8 @@ pub struct Column {
     /// Its place in the declared primary key, from 1 on.
     pub key: Option<usize>,
     pub generated: bool,
+    /// Generated when it is read.
+    pub is_virtual: bool,
 }
 
 impl Shape {
@@ -59,9 +61,9 @@ pub fn shapes(session: &mut Session) -> Result<Vec<Shape>, Failure> {
             shapes.push(Shape { name: table.clone(), without_rowid, strict, columns: Vec::new() });
         }
         let key = usize::try_from(number(key)).ok().filter(|place| *place > 0);
-        let generated = number(hidden) >= 2;
+        let (generated, is_virtual) = (number(hidden) >= 2, number(hidden) == 2);
         if let Some(shape) = shapes.last_mut() {
-            shape.columns.push(Column { name: name.clone(), declared: declared.clone(), key, generated });
+            shape.columns.push(Column { name: name.clone(), declared: declared.clone(), key, generated, is_virtual });
         }
     }
     Ok(shapes)

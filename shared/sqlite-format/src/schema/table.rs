@@ -5,7 +5,7 @@ use maniac_base::{PageNo, Value};
 use super::create_table::{parse, strict_affinity};
 use super::default::constant;
 use super::{Affinity, SchemaRow};
-use crate::Encoding;
+use crate::{Encoding, Selection};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TableKind {
@@ -206,7 +206,12 @@ impl Table {
 
     /// The columns that a changeset has of this table: all that are not generated, in order.
     pub fn changeset_columns(&self) -> impl Iterator<Item = (usize, &Column)> {
-        self.columns.iter().enumerate().filter(|(_, column)| column.generated == Generated::No)
+        self.selected_columns(Selection::Changeset)
+    }
+
+    /// The columns of a selection, in order.
+    pub fn selected_columns(&self, selection: Selection) -> impl Iterator<Item = (usize, &Column)> {
+        self.columns.iter().enumerate().filter(move |(_, column)| selection.has(column))
     }
 
     /// The place of a column in the declared primary key, counted from 1; 0 for the others. This is what a changeset's
