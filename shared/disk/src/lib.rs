@@ -3,10 +3,12 @@
 //!
 //! ```text
 //!   log, store ──> Disk, File, Locks ──┬── os    the real ones: all `unsafe` code below the hosts is there
-//!                                      └── ...   others, for tests
+//!                                      └── sim   a machine in memory, for tests
 //! ```
 
 pub mod os;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod words;
 
 use std::ffi::OsString;

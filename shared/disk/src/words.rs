@@ -76,6 +76,59 @@ pub struct Slot {
 
 pub const HEAD_BYTES: usize = size_of::<HeadWords>();
 
+/// Words that a file starts with, up to the first one of four bytes and the rest of its pair.
+#[cfg(feature = "sim")]
+const FIRST: usize = 14;
+
+#[cfg(feature = "sim")]
+impl HeadWords {
+    /// What a reader of the file finds first.
+    pub(crate) fn first_words(&self) -> [u64; FIRST] {
+        use std::sync::atomic::Ordering::SeqCst;
+        let long = |word: &AtomicU64| word.load(SeqCst);
+        let pair = |a: &AtomicU32, b: &AtomicU32| u64::from(a.load(SeqCst)) | u64::from(b.load(SeqCst)) << 32;
+        [
+            long(&self.magic),
+            long(&self.format),
+            long(&self.store[0]),
+            long(&self.store[1]),
+            long(&self.boot[0]),
+            long(&self.boot[1]),
+            long(&self.inode),
+            long(&self.visible),
+            long(&self.written),
+            long(&self.segment),
+            long(&self.position),
+            long(&self.durable),
+            pair(&self.appending, &self.bell),
+            pair(&self.waiters, &self.unsynced),
+        ]
+    }
+
+    /// The words of a file that was not mapped yet.
+    pub(crate) fn from_bytes(bytes: &[u8]) -> HeadWords {
+        let word = |n: usize| AtomicU64::new(u64::from_le_bytes(bytes[8 * n..8 * n + 8].try_into().expect("eight")));
+        let half = |n: usize| AtomicU32::new(u32::from_le_bytes(bytes[4 * n..4 * n + 4].try_into().expect("four")));
+        HeadWords {
+            magic: word(0),
+            format: word(1),
+            store: [word(2), word(3)],
+            boot: [word(4), word(5)],
+            inode: word(6),
+            visible: word(7),
+            written: word(8),
+            segment: word(9),
+            position: word(10),
+            durable: word(11),
+            appending: half(24),
+            bell: half(25),
+            waiters: half(26),
+            unsynced: half(27),
+            ..HeadWords::default()
+        }
+    }
+}
+
 impl crate::Words for HeadWords {
     fn get(&self) -> &HeadWords {
         self

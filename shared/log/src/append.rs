@@ -63,13 +63,7 @@ impl Log {
     ) -> Result<Written, E> {
         self.check_process()?;
         self.with_append_lock(|| {
-            if self.head.append_was_cut_short() {
-                self.repair_tail()?;
-            }
-            if self.head.sync_has_failed() {
-                self.cut_tail()?;
-                self.write_again()?;
-            }
+            self.mend()?;
             Ok(self.append_locked(durability, propose()?)?)
         })
     }
@@ -79,12 +73,18 @@ impl Log {
         if durability == Durability::Normal {
             self.sync_soon()?;
         }
-        if !written.published {
-            let durable = self.durable_to(written.end.version, written.losses);
-            durable.inspect_err(|_| self.drop_what_is_lost())?;
-            self.head.publish(written.end.version);
+        if written.published {
+            return Ok(());
         }
-        Ok(())
+        let (version, losses) = (written.end.version, written.losses);
+        let Err(error) = self.durable_to(version, losses) else {
+            self.head.publish(version);
+            return Ok(());
+        };
+        self.drop_what_is_lost();
+        // Others may have been made visible behind it, once what it waited for was on disk. Then it counts, as they do.
+        let counts = durability != Durability::Full && self.head.visible() >= version;
+        if counts && !self.head.is_lost(version, losses) { Ok(()) } else { Err(error) }
     }
 
     /// Makes everything up to `version` durable and visible, unless it is lost.
@@ -118,9 +118,21 @@ impl Log {
             return Ok(None);
         }
         lock.lock(LockName::Append)?;
-        let outcome = run();
+        let outcome = self.mend().map_err(E::from).and_then(|()| run());
         lock.unlock(LockName::Append);
         outcome.map(Some)
+    }
+
+    /// Clears up behind an append or an fsync that came to nothing. The caller holds the append lock.
+    fn mend(&self) -> Result<(), LogError> {
+        if self.head.append_was_cut_short() {
+            self.repair_tail()?;
+        }
+        if self.head.sync_has_failed() {
+            self.cut_tail()?;
+            self.write_again()?;
+        }
+        Ok(())
     }
 
     fn append_locked(self: &Arc<Self>, durability: Durability, proposal: Proposal<'_>) -> Result<Written, LogError> {

@@ -11,6 +11,7 @@ use crate::cursor::Cursor;
 use crate::error::LogError;
 use crate::head::{Head, LogEnd, Losses};
 use crate::lock::{LockFile, LockName};
+use crate::recover::sync_names;
 use crate::segment::{self, HEADER, Segment, StoreId};
 use crate::sync::Syncer;
 
@@ -82,10 +83,7 @@ impl Log {
         if segment::list(&**disk, path)?.is_empty() {
             let id = StoreId(disk.random().map_err(LogError::io(path, "find a random number for"))?);
             Segment::create(disk, path, id, Version(1), disk.now_ms())?;
-            segment::sync_dir(&**disk, path)?;
-            if let Some(parent) = path.parent() {
-                segment::sync_dir(&**disk, parent)?;
-            }
+            sync_names(&**disk, path)?;
         }
         Ok(())
     }

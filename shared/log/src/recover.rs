@@ -71,6 +71,8 @@ fn find_end(disk: &dyn Disk, path: &Path, id: StoreId, repair: bool) -> Result<L
         }
         segment.sync()?;
         segment::remove_unnamed(disk, path)?;
+        // Whoever made the store may have died before its names were on disk.
+        sync_names(disk, path)?;
     }
     Ok(end)
 }
@@ -116,5 +118,17 @@ fn whole_group(segment: &Segment, mut offset: u64) -> Result<Option<Vec<Header>>
             Checked::Newer(defect) => return Err(defect.at(segment.path(), offset)),
             Checked::Cut | Checked::Unwritten | Checked::Changed => return Ok(None),
         }
+    }
+}
+
+/// Brings the names of a store and of its segments to the disk.
+pub fn sync_names(disk: &dyn Disk, store: &Path) -> Result<(), LogError> {
+    segment::sync_dir(disk, &segment::log_dir(store))?;
+    segment::sync_dir(disk, store)?;
+    match store.parent().map(|parent| segment::sync_dir(disk, parent)) {
+        // A directory that may be passed through and not be read: its owner answers for it.
+        Some(Err(LogError::Io { source, .. })) if source.kind() == std::io::ErrorKind::PermissionDenied => Ok(()),
+        Some(synced) => synced,
+        None => Ok(()),
     }
 }

@@ -65,11 +65,10 @@ impl Log {
             }
             state.running = true;
             drop(state);
-            let result = self.sync_for_all(version, losses);
+            let leading = Leading(syncer);
+            self.sync_for_all(version, losses)?;
+            drop(leading);
             state = syncer.state.lock();
-            state.running = false;
-            syncer.done.notify_all();
-            result?;
         }
         Ok(())
     }
@@ -133,9 +132,9 @@ impl Log {
         }
         state.running = true;
         drop(state);
-        let stopped = SyncsStopped { log: self, lock };
+        let leading = Leading(&self.syncer);
         lock.lock(LockName::Sync)?;
-        Ok(stopped)
+        Ok(SyncsStopped { log: self, lock, _leading: leading })
     }
 
     /// Puts a segment on disk. When that fails, Linux takes the bytes for written all the same, so that a second try would
@@ -173,17 +172,26 @@ impl Log {
     }
 }
 
+/// While it lives, this thread is in fsync for all of its process.
+struct Leading<'a>(&'a Syncer);
+
+impl Drop for Leading<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().running = false;
+        self.0.done.notify_all();
+    }
+}
+
 /// While it lives, no fsync counts.
 pub(crate) struct SyncsStopped<'a> {
     log: &'a Log,
     lock: &'a LockFile,
+    _leading: Leading<'a>,
 }
 
 impl Drop for SyncsStopped<'_> {
     fn drop(&mut self) {
         self.lock.unlock(LockName::Sync);
-        self.log.syncer.state.lock().running = false;
-        self.log.syncer.done.notify_all();
         self.log.head.tell_synced();
     }
 }
