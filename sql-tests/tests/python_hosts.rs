@@ -16,6 +16,7 @@ const CONNECT: &str = "
 import duckdb, os, subprocess, sys
 def connect(database):
     con = duckdb.connect(database, config={'allow_unsigned_extensions': 'true'})
+    con.execute('SET enable_progress_bar = false')
     con.execute(f\"LOAD '{os.environ['DIST']}/maniac.duckdb_extension'\")
     return con
 def write(sql):
@@ -30,6 +31,7 @@ con.execute(f\"LOAD '{os.environ['DUCKLAKE']}'\")
 con.execute(\"ATTACH 'ducklake:lake.ducklake' AS lake (DATA_PATH 'files')\")
 con.execute(\"CALL maniac_attach('shop.maniac', lake := 'lake', maintain_every_s := 0)\")
 other = con.cursor()
+other.execute('SET enable_progress_bar = false')
 def commit(sql):
     write(sql)
     con.execute(\"CALL maniac_wait('shop')\")

@@ -256,7 +256,15 @@ unsafe extern "C" fn open(
                     let value = ffi::sqlite3_uri_parameter(name, key.as_ptr());
                     (!value.is_null()).then(|| CStr::from_ptr(value).to_string_lossy().into_owned())
                 };
-                let database = Request::new(path, flags, parameter).and_then(|request| Database::open(&request));
+                let keys: Vec<String> = match &plain {
+                    Some(plain) => plain.parameters().map(|(key, _)| key).collect(),
+                    None => (0..)
+                        .map(|n| ffi::sqlite3_uri_key(name, n))
+                        .take_while(|key| !key.is_null())
+                        .map(|key| CStr::from_ptr(key).to_string_lossy().into_owned())
+                        .collect(),
+                };
+                let database = Request::new(path, flags, &keys, parameter).and_then(|request| Database::open(&request));
                 OpenFile::Database(Box::new(database.inspect_err(|error| eprintln!("maniac: {}", error.message))?))
             } else {
                 let database = database_of(ffi::sqlite3_database_file_object(name))

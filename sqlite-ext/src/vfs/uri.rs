@@ -19,9 +19,23 @@ pub struct Request {
     pub create: bool,
 }
 
+/// Parameters of a store, and those that SQLite itself knows.
+const PARAMETERS: [&str; 9] = ["branch", "at", "mode", "vfs", "cache", "immutable", "modeof", "nolock", "psow"];
+
 impl Request {
-    /// `parameter` looks up the URI's query.
-    pub fn new(path: PathBuf, flags: i32, parameter: impl Fn(&str) -> Option<String>) -> VfsResult<Request> {
+    /// `keys` are those of the URI's query, `parameter` looks one up.
+    pub fn new(
+        path: PathBuf,
+        flags: i32,
+        keys: &[String],
+        parameter: impl Fn(&str) -> Option<String>,
+    ) -> VfsResult<Request> {
+        // Drivers have parameters of their own, which begin with an underscore.
+        let unknown = keys.iter().find(|key| !key.starts_with('_') && !PARAMETERS.contains(&&***key));
+        if let Some(key) = unknown {
+            let message = format!("no such URI parameter: {key}; a store takes branch, at and mode");
+            return Err(VfsError::new(ffi::SQLITE_CANTOPEN, message));
+        }
         if parameter("cache").as_deref() == Some("shared") {
             let message = "cache=shared is not supported: branches of one store would share their pages";
             return Err(VfsError::new(ffi::SQLITE_CANTOPEN, message));
@@ -70,13 +84,17 @@ impl<'a> PlainName<'a> {
     }
 
     pub fn parameter(&self, key: &str) -> Option<String> {
-        let pairs = self.query.strip_prefix(b"?")?.split(|byte| *byte == b'&');
-        pairs.map(|pair| pair.split_at(pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len()))).find_map(
-            |(name, value)| {
-                let value = || decode(value.strip_prefix(b"=").unwrap_or(value));
-                (decode(name) == key.as_bytes()).then(|| String::from_utf8_lossy(&value()).into_owned())
-            },
-        )
+        self.parameters().find(|(name, _)| name == key).map(|(_, value)| value)
+    }
+
+    /// Names and values, as often as they are there.
+    pub fn parameters(&self) -> impl Iterator<Item = (String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(&decode(bytes)).into_owned();
+        let pairs = self.query.strip_prefix(b"?").unwrap_or_default().split(|byte| *byte == b'&');
+        pairs.filter(|pair| !pair.is_empty()).map(move |pair| {
+            let (name, value) = pair.split_at(pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len()));
+            (text(name), text(value.strip_prefix(b"=").unwrap_or(value)))
+        })
     }
 }
 
