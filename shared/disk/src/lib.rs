@@ -104,7 +104,8 @@ pub trait Map: Send + Sync {
     /// Bytes of the file.
     ///
     /// The range must lie within the mapping and the file, and its bytes must not change while the slice lives. (Writing the
-    /// same bytes again changes nothing.)
+    /// same bytes again changes nothing.) Where they may, the caller relies on none of them before it has looked whether
+    /// they have.
     ///
     /// # Panics
     /// If the range does not lie within the mapping.

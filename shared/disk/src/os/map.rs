@@ -25,8 +25,11 @@ impl Map for FileMap {
         assert!(offset.checked_add(length).is_some_and(|end| end <= self.0.len()), "a range beyond the mapping");
         // SAFETY: inside the mapping by the check above. That the range lies within the file and keeps its bytes is the
         // caller's word (see `Map::slice`): the log gives out entries in front of its end, which are only ever written
-        // again with the same bytes, and reads what may still change through `File::read_exact_at`. Another program that
-        // cuts the file off takes this process with it, as with any mapped database.
+        // again with the same bytes, and reads what may still change through `File::read_exact_at`. One case is left: the
+        // log puts zeroes over entries that a failing disk has lost, and a writer of another process that had built on
+        // them may be reading. Bytes of any value are valid, all are checked against a checksum, and whatever was made of
+        // them is dropped when the count of losses is looked at. Another program that cuts the file off takes this
+        // process with it, as with any mapped database.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().add(offset), length) }
     }
 
