@@ -48,13 +48,15 @@ impl Applied {
     }
 }
 
-/// A column that has another type than the one for its declared type, by its names in the source.
+/// A column, by its names in the source, that is another one in the mirror than its declaration says.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Widened {
+pub struct Differing {
     pub table: String,
     pub column: String,
-    /// Its types in order.
-    pub steps: String,
+    /// Its types in order, if it has been widened.
+    pub steps: Option<String>,
+    /// Its table's name and its own, if the mirror has another.
+    pub name: Option<String>,
 }
 
 /// Applies one source to one target. Owned by one thread.
@@ -92,16 +94,20 @@ impl Applier {
         self.version
     }
 
-    /// The columns that have been widened.
-    pub fn widened(&self) -> Vec<Widened> {
+    /// The columns that have been widened or have another name.
+    pub fn differing(&self) -> Vec<Differing> {
         let columns = self.tables.iter().flat_map(|table| table.columns.iter().map(move |column| (table, column)));
-        let widened = columns.filter(|(_, column)| !column.narrower.is_empty());
-        let told = widened.map(|(table, column)| Widened {
-            table: table.source.clone(),
-            column: column.source.clone(),
-            steps: column.steps(),
+        let told = columns.map(|(table, column)| {
+            let other_name =
+                !table.source.eq_ignore_ascii_case(&table.name) || !column.source.eq_ignore_ascii_case(&column.name);
+            Differing {
+                table: table.source.clone(),
+                column: column.source.clone(),
+                steps: (!column.narrower.is_empty()).then(|| column.steps()),
+                name: other_name.then(|| format!("{}.{}", table.name, column.name)),
+            }
         });
-        told.collect()
+        told.filter(|told| told.steps.is_some() || told.name.is_some()).collect()
     }
 
     /// What a lake needs from time to time; `None` for a native target.

@@ -214,7 +214,8 @@ impl Applier {
     fn fresh_tables(&self, at: Version) -> Result<Vec<MirrorTable>> {
         self.source.check_readable(at)?;
         let mut names = names_of(&[]);
-        Ok(self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect())
+        let in_lake = self.target.lake;
+        Ok(self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names, in_lake)).collect())
     }
 
     /// Makes and fills the tables, which become the mirror's.
@@ -307,7 +308,7 @@ impl Applier {
             sure => sure?,
         }
         let sources = self.selected(self.version)?;
-        let renewed = renew(&mut self.tables, &sources);
+        let renewed = renew(&mut self.tables, &sources, self.target.lake);
         let mut damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
         damaged.extend(renewed);
         if !damaged.is_empty() {

@@ -40,7 +40,7 @@ impl Applier {
             // Rejects name tables and columns, and are right again after a copy.
             let named = self.tables.iter().filter(|table| self.rejects.may_have(&table.name));
             let copies = named.map(|table| table.source.clone()).chain(refused.iter().cloned()).collect();
-            let plan = plan(&self.tables, &self.selected(at)?, change, &copies);
+            let plan = plan(&self.tables, &self.selected(at)?, change, &copies, self.target.lake);
             self.tables = plan.tables;
             for step in &plan.steps {
                 if let Step::Drop { table } = step {

@@ -29,7 +29,7 @@ mod upkeep;
 mod wear;
 
 pub use among::AMONG;
-pub use applier::{Applied, Applier, Widened};
+pub use applier::{Applied, Applier, Differing};
 pub use attach::Choices;
 pub use copy::{CopyJob, CopyOutput, Tally, copy_job};
 pub use ledger::{history, marked_by};

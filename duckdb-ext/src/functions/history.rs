@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 
-use crate::apply::Widened;
+use crate::apply::Differing;
 use crate::error::Result;
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
@@ -47,6 +47,7 @@ pub static TABLES: Function = Function {
         ("mirror_type", Kind::Text),
         ("key_position", Kind::Integer),
         ("widened", Kind::Text),
+        ("named", Kind::Text),
         ("reason", Kind::Text),
     ],
     is_long: |_, _| false,
@@ -129,14 +130,15 @@ fn tables(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         let other = mirror.source.identity();
         (other.store, other.branch_id) == (of.store.clone(), of.branch_id)
     });
-    let wide: Vec<(String, Vec<Widened>)> = mirrors.map(|mirror| (mirror.name.clone(), mirror.report().wide)).collect();
+    let differing: Vec<(String, Vec<Differing>)> =
+        mirrors.map(|mirror| (mirror.name.clone(), mirror.report().differing)).collect();
     let rows = tables.into_iter().flat_map(move |table| {
-        let widened = |column: &str| {
-            let steps = wide.iter().flat_map(|(mirror, columns)| {
-                let known = columns.iter().filter(|wide| wide.table == table.name && wide.column == column);
-                known.map(move |wide| format!("{mirror}: {}", wide.steps))
+        let told = |column: &str, what: fn(&Differing) -> &Option<String>| {
+            let told = differing.iter().flat_map(|(mirror, columns)| {
+                let known = columns.iter().filter(|known| known.table == table.name && known.column == column);
+                known.filter_map(move |known| what(known).as_ref().map(|what| format!("{mirror}: {what}")))
             });
-            Some(steps.collect::<Vec<_>>().join("; ")).filter(|steps| !steps.is_empty())
+            Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
         };
         let row = |(place, column): (usize, &source::SourceColumn)| {
             let key = table.key.iter().position(|key| *key == place).map_or(0, |at| at + 1);
@@ -147,13 +149,14 @@ fn tables(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
                 Field::text(column.declared.clone()),
                 Field::text(ColumnType::of_declared(&column.declared).to_string()),
                 Field::Integer(key as i64),
-                Field::optional(widened(&column.name)),
+                Field::optional(told(&column.name, |known| &known.steps)),
+                Field::optional(told(&column.name, |known| &known.name)),
                 Field::Null,
             ])
         };
         let left_out = table.virtual_columns.iter().map(|(name, declared)| {
             let [name, declared] = [name, declared].map(|text| Field::text(text.clone()));
-            let nulls = [Field::Null, Field::Null, Field::Null].into_iter();
+            let nulls = [Field::Null, Field::Null, Field::Null, Field::Null].into_iter();
             let row = [Field::text(table.name.clone()), name, Field::Null, declared].into_iter().chain(nulls);
             Ok(row.chain([Field::text(NOT_STORED)]).collect())
         });

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::Widened;
+use crate::apply::Differing;
 use crate::error::Result;
 use crate::host::{Args, Field, Function, Kind, Rows};
 use crate::instance::Instance;
@@ -74,7 +74,7 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::Integer(report.rows as i64),
         Field::Double(report.rate()),
         Field::Integer(report.widened as i64),
-        Field::optional(widened(&report.wide)),
+        Field::optional(widened(&report.differing)),
         Field::Integer(report.rounded as i64),
         Field::Integer(report.rejected as i64),
         Field::Integer(report.repaired as i64),
@@ -87,7 +87,9 @@ fn row(mirror: &Mirror) -> Vec<Field> {
 }
 
 /// The steps of all columns, if there are any.
-fn widened(columns: &[Widened]) -> Option<String> {
-    let steps = columns.iter().map(|Widened { table, column, steps }| format!("{table}.{column}: {steps}"));
-    (!columns.is_empty()).then(|| steps.collect::<Vec<_>>().join("; "))
+fn widened(columns: &[Differing]) -> Option<String> {
+    let steps = columns.iter().filter_map(|Differing { table, column, steps, .. }| {
+        steps.as_ref().map(|steps| format!("{table}.{column}: {steps}"))
+    });
+    Some(steps.collect::<Vec<_>>().join("; ")).filter(|steps| !steps.is_empty())
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
-use crate::apply::{Applied, Done, Order, Tally, Target, Widened};
+use crate::apply::{Applied, Differing, Done, Order, Tally, Target};
 use crate::error::{Error, Result};
 use crate::source::{Identity, Source};
 
@@ -70,8 +70,8 @@ pub struct Report {
     pub rows: u64,
     pub batches: u64,
     pub widened: u64,
-    /// Columns that have been widened, now or before the mirror was attached.
-    pub wide: Vec<Widened>,
+    /// Columns that have been widened, now or before the mirror was attached, or have other names.
+    pub differing: Vec<Differing>,
     pub rounded: u64,
     pub rejected: u64,
     pub repaired: u64,
@@ -137,7 +137,7 @@ impl Mirror {
             rows: 0,
             batches: 0,
             widened: 0,
-            wide: Vec::new(),
+            differing: Vec::new(),
             rounded: 0,
             rejected: 0,
             repaired: 0,

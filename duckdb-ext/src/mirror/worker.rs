@@ -32,9 +32,9 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -> Result<()> {
     let at = applier.version();
     let beginning = mirror.beginning(at);
-    let wide = applier.widened();
+    let differing = applier.differing();
     mirror.update(|report| {
-        report.wide = wide;
+        report.differing = differing;
         report.applied = at;
         report.complete = at;
         report.state = beginning;
@@ -215,10 +215,10 @@ fn step(
     if !more {
         *seen = head.max(last);
     }
-    let wide = applied.altered.then(|| applier.widened());
+    let differing = applied.altered.then(|| applier.differing());
     mirror.update(|report| {
-        if let Some(wide) = wide {
-            report.wide = wide;
+        if let Some(differing) = differing {
+            report.differing = differing;
         }
         report.applied = last;
         report.applied_time_ms = time_ms;

@@ -64,8 +64,8 @@ pub struct MirrorTable {
 
 impl MirrorTable {
     /// A fresh mirror table, its name claimed from those of its schema.
-    pub fn of_source(table: &SourceTable, names: &mut Names) -> MirrorTable {
-        let mut column_names = Names::default();
+    pub fn of_source(table: &SourceTable, names: &mut Names, in_lake: bool) -> MirrorTable {
+        let mut column_names = Names::of_columns(in_lake);
         let columns = table
             .columns
             .iter()
@@ -104,8 +104,8 @@ impl MirrorTable {
         self.columns.iter().map(|column| column.column_type).collect()
     }
 
-    fn column_names(&self) -> Names {
-        let mut names = Names::default();
+    fn column_names(&self, in_lake: bool) -> Names {
+        let mut names = Names::of_columns(in_lake);
         for column in &self.columns {
             names.claim(&column.name);
         }
@@ -163,7 +163,13 @@ pub struct Plan {
 /// Plans from the tables `old` to those of the source, `new`, as the source's `change` has them belong together.
 /// `refused` has the names, before or after the change, of tables that are to be copied if anything about them changed:
 /// the target refused a statement, or rejects name their columns.
-pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, refused: &HashSet<String>) -> Plan {
+pub fn plan(
+    old: &[MirrorTable],
+    new: &[SourceTable],
+    change: &SchemaChange,
+    refused: &HashSet<String>,
+    in_lake: bool,
+) -> Plan {
     let mut names = names_of(old);
     let mut plan = Plan::default();
     let mut kept = Vec::new();
@@ -188,7 +194,7 @@ pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, ref
             continue;
         };
         let mut tentative = names.clone();
-        let follows = follow(before, table, &mut tentative).filter(|(steps, _)| {
+        let follows = follow(before, table, &mut tentative, in_lake).filter(|(steps, _)| {
             steps.is_empty() || ![&table.name, &before.source].iter().any(|name| refused.contains(*name))
         });
         if follows.is_some() {
@@ -206,7 +212,7 @@ pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, ref
     for (table, kept) in new.iter().zip(kept) {
         let place = matched[plan.tables.len()];
         plan.tables.push(kept.unwrap_or_else(|| {
-            let mut copy = MirrorTable::of_source(table, &mut names);
+            let mut copy = MirrorTable::of_source(table, &mut names, in_lake);
             if let Some(before) = place.map(|place| &old[place]) {
                 keep_widened(before, &mut copy);
             }
@@ -219,7 +225,12 @@ pub fn plan(old: &[MirrorTable], new: &[SourceTable], change: &SchemaChange, ref
 
 /// The statements that turn a table into its new form, or none if it has to be copied; `names` is of use only if there
 /// are some.
-fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Option<(Vec<Step>, MirrorTable)> {
+fn follow(
+    before: &MirrorTable,
+    table: &SourceTable,
+    names: &mut Names,
+    in_lake: bool,
+) -> Option<(Vec<Step>, MirrorTable)> {
     if before.key_is_rowid != table.key_is_rowid || before.key.len() != table.key.len() {
         return None;
     }
@@ -258,7 +269,7 @@ fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Optio
             {
                 return None;
             }
-            let mut column_names = after.column_names();
+            let mut column_names = after.column_names(in_lake);
             let column = &mut after.columns[place];
             column.source.clone_from(&new.name);
             if !same(&column.name, &new.name) {
@@ -271,7 +282,7 @@ fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Optio
         for new in &table.columns[same_prefix..] {
             let column = MirrorColumn {
                 source: new.name.clone(),
-                name: after.column_names().claim(&new.name),
+                name: after.column_names(in_lake).claim(&new.name),
                 declared: new.declared.clone(),
                 column_type: ColumnType::of_declared(&new.declared),
                 narrower: Vec::new(),
@@ -311,14 +322,14 @@ fn follow(before: &MirrorTable, table: &SourceTable, names: &mut Names) -> Optio
 
 /// The tables in the shapes that those of the source have, of which an older version of the extension may have left columns
 /// out, and the source's names of those that have got another one.
-pub fn renew(tables: &mut [MirrorTable], sources: &[SourceTable]) -> HashSet<String> {
+pub fn renew(tables: &mut [MirrorTable], sources: &[SourceTable], in_lake: bool) -> HashSet<String> {
     let mut renewed = HashSet::new();
     for table in tables {
         let Some(source) = sources.iter().find(|source| same(&source.name, &table.source)) else { continue };
         if source.columns.iter().map(|column| &column.name).eq(table.columns.iter().map(|column| &column.source)) {
             continue;
         }
-        let mut fresh = MirrorTable::of_source(source, &mut Names::default());
+        let mut fresh = MirrorTable::of_source(source, &mut Names::default(), in_lake);
         keep_widened(table, &mut fresh);
         fresh.name = std::mem::take(&mut table.name);
         renewed.insert(fresh.source.clone());

@@ -17,7 +17,7 @@ fn table(name: &str, columns: &[(&str, &str)]) -> SourceTable {
 
 fn mirrors(tables: &[SourceTable]) -> Vec<MirrorTable> {
     let mut names = names_of(&[]);
-    tables.iter().map(|table| MirrorTable::of_source(table, &mut names)).collect()
+    tables.iter().map(|table| MirrorTable::of_source(table, &mut names, false)).collect()
 }
 
 fn steps(old: &[SourceTable], new: &[SourceTable], renamed: &[(&str, &str)], created: &[&str]) -> Vec<Step> {
@@ -25,7 +25,7 @@ fn steps(old: &[SourceTable], new: &[SourceTable], renamed: &[(&str, &str)], cre
         renamed: renamed.iter().map(|(a, b)| (a.to_string(), b.to_string())).collect(),
         created: created.iter().map(|name| name.to_string()).collect(),
     };
-    let plan = plan(&mirrors(old), new, &change, &HashSet::new());
+    let plan = plan(&mirrors(old), new, &change, &HashSet::new(), false);
     // Whatever the steps, the result describes the new tables column by column.
     assert_eq!(plan.tables.len(), new.len());
     for (mirror, source) in plan.tables.iter().zip(new) {
@@ -102,7 +102,7 @@ fn what_the_target_refused_is_copied() {
     let before = table("t", &[("id", "INTEGER"), ("a", "TEXT")]);
     let after = table("t", &[("id", "INTEGER")]);
     let refused = HashSet::from(["t".to_string()]);
-    let plan = plan(&mirrors(&[before]), &[after], &SchemaChange::default(), &refused);
+    let plan = plan(&mirrors(&[before]), &[after], &SchemaChange::default(), &refused, false);
     assert_eq!(kinds(&plan.steps), ["drop t", "copy t"]);
 }
 
@@ -133,7 +133,7 @@ fn a_widened_column_stays_wide_through_a_copy() {
     let mut old = mirrors(std::slice::from_ref(&source));
     old[0].columns[1].column_type = ColumnType::Varchar;
     let after = table("t", &[("id", "INTEGER"), ("n", "INTEGER"), ("s", "BLOB")]);
-    let plan = plan(&old, &[after], &SchemaChange::default(), &HashSet::new());
+    let plan = plan(&old, &[after], &SchemaChange::default(), &HashSet::new(), false);
     assert_eq!(plan.tables[0].types(), [ColumnType::BigInt, ColumnType::Varchar, ColumnType::Blob]);
 }
 

@@ -257,15 +257,21 @@ fn compare_rows(mut expected: Vec<Vec<String>>, mut shown: Vec<Vec<String>>) -> 
     Err(format!("{counts}\n  only in SQLite:{}\n  only in the mirror:{}", side(1), side(-1)))
 }
 
-/// A mirror has the source's names; those that it takes for itself have a number behind them.
+/// Names of a source that a mirror, or its lake, takes for itself.
+const TAKEN: &[&str] = &[ROWID, "rowid", "row_id", "end_snapshot", "xmin"];
+
+/// A mirror has the source's names; those that it takes for itself have a number behind them, or no underscore in front.
 fn is_name_of(mirror: &str, source: &str) -> bool {
-    let is_own = source.eq_ignore_ascii_case(ROWID) || source.to_ascii_lowercase().starts_with("_maniac_");
+    let lower = source.to_ascii_lowercase();
+    let is_taken = TAKEN.contains(&lower.as_str()) || lower.starts_with("_maniac_");
     let number = mirror.get(source.len()..).and_then(|rest| rest.strip_prefix('_')).unwrap_or_default();
-    let name = match is_own && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) {
+    let name = match is_taken && !number.is_empty() && number.bytes().all(|digit| digit.is_ascii_digit()) {
         true => &mirror[..source.len()],
         false => mirror,
     };
     name.eq_ignore_ascii_case(source)
+        || lower.starts_with("_ducklake_")
+            && lower.strip_prefix('_').is_some_and(|rest| rest.eq_ignore_ascii_case(mirror))
 }
 
 /// Text and blobs for a message: one line, and never like NULL. Long ones are told by their ends and length.

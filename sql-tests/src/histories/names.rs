@@ -23,8 +23,34 @@ const TABLES: &[&str] = &[
 ];
 
 const COLUMNS: &[&str] = &[
-    "a", "b", "c", "d", "Group", "a b", "select", "from", "it's", "\"q\"", "É", "é", "名前", "v0", "v1", "t", "p", "k",
-    "key", "order", "a_2", "rowid", "_rowid_", "position",
+    "a",
+    "b",
+    "c",
+    "d",
+    "Group",
+    "a b",
+    "select",
+    "from",
+    "it's",
+    "\"q\"",
+    "É",
+    "é",
+    "名前",
+    "v0",
+    "v1",
+    "t",
+    "p",
+    "k",
+    "key",
+    "order",
+    "a_2",
+    "rowid",
+    "_rowid_",
+    "position",
+    "row_id",
+    "End_Snapshot",
+    "_ducklake_internal_row_id",
+    "xmin",
 ];
 
 /// A name for a table that is none of `taken`, to SQLite.
