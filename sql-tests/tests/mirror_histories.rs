@@ -71,6 +71,7 @@ impl Case {
             dice: Dice::seeded(dice.below(u64::MAX)),
             odd: if all_fit { 0 } else { *dice.pick(&[1, 5, 20]) },
             clashing: !all_fit && dice.chance(25),
+            tables: *dice.pick(&[6, 6, 6, 40]),
             statements: 0,
             refused: 0,
         };
@@ -90,7 +91,7 @@ impl Case {
             tools,
             dice,
         };
-        for _ in 0..1 + case.dice.below(3) {
+        for _ in 0..1 + case.dice.below(case.historian.tables as u64 / 2) {
             case.historian.create_table(&mut case.writer, &mut case.log);
         }
         case.writer.run("SELECT maniac_branch_create('side')").unwrap();
@@ -140,6 +141,12 @@ impl Case {
                 // Many small ones.
                 for _ in 0..5 + self.dice.below(60) {
                     self.historian.statement(&mut self.writer, &mut self.log, 0);
+                }
+            }
+            4 => {
+                // As a migration does.
+                for _ in 0..5 + self.dice.below(25) {
+                    self.historian.statement(&mut self.writer, &mut self.log, 70);
                 }
             }
             _ => {

@@ -9,6 +9,7 @@ use super::Target;
 use super::afresh::is_stale;
 use super::copy::{Copied, Tally, copy_table};
 use super::direct::{Direct, Insertions, insertions};
+use super::joining::parts;
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::pin::Pin;
@@ -19,7 +20,7 @@ use super::upkeep::Upkeep;
 use super::wear::Wear;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
-use crate::schema::{MirrorTable, OnMismatch, Selection};
+use crate::schema::{OnMismatch, Selection, Tables};
 use crate::source::{Commit, Source, SourceTable};
 
 /// What applying a batch did, for the status.
@@ -40,6 +41,14 @@ pub struct Applied {
 }
 
 impl Applied {
+    fn count(&mut self, other: Applied) {
+        self.rows += other.rows;
+        self.widened += other.widened;
+        self.rejected += other.rejected;
+        self.repaired += other.repaired;
+        self.altered |= other.altered;
+    }
+
     pub(super) fn add(&mut self, copied: Copied) {
         self.rows += copied.rows;
         self.widened += copied.widened;
@@ -71,7 +80,7 @@ pub struct Applier {
     pub(super) rejects: Rejects,
     pub(super) keys: Keys,
     pub(super) wear: Wear,
-    pub(super) tables: Vec<MirrorTable>,
+    pub(super) tables: Tables,
     pub(super) version: Version,
     /// A transaction failed, and what it was to do may have been done nevertheless.
     pub(super) unsure: bool,
@@ -115,9 +124,42 @@ impl Applier {
         self.target.lake.then_some(self.upkeep)
     }
 
-    /// Applies commits that follow each other, in one transaction: afterwards the mirror shows the last of them, or on
-    /// failure what it showed before. A commit that changes the schema must come alone.
-    pub fn apply(&mut self, commits: &[Commit]) -> Result<Applied> {
+    /// Applies commits that follow each other, which `Joining` has let join: in one transaction, or where that can't be, as many
+    /// of them as can be, in several. Returns how many, at least one; afterwards the mirror shows the last of these, or on
+    /// failure what it showed before.
+    pub fn apply(&mut self, commits: &[Commit]) -> Result<(usize, Applied)> {
+        let error = match self.apply_whole(commits) {
+            Ok(applied) => return Ok((commits.len(), applied)),
+            Err(error) if self.unsure => return Err(error),
+            Err(error) => error,
+        };
+        // What comes before a misfit can be applied, and so can what comes before a change of the schema that fails.
+        let fitting = self.fitting(commits);
+        let parts: Vec<&[Commit]> = match error {
+            Error::Overtaken(_) | Error::Expired(_) => return Err(error),
+            _ if commits.iter().any(|commit| commit.schema.is_some()) => parts(commits).collect(),
+            Error::Misfit { .. } if fitting > 0 => vec![&commits[..fitting]],
+            _ => return Err(error),
+        };
+        let (mut count, mut all) = (0, Applied::default());
+        for part in parts.into_iter().filter(|part| part.len() < commits.len()) {
+            match self.apply(part) {
+                Ok((applied, what)) => {
+                    count += applied;
+                    all.count(what);
+                    if applied < part.len() {
+                        break;
+                    }
+                }
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        if count > 0 { Ok((count, all)) } else { Err(error) }
+    }
+
+    /// Applies the commits in one transaction.
+    fn apply_whole(&mut self, commits: &[Commit]) -> Result<Applied> {
         let Some(last) = commits.last() else { return Ok(Applied::default()) };
         let to = last.version;
         if self.target.lake {
@@ -130,40 +172,39 @@ impl Applier {
             return Ok(applied);
         }
         self.keys.add_due(&self.session, &self.target, &self.tables, commits);
-        let before = self.tables.clone();
-        let mut refused = HashSet::new();
+        let before = (self.tables.clone(), self.keys.clone());
+        let mut refused = false;
         let mut damaged = HashSet::new();
         let mut renewed = false;
         loop {
-            let outcome = self.transaction(|applier| applier.write(commits, &refused, &damaged));
+            let outcome = self.transaction(|applier| applier.write(commits, refused, &damaged));
             match outcome {
-                Ok((applied, tables_changed)) => {
+                Ok(applied) => {
                     self.version = to;
                     self.ledger.committed(applied.rows > 0);
                     if self.ledger.has_others() {
                         self.direct.give_way();
                     }
                     match &new_rows {
-                        Some(new_rows) if !tables_changed => {
+                        Some(new_rows) if !applied.altered => {
                             self.direct.saw(new_rows, &self.tables, self.ledger.last());
                         }
                         _ => self.direct.forget(),
                     }
                     self.changed = true;
-                    if tables_changed {
-                        self.note_all_inlined();
-                        self.learn_keys()?;
+                    if applied.altered {
+                        self.note_changed_inlined(&before.0);
                         self.leave_version();
                     }
                     return Ok(applied);
                 }
                 Err(error) => {
-                    self.tables.clone_from(&before);
+                    (self.tables, self.keys) = before.clone();
                     // The connection may have failed after the commit was done.
                     self.unsure = true;
                     self.make_sure()?;
-                    self.learn_keys()?;
                     if self.version == to {
+                        self.learn_keys()?;
                         return Ok(Applied { altered: true, ..Applied::default() });
                     }
                     if self.target.lake && is_stale(&error) && !renewed {
@@ -171,16 +212,16 @@ impl Applier {
                         self.renew_schema()?;
                         continue;
                     }
-                    if !matches!(error, Error::Database { .. }) || !refused.is_empty() || !damaged.is_empty() {
+                    let changes_schema = commits.iter().any(|commit| commit.schema.is_some());
+                    let is_whole = !changes_schema || commits.len() == 1;
+                    if !matches!(error, Error::Database { .. }) || refused || !damaged.is_empty() || !is_whole {
                         return Err(error);
                     }
-                    if last.schema.is_some() {
-                        // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed
-                        // one. The tables concerned are copied instead.
-                        refused = self.source.tables(to)?.into_iter().map(|table| table.name).collect();
-                    }
-                    damaged = self.damaged();
-                    if refused.is_empty() && damaged.is_empty() {
+                    // DuckDB refuses some statements that SQLite allows, such as dropping a column before an indexed one. The
+                    // tables concerned are copied instead.
+                    refused = changes_schema;
+                    damaged = self.damaged(commits);
+                    if !refused && damaged.is_empty() {
                         return Err(error);
                     }
                 }
@@ -261,7 +302,7 @@ impl Applier {
     }
 
     /// How many of the commits come before the first that has a value which its column cannot hold.
-    pub fn fitting(&self, commits: &[Commit]) -> usize {
+    fn fitting(&self, commits: &[Commit]) -> usize {
         let misfit = |commit: &Commit| commit.tables.iter().any(|changes| rejects::has_misfit(&self.tables, changes));
         commits.iter().position(misfit).unwrap_or(commits.len())
     }
@@ -311,17 +352,10 @@ impl Applier {
         Ok(tables)
     }
 
-    /// Makes and fills the table of a source table, which is not in the target now.
-    pub(super) fn copy(&mut self, source_name: &str, at: Version) -> Result<Copied> {
-        let Some(place) = self.tables.iter().position(|table| table.source.eq_ignore_ascii_case(source_name)) else {
-            return Err(Error::source(format!("table {source_name} is not there at version {at}")));
-        };
-        self.copy_at(place, at, &|_| {})
-    }
-
+    /// Makes and fills a table, which is not in the target now.
     pub(super) fn copy_at(&mut self, place: usize, at: Version, progress: &dyn Fn(Arc<Tally>)) -> Result<Copied> {
         self.pin();
-        let (session, target, table) = (&self.session, &self.target, &mut self.tables[place]);
+        let (session, target, table) = (&self.session, &self.target, self.tables.table(place));
         self.rejects.forget(session, target, &table.name)?;
         self.wear.forget(&table.name);
         let made = |tally| {
@@ -331,6 +365,7 @@ impl Applier {
             progress(tally);
         };
         let copied = copy_table(session, target, &*self.source, at, table, self.on_mismatch, &made)?;
+        self.keys.copied(target, table, copied.rows);
         if copied.rejected > 0 {
             self.rejects.note(&table.name);
         }

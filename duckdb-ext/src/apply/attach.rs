@@ -19,7 +19,7 @@ use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{MirrorTable, OnMismatch, Selection, names_of, quote, quote_text, renew};
+use crate::schema::{COLUMNS_TABLE, MirrorTable, OnMismatch, Selection, Tables, quote, quote_text, renew};
 use crate::source::Source;
 
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
@@ -70,7 +70,7 @@ impl Applier {
             rejects: Rejects::default(),
             keys: Keys::default(),
             wear: Wear::default(),
-            tables: Vec::new(),
+            tables: Tables::default(),
             version: Version(0),
             unsure: false,
             in_files: false,
@@ -188,7 +188,7 @@ impl Applier {
     fn copy_again(&mut self, progress: Progress) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
         self.pin();
-        for table in std::mem::take(&mut self.tables) {
+        for table in std::mem::take(&mut self.tables).iter() {
             self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&table.name)))?;
         }
         state::settle(&self.session, &self.target, &self.owner, at, false)?;
@@ -196,8 +196,9 @@ impl Applier {
         self.copy_all(tables, at, progress)
     }
 
-    /// Copies the tables that somebody has dropped or altered, as they are at the version that the others show.
-    fn repair(&mut self, damaged: &HashSet<String>, progress: Progress) -> Result<()> {
+    /// Copies the tables that somebody has dropped or altered, as they are at the version that the others show. `stored` are the
+    /// tables as the mirror remembers them.
+    fn repair(&mut self, damaged: &HashSet<String>, stored: &Tables, progress: Progress) -> Result<()> {
         state::settle(&self.session, &self.target, &self.owner, self.version, false)?;
         for place in 0..self.tables.len() {
             if damaged.contains(&self.tables[place].source) {
@@ -207,19 +208,22 @@ impl Applier {
                 self.copy_at(place, self.version, &|tally| progress(&name, tally))?;
             }
         }
-        state::write_tables(&self.session, &self.target, &self.tables)?;
+        state::write_tables(&self.session, &self.target, stored, &self.tables)?;
         self.mark(&format!("repaired at version {}", self.version), Some(self.version))
     }
 
-    fn fresh_tables(&self, at: Version) -> Result<Vec<MirrorTable>> {
+    fn fresh_tables(&self, at: Version) -> Result<Tables> {
         self.source.check_readable(at)?;
-        let mut names = names_of(&[]);
-        let in_lake = self.target.lake;
-        Ok(self.selected(at)?.iter().map(|table| MirrorTable::of_source(table, &mut names, in_lake)).collect())
+        let mut tables = Tables::default();
+        for table in self.selected(at)? {
+            let table = MirrorTable::of_source(&table, tables.names(), self.target.lake);
+            tables.add(table);
+        }
+        Ok(tables)
     }
 
     /// Makes and fills the tables, which become the mirror's.
-    fn copy_all(&mut self, tables: Vec<MirrorTable>, at: Version, progress: Progress) -> Result<Vec<Attached>> {
+    fn copy_all(&mut self, tables: Tables, at: Version, progress: Progress) -> Result<Vec<Attached>> {
         let mut attached = Vec::new();
         self.tables = tables;
         for place in 0..self.tables.len() {
@@ -228,7 +232,8 @@ impl Applier {
             attached.push(Attached { table: name, copied });
         }
         attached.sort_by(|a, b| a.table.cmp(&b.table));
-        state::write_tables(&self.session, &self.target, &self.tables)?;
+        self.session.run(&format!("DELETE FROM {}", self.target.table(COLUMNS_TABLE)))?;
+        state::write_tables(&self.session, &self.target, &Tables::default(), &self.tables)?;
         self.mark(&format!("copied at version {at}"), Some(at))?;
         self.version = at;
         Ok(attached)
@@ -308,15 +313,16 @@ impl Applier {
             sure => sure?,
         }
         let sources = self.selected(self.version)?;
+        let stored = self.tables.clone();
         let renewed = renew(&mut self.tables, &sources, self.target.lake);
         let mut damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
         damaged.extend(renewed);
         if !damaged.is_empty() {
-            self.transaction(|applier| applier.repair(&damaged, progress))?;
+            self.transaction(|applier| applier.repair(&damaged, &stored, progress))?;
             self.leave_version();
         }
         let mut attached = Vec::new();
-        for table in &self.tables {
+        for table in self.tables.iter() {
             let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
             let rows = self.session.value(&sql)?.and_then(|count| count.parse().ok()).unwrap_or(0);
             attached.push(Attached { table: table.name.clone(), copied: Copied { rows, ..Copied::default() } });
@@ -340,7 +346,7 @@ fn prefer_parquet_2(session: &Session, target: &Target) -> Result<()> {
 }
 
 /// A schema that is there already must not have what the mirror would make.
-fn refuse_clashes(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
+fn refuse_clashes(session: &Session, target: &Target, tables: &Tables) -> Result<()> {
     let place = |from: &str, name: &str| {
         format!(
             "SELECT {name} FROM {from}() WHERE lower(database_name) = lower({}) AND lower(schema_name) = lower({})",

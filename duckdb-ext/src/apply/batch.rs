@@ -7,7 +7,7 @@ use maniac_base::Version;
 
 use super::applier::versions;
 use super::copy::widen;
-use super::net::{Net, NetTable, net};
+use super::net::{Net, NetTable, Nets};
 use super::rejects::Settled;
 use super::rows::{self, Outcome};
 use super::state::{self, Moved};
@@ -15,54 +15,39 @@ use super::target::{INLINED_BYTES, INLINED_ROWS};
 use super::{Applied, Applier, Target};
 use crate::error::Result;
 use crate::schema::{MirrorTable, Step, plan};
-use crate::source::{Commit, Value};
+use crate::source::{Commit, TableChange, Value};
+
+/// What a batch's commits come to.
+struct Followed<'c> {
+    rows: Vec<(String, NetTable)>,
+    /// Tables that had changes which name no row.
+    unkeyed: HashSet<&'c str>,
+    /// Tables to be made and filled, by their names in lower case.
+    copies: HashSet<String>,
+    /// Whether tables were altered or dropped.
+    altered: bool,
+}
 
 impl Applier {
-    /// Writes a batch, in the transaction. `refused` are tables whose change of schema DuckDB has refused, and `damaged` those that
-    /// are not what the mirror has made: they are copied. Returns also whether tables were made or altered.
-    pub(super) fn write(
-        &mut self,
-        commits: &[Commit],
-        refused: &HashSet<String>,
-        damaged: &HashSet<String>,
-    ) -> Result<(Applied, bool)> {
+    /// Writes a batch, in the transaction. `refused`: DuckDB has refused its change of the schema, so that the tables concerned are
+    /// copied. `damaged` are tables that are not what the mirror has made: they are copied if anything changed in them.
+    pub(super) fn write(&mut self, commits: &[Commit], refused: bool, damaged: &HashSet<String>) -> Result<Applied> {
         let (Some(first), Some(last)) = (commits.first(), commits.last()) else {
-            return Ok((Applied::default(), false));
+            return Ok(Applied::default());
         };
-        debug_assert!(commits.len() == 1 || commits.iter().all(|commit| commit.schema.is_none()));
         let at = last.version;
-        let mut copied = HashSet::new();
+        let before = self.tables.clone();
         let mut applied = Applied::default();
         if self.target.lake {
             self.ledger.begin(&self.session, &self.target, &self.owner)?;
         }
-        if let Some(change) = &first.schema {
-            // Rejects name tables and columns, and are right again after a copy.
-            let named = self.tables.iter().filter(|table| self.rejects.may_have(&table.name));
-            let copies = named.map(|table| table.source.clone()).chain(refused.iter().cloned()).collect();
-            let plan = plan(&self.tables, &self.selected(at)?, change, &copies, self.target.lake);
-            self.tables = plan.tables;
-            for step in &plan.steps {
-                if let Step::Drop { table } = step {
-                    self.rejects.forget(&self.session, &self.target, table)?;
-                }
-                match (step, self.target.statement(step)?) {
-                    (_, Some(statement)) => {
-                        self.pin();
-                        self.session.run(&statement)?;
-                        self.pin();
-                    }
-                    (Step::Copy { table }, None) => {
-                        applied.add(self.copy(&table.source, at)?);
-                        copied.insert(table.source.clone());
-                    }
-                    (_, None) => {}
-                }
-            }
+        let Followed { rows: mut netted, unkeyed, copies, altered } = self.follow(commits, refused)?;
+        let mut places: Vec<usize> = copies.iter().filter_map(|source| self.tables.place(source)).collect();
+        places.sort_unstable();
+        for place in places {
+            applied.add(self.copy_at(place, at, &|_| {})?);
         }
-        let unkeyed: HashSet<&str> =
-            commits.iter().flat_map(|commit| commit.unkeyed.iter().map(String::as_str)).collect();
-        let mut netted = net(commits);
+        let mut copied = copies;
         for name in &unkeyed {
             if !netted.iter().any(|(table, _)| table == name) {
                 netted.push((name.to_string(), NetTable::default()));
@@ -70,12 +55,7 @@ impl Applier {
         }
         for (name, mut changes) in netted {
             // Tables that a mirror does not have are SQLite's own.
-            let Some(place) = self.tables.iter().position(|table| table.source.eq_ignore_ascii_case(&name)) else {
-                continue;
-            };
-            if copied.contains(&self.tables[place].source) {
-                continue;
-            }
+            let Some(place) = self.tables.place(&name) else { continue };
             let lost = damaged.contains(&self.tables[place].source);
             // Rows without a key are found by nothing.
             let copied_anew = unkeyed.contains(name.as_str())
@@ -113,30 +93,76 @@ impl Applier {
                     match outcome {
                         Outcome::Misfits(columns) => {
                             applied.widened += columns.len() as u64;
-                            let table = &mut self.tables[place];
+                            let table = self.tables.table(place);
                             widen(&self.target, &*self.source, at, table, &columns, self.on_mismatch)?;
                         }
                         _ if copied_anew => {}
                         _ => applied.repaired += 1,
                     }
-                    applied.add(self.copy(&name, at)?);
+                    applied.add(self.copy_at(place, at, &|_| {})?);
                     copied.insert(name);
                 }
             }
         }
         self.put_in_files(false)?;
-        let tables_changed = first.schema.is_some() || !copied.is_empty();
-        applied.altered = tables_changed;
-        if tables_changed {
-            state::write_tables(&self.session, &self.target, &self.tables)?;
-        }
+        applied.altered = altered || !copied.is_empty();
+        state::write_tables(&self.session, &self.target, &before, &self.tables)?;
         let moved = Moved { from: self.version, to: at, time_ms: last.time_ms };
         match self.target.lake {
-            true => self.ledger.advance(&self.session, &self.target, &self.owner, moved, tables_changed)?,
+            true => self.ledger.advance(&self.session, &self.target, &self.owner, moved, applied.altered)?,
             false => state::advance(&self.session, &self.target, &self.owner, moved)?,
         }
         self.mark(&versions(first, last), Some(at))?;
-        Ok((applied, tables_changed))
+        Ok(applied)
+    }
+
+    /// Makes the batch's changes of the schema, but for tables that are to be copied, and nets those of the rows.
+    fn follow<'c>(&mut self, commits: &'c [Commit], refused: bool) -> Result<Followed<'c>> {
+        let (mut nets, mut unkeyed) = (Nets::default(), HashSet::new());
+        let (mut copies, mut altered) = (HashSet::new(), false);
+        for commit in commits {
+            let changes = self.selected_changes(commit.schema.as_deref().unwrap_or_default());
+            // Rejects name tables and columns, and are right again after a copy.
+            let rejects = &self.rejects;
+            let to_copy = |table: &MirrorTable| refused || rejects.may_have(&table.name);
+            let steps = plan(&mut self.tables, &mut copies, &changes, &to_copy, self.target.lake);
+            // Rows of a table that is dropped, or copied whatever they were.
+            for before in changes.iter().filter_map(|change| change.before.as_deref()) {
+                nets.discard(before);
+                unkeyed.remove(before);
+            }
+            altered |= !steps.is_empty();
+            steps.iter().try_for_each(|step| self.make(step))?;
+            let is_copied = |name: &str| copies.contains(&name.to_ascii_lowercase());
+            commit.tables.iter().filter(|changes| !is_copied(&changes.table)).for_each(|changes| nets.add(changes));
+            unkeyed.extend(commit.unkeyed.iter().map(String::as_str).filter(|name| !is_copied(name)));
+        }
+        Ok(Followed { rows: nets.finish(), unkeyed, copies, altered })
+    }
+
+    /// The changes as far as the mirror has the tables.
+    fn selected_changes(&self, changes: &[TableChange]) -> Vec<TableChange> {
+        let selected = |change: &TableChange| {
+            let after = change.after.clone().filter(|table| self.selection.has(&table.name));
+            TableChange { before: change.before.clone(), after }
+        };
+        changes.iter().map(selected).collect()
+    }
+
+    fn make(&mut self, step: &Step) -> Result<()> {
+        match step {
+            Step::Drop { table } => {
+                self.rejects.forget(&self.session, &self.target, table)?;
+                self.keys.renamed(table, None);
+            }
+            Step::RenameTable { from, to } => self.keys.renamed(from, Some(to)),
+            _ => {}
+        }
+        let statement = self.target.statement(step)?;
+        self.pin();
+        self.session.run(&statement)?;
+        self.pin();
+        Ok(())
     }
 
     /// Gives partly known rows their other values, from the source's pages: an UPDATE's changes have only the columns that
@@ -166,10 +192,14 @@ impl Applier {
         Ok(())
     }
 
-    /// The source's names of the tables that somebody else has dropped or altered in the mirror.
-    pub(super) fn damaged(&self) -> HashSet<String> {
-        let tables = self.tables.iter().filter(|table| !rows::is_intact(&self.session, &self.target, table));
-        tables.map(|table| table.source.clone()).collect()
+    /// The source's names of the tables with changes in the commits that somebody else has dropped or altered in the mirror.
+    pub(super) fn damaged(&self, commits: &[Commit]) -> HashSet<String> {
+        let names =
+            commits.iter().flat_map(|commit| commit.tables.iter().map(|changes| &changes.table).chain(&commit.unkeyed));
+        let places: HashSet<usize> = names.filter_map(|name| self.tables.place(name)).collect();
+        let tables = places.into_iter().map(|place| &self.tables[place]);
+        let damaged = tables.filter(|table| !rows::is_intact(&self.session, &self.target, table));
+        damaged.map(|table| table.source.clone()).collect()
     }
 
     pub(super) fn drop_table(&self, place: usize) -> Result<()> {

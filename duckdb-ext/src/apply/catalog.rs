@@ -6,7 +6,7 @@ use super::Target;
 use super::bounds::Bounds;
 use crate::error::Result;
 use crate::host::{Session, TextRow};
-use crate::schema::{MirrorColumn, MirrorTable, quote, quote_text};
+use crate::schema::{MirrorColumn, Tables, quote, quote_text};
 
 /// The format of catalogs that are written directly.
 const FORMAT: &str = "1.0";
@@ -84,7 +84,7 @@ pub fn learn(
     session: &Session,
     target: &Target,
     place: &Place,
-    tables: &[MirrorTable],
+    tables: &Tables,
     most: &BTreeMap<String, usize>,
     seen: &Seen,
     base: i64,
@@ -144,7 +144,7 @@ fn learn_tables(
 
 /// Fills in what the catalog says of the tables' columns. Tables that have something out of the ordinary go: they are
 /// DuckLake's to deal with.
-fn learn_columns(session: &Session, place: &Place, tables: &[MirrorTable], inlined: &mut Vec<Inlined>) -> Result<()> {
+fn learn_columns(session: &Session, place: &Place, tables: &Tables, inlined: &mut Vec<Inlined>) -> Result<()> {
     let ids = inlined.iter().map(|table| table.id.to_string()).collect::<Vec<_>>().join(", ");
     let columns = session.query(&format!(
         "SELECT table_id::VARCHAR, column_id::VARCHAR, column_name, contains_null::VARCHAR, min_value, max_value, \

@@ -26,7 +26,7 @@ use super::rows::fitted;
 use super::target::{AUTHOR, INLINED_BYTES};
 use crate::error::Result;
 use crate::host::{Cell, Session, TableWriter};
-use crate::schema::{Fitted, MirrorTable};
+use crate::schema::{Fitted, Tables};
 use crate::source::{Commit, RowChange};
 
 /// Batches of more rows are not tried.
@@ -81,7 +81,7 @@ struct Part<'a> {
 }
 
 /// The batch's new rows, if it has some, few, and nothing else.
-pub fn insertions(commits: &[Commit], tables: &[MirrorTable]) -> Option<Insertions> {
+pub fn insertions(commits: &[Commit], tables: &Tables) -> Option<Insertions> {
     if commits.iter().any(|commit| commit.schema.is_some() || !commit.unkeyed.is_empty()) {
         return None;
     }
@@ -92,8 +92,7 @@ pub fn insertions(commits: &[Commit], tables: &[MirrorTable]) -> Option<Insertio
         }
     }
     // Tables that a mirror does not have are SQLite's own, or not chosen.
-    let place = |name: &str| tables.iter().position(|table| table.source.eq_ignore_ascii_case(name));
-    let netted = net(commits).into_iter().filter_map(|(name, changes)| Some((place(&name)?, changes)));
+    let netted = net(commits).into_iter().filter_map(|(name, changes)| Some((tables.place(&name)?, changes)));
     let small = |insertions: &Insertions| {
         !insertions.is_empty() && insertions.iter().all(|(_, changes)| changes.bytes() <= INLINED_BYTES)
     };
@@ -102,7 +101,7 @@ pub fn insertions(commits: &[Commit], tables: &[MirrorTable]) -> Option<Insertio
 
 impl Direct {
     /// A batch of new rows went through DuckLake and made the snapshot, if that is known.
-    pub fn saw(&mut self, insertions: &Insertions, tables: &[MirrorTable], snapshot: Option<i64>) {
+    pub fn saw(&mut self, insertions: &Insertions, tables: &Tables, snapshot: Option<i64>) {
         self.forget();
         if self.rest.is_some_and(|rest| Instant::now() < rest) {
             return;
@@ -134,7 +133,7 @@ impl Direct {
         &mut self,
         session: &Session,
         target: &Target,
-        tables: &[MirrorTable],
+        tables: &Tables,
         insertions: &'a Insertions,
         base: i64,
     ) -> Result<Option<Batch<'a>>> {
@@ -228,7 +227,7 @@ fn append<'a>(
 
 impl Plan {
     /// With the new rows; `None` if DuckLake would not, or may not, do with them what this does.
-    fn with<'a>(&self, tables: &[MirrorTable], insertions: &'a Insertions) -> Option<Batch<'a>> {
+    fn with<'a>(&self, tables: &Tables, insertions: &'a Insertions) -> Option<Batch<'a>> {
         let mut batch = Batch { after: self.clone(), tables: Vec::new() };
         batch.after.snapshot += 1;
         for (table, changes) in insertions {

@@ -14,7 +14,7 @@ use super::net::{Net, NetTable};
 use super::rows;
 use crate::error::Result;
 use crate::host::Session;
-use crate::schema::{MirrorTable, quote};
+use crate::schema::{MirrorTable, Tables, quote};
 use crate::source::{Commit, RowChange, Value};
 
 /// Up to so many rows the key comes with the copy: it takes milliseconds.
@@ -35,7 +35,7 @@ pub fn with_the_copy(rows: u64) -> bool {
 const ROWS_PER_LISTED_KEY: u64 = 1_000;
 
 /// How it stands with the keys of a mirror's native tables, by their names in the mirror.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Keys {
     /// Tables that can have a key and have none.
     missing: HashMap<String, Missing>,
@@ -64,7 +64,7 @@ impl Missing {
 impl Keys {
     /// Reads which tables have no key, with their sizes. What was counted of looks stays. Tables are asked for by name:
     /// a list of all tables would look into every attached database.
-    pub fn refresh(&mut self, session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
+    pub fn refresh(&mut self, session: &Session, target: &Target, tables: &Tables) -> Result<()> {
         let before = std::mem::take(&mut self.missing);
         for table in tables.iter().filter(|table| target.add_key(table).is_some()) {
             let name = target.table(&table.name);
@@ -83,6 +83,21 @@ impl Keys {
         Ok(())
     }
 
+    /// A table was made and filled with so many rows.
+    pub fn copied(&mut self, target: &Target, table: &MirrorTable, rows: u64) {
+        self.missing.remove(&table.name);
+        if target.add_key(table).is_some() && !with_the_copy(rows) {
+            self.missing.insert(table.name.clone(), Missing { rows, in_vain: 0 });
+        }
+    }
+
+    /// A table has another name, or is gone.
+    pub fn renamed(&mut self, from: &str, to: Option<&str>) {
+        if let (Some(missing), Some(to)) = (self.missing.remove(from), to) {
+            self.missing.insert(to.to_string(), missing);
+        }
+    }
+
     /// Whether the index of a table of so many rows should find those of so many keys, rather than a look at every row.
     pub fn by_index(&self, target: &Target, table: &MirrorTable, rows: u64, keys: usize) -> bool {
         let has_key = target.add_key(table).is_some() && !self.missing.contains_key(&table.name);
@@ -93,8 +108,11 @@ impl Keys {
     /// deletes rows of the table too, DuckDB 1.5.5 writes an index into its write-ahead log that it cannot replay once
     /// the rows' keys are used again, and the database could not be opened any more. A key may be refused, for example
     /// while somebody reads who still sees rows that were deleted before; it is tried again some looks later.
-    pub fn add_due(&mut self, session: &Session, target: &Target, tables: &[MirrorTable], commits: &[Commit]) {
-        for table in tables {
+    pub fn add_due(&mut self, session: &Session, target: &Target, tables: &Tables, commits: &[Commit]) {
+        if self.missing.is_empty() {
+            return;
+        }
+        for table in tables.iter() {
             let Some(missing) = self.missing.get_mut(&table.name) else { continue };
             let changes = commits.iter().flat_map(|commit| &commit.tables);
             let of_table = changes.filter(|changes| changes.table.eq_ignore_ascii_case(&table.source));

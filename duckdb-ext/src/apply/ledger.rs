@@ -17,6 +17,7 @@
 //! comment. A batch of the former applier that was under way then conflicts, since its tables were altered, and a later
 //! one looks at the token: it does so whenever anything but its own last batch was committed to the lake since.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use maniac_base::Version;
@@ -25,7 +26,7 @@ use super::Target;
 use super::state::{self, Moved, Owner, State};
 use crate::error::{Error, Result};
 use crate::host::Session;
-use crate::schema::{MirrorTable, quote, quote_text};
+use crate::schema::{Tables, quote, quote_text};
 use crate::source::Identity;
 
 /// How long an open row stays as it is while batches follow each other.
@@ -197,16 +198,17 @@ pub fn marked_by(target: &Target, of: &Identity, info: &str) -> String {
 }
 
 /// Alters the tables by giving each the comment that it has: batches of another applier that are under way conflict.
-pub fn bar(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
+pub fn bar(session: &Session, target: &Target, tables: &Tables) -> Result<()> {
     let comments = session.query(&format!(
         "SELECT table_name, comment FROM duckdb_tables() WHERE lower(database_name) = lower({}) \
          AND lower(schema_name) = lower({})",
         quote_text(&target.catalog),
         quote_text(&target.schema)
     ))?;
+    let names: HashSet<&str> = tables.iter().map(|table| table.name.as_str()).collect();
     for row in comments {
         let [Some(name), comment] = row.as_slice() else { continue };
-        if tables.iter().any(|table| table.name == *name) {
+        if names.contains(name.as_str()) {
             let comment = comment.as_deref().map_or("NULL".to_string(), quote_text);
             session.run(&format!("COMMENT ON TABLE {} IS {comment}", target.table(name)))?;
         }

@@ -48,16 +48,38 @@ impl NetTable {
 
 /// What a batch does to each table, by its name in the source.
 pub fn net(commits: &[Commit]) -> Vec<(String, NetTable)> {
-    let mut order: Vec<&str> = Vec::new();
-    let mut tables: HashMap<&str, Netting> = HashMap::new();
-    for changes in commits.iter().flat_map(|commit| &commit.tables) {
-        let netting = tables.entry(&changes.table).or_insert_with(|| {
-            order.push(&changes.table);
-            Netting::default()
+    let mut nets = Nets::default();
+    commits.iter().flat_map(|commit| &commit.tables).for_each(|changes| nets.add(changes));
+    nets.finish()
+}
+
+/// The changes of a batch's tables, netted as they come.
+#[derive(Default)]
+pub struct Nets<'c> {
+    /// With a number that follows the order in which they were first changed.
+    tables: HashMap<&'c str, (usize, Netting)>,
+    begun: usize,
+}
+
+impl<'c> Nets<'c> {
+    pub fn add(&mut self, changes: &'c TableChanges) {
+        let (_, netting) = self.tables.entry(&changes.table).or_insert_with(|| {
+            self.begun += 1;
+            (self.begun, Netting::default())
         });
         netting.add(changes);
     }
-    order.into_iter().filter_map(|name| tables.remove(name).map(|table| (name.to_string(), table.finish()))).collect()
+
+    /// Forgets the changes of a table.
+    pub fn discard(&mut self, table: &str) {
+        self.tables.remove(table);
+    }
+
+    pub fn finish(self) -> Vec<(String, NetTable)> {
+        let mut tables: Vec<(&str, (usize, Netting))> = self.tables.into_iter().collect();
+        tables.sort_unstable_by_key(|(_, (number, _))| *number);
+        tables.into_iter().map(|(name, (_, netting))| (name.to_string(), netting.finish())).collect()
+    }
 }
 
 #[derive(Default)]

@@ -15,7 +15,9 @@ use super::net::{Net, NetTable};
 use super::state;
 use crate::error::Result;
 use crate::host::{Cell, Session, TableWriter};
-use crate::schema::{ColumnType, MirrorTable, OnMismatch, REJECTS_TABLE, class, fit, quote, quote_text, reason};
+use crate::schema::{
+    ColumnType, MirrorTable, OnMismatch, REJECTS_TABLE, Tables, class, fit, quote, quote_text, reason,
+};
 use crate::source::{BorrowedValue, RowChange, TableChanges, Value};
 
 /// Rows and columns whose rejects go, in a temporary table of the session.
@@ -113,10 +115,8 @@ pub fn fill(target: &Target, table: &MirrorTable, at: Version, from: &str) -> St
 }
 
 /// Whether a commit's changes of a table have a value that its column in the mirror cannot hold.
-pub fn has_misfit(tables: &[MirrorTable], changes: &TableChanges) -> bool {
-    let Some(table) = tables.iter().find(|table| table.source.eq_ignore_ascii_case(&changes.table)) else {
-        return false;
-    };
+pub fn has_misfit(tables: &Tables, changes: &TableChanges) -> bool {
+    let Some(table) = tables.place(&changes.table).map(|place| &tables[place]) else { return false };
     changes.rows.iter().any(|change| match change {
         RowChange::Insert(row) => row.iter().enumerate().any(|(place, value)| is_misfit(table, place, value)),
         RowChange::Update { new, .. } => new

@@ -1,13 +1,14 @@
 //! The netted changes of one table as statements: patched rows are completed, touched keys deleted, rows inserted.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::Target;
 use super::among::Among;
 use super::net::{Net, NetTable};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
-use crate::schema::{ColumnType, Fitted, MirrorTable, fit, literal, quote, quote_text};
+use crate::schema::{ColumnType, Fitted, MirrorTable, Tables, fit, literal, quote, quote_text};
 use crate::source::Value;
 
 /// Up to here a list of the keys goes into the statement, where an index or the statistics of a table's parts answer it;
@@ -124,7 +125,7 @@ pub fn is_intact(session: &Session, target: &Target, table: &MirrorTable) -> boo
 
 /// The source's names of the tables that are not intact. Looks into all databases, which for many tables costs less than
 /// asking for each.
-pub fn damaged(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<HashSet<String>> {
+pub fn damaged(session: &Session, target: &Target, tables: &Tables) -> Result<HashSet<String>> {
     let columns = session.query(&format!(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE lower(database_name) = lower({}) \
          AND lower(schema_name) = lower({}) ORDER BY table_name, column_index",
@@ -137,7 +138,7 @@ pub fn damaged(session: &Session, target: &Target, tables: &[MirrorTable]) -> Re
             found.entry(table).or_default().push(column);
         }
     }
-    let intact = |table: &&MirrorTable| {
+    let intact = |table: &&Arc<MirrorTable>| {
         let names = table.columns.iter().map(|column| column.name.as_str());
         found.get(table.name.as_str()).is_some_and(|columns| names.eq(columns.iter().copied()))
     };

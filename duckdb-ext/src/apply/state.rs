@@ -11,8 +11,8 @@ use maniac_base::Version;
 
 use super::{Target, Upkeep};
 use crate::error::{Error, Result};
-use crate::host::Session;
-use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, OnMismatch, STATE_TABLE, Selection, quote_text};
+use crate::host::{Cell, Session, TableWriter};
+use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, OnMismatch, STATE_TABLE, Selection, Tables, quote_text};
 use crate::source::Identity;
 
 /// Who applies: host, process and a number of its own, so that a dead applier can be told from a living one.
@@ -289,33 +289,40 @@ pub fn release(session: &Session, target: &Target, owner: &Owner, version: Versi
     Ok(())
 }
 
-/// Writes the tables' columns anew.
-pub fn write_tables(session: &Session, target: &Target, tables: &[MirrorTable]) -> Result<()> {
-    session.run(&format!("DELETE FROM {}", target.table(COLUMNS_TABLE)))?;
-    let mut values = Vec::new();
-    for table in tables {
+/// Writes the columns of the tables that are not as they were `before`, and removes those of tables that are gone.
+pub fn write_tables(session: &Session, target: &Target, before: &Tables, tables: &Tables) -> Result<()> {
+    let gone: Vec<String> = before.unlike(tables).map(|table| quote_text(&table.source)).collect();
+    if !gone.is_empty() {
+        let name = target.table(COLUMNS_TABLE);
+        session.run(&format!("DELETE FROM {name} WHERE table_name IN ({})", gone.join(", ")))?;
+    }
+    let mut new = tables.unlike(before).peekable();
+    if new.peek().is_none() {
+        return Ok(());
+    }
+    let mut writer = TableWriter::open(session, &target.catalog, &target.schema, COLUMNS_TABLE)?;
+    for table in new {
         for (place, column) in table.columns.iter().enumerate() {
             let key = table.key.iter().position(|key| *key == place).map_or(0, |at| at + 1);
-            values.push(format!(
-                "({}, {}, {place}, {}, {}, {}, {}, {key}, {})",
-                quote_text(&table.source),
-                quote_text(&table.name),
-                quote_text(&column.source),
-                quote_text(&column.name),
-                quote_text(&column.declared),
-                quote_text(&column.steps()),
-                table.key_is_rowid
-            ));
+            let types = column.steps();
+            writer.push([
+                Cell::Bytes(table.source.as_bytes()),
+                Cell::Bytes(table.name.as_bytes()),
+                Cell::Integer(place as i64),
+                Cell::Bytes(column.source.as_bytes()),
+                Cell::Bytes(column.name.as_bytes()),
+                Cell::Bytes(column.declared.as_bytes()),
+                Cell::Bytes(types.as_bytes()),
+                Cell::Integer(key as i64),
+                Cell::Bool(table.key_is_rowid),
+            ])?;
         }
     }
-    if !values.is_empty() {
-        session.run(&format!("INSERT INTO {} VALUES {}", target.table(COLUMNS_TABLE), values.join(", ")))?;
-    }
-    Ok(())
+    writer.finish()
 }
 
 /// The tables as the last `write_tables` left them, in no particular order.
-pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable>> {
+pub fn read_tables(session: &Session, target: &Target) -> Result<Tables> {
     let rows = session.query(&format!(
         "SELECT table_name, mirror_table, column_name, mirror_column, declared_type, mirror_type, \
          key_position::VARCHAR, rowid_key::VARCHAR FROM {} ORDER BY table_name, position",
@@ -358,7 +365,7 @@ pub fn read_tables(session: &Session, target: &Target) -> Result<Vec<MirrorTable
         keys.sort_unstable();
         table.key = keys.into_iter().map(|(_, place)| place).collect();
     }
-    Ok(tables)
+    Ok(tables.into_iter().collect())
 }
 
 #[cfg(test)]

@@ -113,10 +113,10 @@ impl Target {
         Some(format!("ALTER TABLE {} ADD PRIMARY KEY ({})", self.table(&table.name), quote(&column.name)))
     }
 
-    /// The statement for a step; `None` for a copy, which is more than a statement.
-    pub fn statement(&self, step: &Step) -> Result<Option<String>> {
+    /// The statement for a step.
+    pub fn statement(&self, step: &Step) -> Result<String> {
         let alter = |table: &str| format!("ALTER TABLE {}", self.table(table));
-        Ok(Some(match step {
+        Ok(match step {
             // Somebody may have dropped it here already.
             Step::Drop { table } => format!("DROP TABLE IF EXISTS {}", self.table(table)),
             Step::RenameTable { from, to } => format!("{} RENAME TO {}", alter(from), quote(to)),
@@ -129,11 +129,10 @@ impl Target {
                     let (name, default) = (&column.name, crate::schema::show(default));
                     Error::source(format!("column {name} of table {table} cannot have the default {default}"))
                 })?;
-                let value = default_for(&value, self.lake, column.column_type);
+                let value = default_for(&value, column.column_type);
                 format!("{} ADD COLUMN {} {}{value}", alter(table), quote(&column.name), column.column_type)
             }
-            Step::Copy { .. } => return Ok(None),
-        }))
+        })
     }
 
     /// The statement that marks the lake's snapshot with what it shows; `None` for a native target.
@@ -149,14 +148,12 @@ impl Target {
     }
 }
 
-/// The DEFAULT clause of an added column. DuckLake takes only plain literals there. In a native table a cast to JSON is a
-/// trap: DuckDB 1.5.5 cannot replay it from its write-ahead log, so that the database could not be opened after a crash.
-fn default_for(value: &str, lake: bool, column: ColumnType) -> String {
+/// The DEFAULT clause of an added column. DuckLake takes only plain literals there, and so does DuckDB 1.5 in one statement:
+/// of a cast it makes an UPDATE of all rows. It could not replay one to JSON from its write-ahead log either, so that the
+/// database could not be opened after a crash.
+fn default_for(value: &str, column: ColumnType) -> String {
     if value == "NULL" {
         return String::new();
-    }
-    if !lake && column != ColumnType::Json {
-        return format!(" DEFAULT {value}");
     }
     let suffix = format!(" AS {column})");
     let plain = value.strip_prefix("CAST(").and_then(|rest| rest.strip_suffix(&suffix)).unwrap_or(value);

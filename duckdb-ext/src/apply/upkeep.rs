@@ -12,7 +12,6 @@
 //! goes before it and nothing comes between them: the mirror's row says that the applier is compacting, and nobody takes
 //! the mirror over meanwhile.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -21,7 +20,7 @@ use super::afresh::is_stale;
 use super::{Applier, ledger, state};
 use crate::error::{Error, Result};
 use crate::host::TextRow;
-use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, quote, quote_text};
+use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, Tables, quote, quote_text};
 use crate::source::Commit;
 
 /// When and how far it is done; stored with the mirror.
@@ -327,16 +326,19 @@ impl Applier {
 
     /// Notes that the tables of the commits may have rows or deletions in the lake's catalog.
     pub(super) fn note_inlined(&mut self, commits: &[Commit]) {
-        let mut names: HashSet<&str> = HashSet::new();
         for commit in commits {
-            names.extend(commit.tables.iter().map(|changes| changes.table.as_str()));
-            names.extend(commit.unkeyed.iter().map(String::as_str));
-        }
-        for table in &self.tables {
-            if names.iter().any(|name| table.source.eq_ignore_ascii_case(name)) && !self.inlined.contains(&table.name) {
-                self.inlined.insert(table.name.clone());
+            for name in commit.tables.iter().map(|changes| &changes.table).chain(&commit.unkeyed) {
+                let table = self.tables.place(name).map(|place| &self.tables[place]);
+                if let Some(table) = table.filter(|table| !self.inlined.contains(&table.name)) {
+                    self.inlined.insert(table.name.clone());
+                }
             }
         }
+    }
+
+    /// Notes the same of tables that are not as they were.
+    pub(super) fn note_changed_inlined(&mut self, before: &Tables) {
+        self.inlined.extend(self.tables.unlike(before).map(|table| table.name.clone()));
     }
 
     /// Notes the same of all tables.

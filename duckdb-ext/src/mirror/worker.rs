@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 
 use super::status::{Mirror, Retry, State, Wish};
-use crate::apply::{Applier, Done, Order};
+use crate::apply::{Applier, Done, Joining, Order};
 use crate::error::{Error, Result};
 use crate::host::busy;
 use crate::instance::Instance;
@@ -198,18 +198,11 @@ fn step(
         return Ok(ControlFlow::Continue(()));
     }
     *last_batch = Some(Instant::now());
-    let apply = || match applier.apply(&batch) {
-        // What comes before the misfit can be applied.
-        Err(Error::Misfit { .. }) if (1..batch.len()).contains(&applier.fitting(&batch)) => {
-            batch.truncate(applier.fitting(&batch));
-            more = true;
-            applier.apply(&batch)
-        }
-        applied => applied,
-    };
-    let ControlFlow::Continue(applied) = at_work(instance, mirror, apply)? else {
+    let ControlFlow::Continue((count, applied)) = at_work(instance, mirror, || applier.apply(&batch))? else {
         return Ok(ControlFlow::Break(()));
     };
+    more |= count < batch.len();
+    batch.truncate(count);
     let last = batch.last().map_or(Version(0), |commit| commit.version);
     let time_ms = batch.last().map_or(0, |commit| commit.time_ms);
     if !more {
@@ -301,11 +294,12 @@ fn at_work<T>(
     work().map(ControlFlow::Continue)
 }
 
-/// The next batch, and whether there is more behind it. A commit that changes the schema comes alone. Commits that can't
+/// The next batch, and whether there is more behind it. Commits that can't
 /// be read are passed over together with the next one that can, which has their changes.
 fn gather(mirror: &Mirror, after: Version, behind: bool) -> Result<(Vec<Commit>, bool)> {
     let limit = if behind { mirror.settings.batch_size.max(CATCH_UP_COMMITS) } else { mirror.settings.batch_size };
     let mut batch: Vec<Commit> = Vec::new();
+    let mut joining = Joining::default();
     let mut bytes = 0;
     let mut unreadable = None;
     for commit in mirror.source.commits(after)? {
@@ -316,23 +310,14 @@ fn gather(mirror: &Mirror, after: Version, behind: bool) -> Result<(Vec<Commit>,
         }
         unreadable = None;
         bytes += commit.bytes;
-        let alone = commit.schema.is_some();
-        if !batch.is_empty() && (batch.len() >= limit || bytes > BATCH_BYTES || alone) {
+        let full = !batch.is_empty() && (batch.len() >= limit || bytes > BATCH_BYTES);
+        if full || !joining.takes(&commit) {
             return Ok((batch, true));
         }
         batch.push(commit);
-        if alone {
-            // Whether there is more is seen at the next look, which does not wait when there is.
-            let more = mirror.source.commits(after_of(&batch))?.next().is_some();
-            return Ok((batch, more));
-        }
     }
     if let Some(error) = unreadable {
         return if batch.is_empty() { Err(error) } else { Ok((batch, true)) };
     }
     Ok((batch, false))
-}
-
-fn after_of(batch: &[Commit]) -> Version {
-    batch.last().map_or(Version(0), |commit| commit.version)
 }

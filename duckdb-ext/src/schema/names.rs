@@ -49,6 +49,11 @@ impl Names {
         candidate
     }
 
+    /// Whether `claim` would give the name itself.
+    pub fn is_free(&self, name: &str) -> bool {
+        !name.is_empty() && !self.is_reserved(name) && !self.taken.contains(&name.to_ascii_lowercase())
+    }
+
     pub fn release(&mut self, name: &str) {
         self.taken.remove(&name.to_ascii_lowercase());
     }

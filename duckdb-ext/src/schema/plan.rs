@@ -8,11 +8,12 @@
 //! and by their place in the schema when renamed; columns by name, and by place and type when renamed.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use maniac_history::JsonObject;
 
-use super::{ColumnType, Fitted, Names};
-use crate::source::{BorrowedValue, SchemaChange, SourceTable, Value};
+use super::{ColumnType, Fitted, Names, Tables};
+use crate::source::{BorrowedValue, SourceTable, TableChange, Value};
 
 /// Tables of the extension's own in a mirror's schema. A source table of such a name gets another one.
 pub const STATE_TABLE: &str = "_maniac_state";
@@ -126,111 +127,93 @@ pub fn names_of(tables: &[MirrorTable]) -> Names {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Step {
-    Drop {
-        table: String,
-    },
-    RenameTable {
-        from: String,
-        to: String,
-    },
-    RenameColumn {
-        table: String,
-        from: String,
-        to: String,
-    },
-    DropColumn {
-        table: String,
-        column: String,
-    },
-    AddColumn {
-        table: String,
-        column: MirrorColumn,
-        default: Value,
-    },
-    /// Make the table and fill it from the source at the version; the commit's own changes are in it then.
-    Copy {
-        table: MirrorTable,
-    },
+    Drop { table: String },
+    RenameTable { from: String, to: String },
+    RenameColumn { table: String, from: String, to: String },
+    DropColumn { table: String, column: String },
+    AddColumn { table: String, column: MirrorColumn, default: Value },
 }
 
-/// The steps of one commit, to be made in order, and the tables after them, in the source's order.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    pub steps: Vec<Step>,
-    pub tables: Vec<MirrorTable>,
-}
-
-/// Plans from the tables `old` to those of the source, `new`, as the source's `change` has them belong together.
-/// `refused` has the names, before or after the change, of tables that are to be copied if anything about them changed:
-/// the target refused a statement, or rejects name their columns.
+/// Follows a commit's change of the schema in `tables`, and plans the steps to be made in the target, in order. What can't be
+/// followed by statements is noted in `copies`, by its name in the source in lower case: those tables are to be made and filled
+/// when all commits of a batch are planned, and until then there is nothing of them in the target. `refused` tells of a table,
+/// before the change, that it is to be copied if anything about it changed: the target refused a statement, or rejects name its
+/// columns.
 pub fn plan(
-    old: &[MirrorTable],
-    new: &[SourceTable],
-    change: &SchemaChange,
-    refused: &HashSet<String>,
+    tables: &mut Tables,
+    copies: &mut HashSet<String>,
+    changes: &[TableChange],
+    refused: &dyn Fn(&MirrorTable) -> bool,
     in_lake: bool,
-) -> Plan {
-    let mut names = names_of(old);
-    let mut plan = Plan::default();
-    let mut kept = Vec::new();
-    let former = |name: &str| {
-        if change.created.iter().any(|created| same(created, name)) {
-            return None;
-        }
-        let from = change.renamed.iter().find(|(_, to)| same(to, name)).map_or(name, |(from, _)| from.as_str());
-        old.iter().position(|table| same(&table.source, from))
-    };
-    let matched: Vec<Option<usize>> = new.iter().map(|table| former(&table.name)).collect();
-
-    for (place, table) in old.iter().enumerate() {
-        if !matched.contains(&Some(place)) {
-            names.release(&table.name);
-            plan.steps.push(Step::Drop { table: table.name.clone() });
-        }
+) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // All of them first: tables may change names with each other.
+    let before: Vec<Option<Before>> = changes
+        .iter()
+        .map(|change| {
+            let table = tables.take(change.before.as_deref()?)?;
+            Some(Before { in_target: !copies.remove(&table.source.to_ascii_lowercase()), table })
+        })
+        .collect();
+    for (before, _) in before.iter().zip(changes).filter(|(_, change)| change.after.is_none()) {
+        before.iter().for_each(|before| before.drop(tables, &mut steps));
     }
-    for (table, place) in new.iter().zip(&matched) {
-        let Some(before) = place.map(|place| &old[place]) else {
-            kept.push(None);
+    let mut copied = Vec::new();
+    for (before, change) in before.iter().zip(changes) {
+        let Some(after) = &change.after else { continue };
+        let Some(before) = before else {
+            copied.push((None, after));
             continue;
         };
-        let mut tentative = names.clone();
-        let follows = follow(before, table, &mut tentative, in_lake).filter(|(steps, _)| {
-            steps.is_empty() || ![&table.name, &before.source].iter().any(|name| refused.contains(*name))
-        });
-        if follows.is_some() {
-            names = tentative;
-        } else {
-            names.release(&before.name);
-            plan.steps.push(Step::Drop { table: before.name.clone() });
-        }
-        kept.push(follows.map(|(steps, after)| {
-            plan.steps.extend(steps);
-            after
-        }));
-    }
-    // Copies come last, when every name that the commit frees is free.
-    for (table, kept) in new.iter().zip(kept) {
-        let place = matched[plan.tables.len()];
-        plan.tables.push(kept.unwrap_or_else(|| {
-            let mut copy = MirrorTable::of_source(table, &mut names, in_lake);
-            if let Some(before) = place.map(|place| &old[place]) {
-                keep_widened(before, &mut copy);
+        let followed = match before.in_target {
+            true => follow(&before.table, after, tables.names(), in_lake),
+            false => None,
+        };
+        match followed.filter(|(steps, _)| steps.is_empty() || !refused(&before.table)) {
+            Some((statements, table)) => {
+                if table.name != before.table.name {
+                    tables.names().release(&before.table.name);
+                    tables.names().claim(&table.name);
+                }
+                steps.extend(statements);
+                tables.add(table);
             }
-            plan.steps.push(Step::Copy { table: copy.clone() });
-            copy
-        }));
+            None => {
+                before.drop(tables, &mut steps);
+                copied.push((Some(&before.table), after));
+            }
+        }
     }
-    plan
+    // Last, when every name that the commit frees is free.
+    for (before, after) in copied {
+        let mut table = MirrorTable::of_source(after, tables.names(), in_lake);
+        if let Some(before) = before {
+            keep_widened(before, &mut table);
+        }
+        copies.insert(table.source.to_ascii_lowercase());
+        tables.add(table);
+    }
+    steps
 }
 
-/// The statements that turn a table into its new form, or none if it has to be copied; `names` is of use only if there
-/// are some.
-fn follow(
-    before: &MirrorTable,
-    table: &SourceTable,
-    names: &mut Names,
-    in_lake: bool,
-) -> Option<(Vec<Step>, MirrorTable)> {
+/// A table that a commit changed.
+struct Before {
+    table: Arc<MirrorTable>,
+    /// Not if it is still to be copied.
+    in_target: bool,
+}
+
+impl Before {
+    fn drop(&self, tables: &mut Tables, steps: &mut Vec<Step>) {
+        tables.names().release(&self.table.name);
+        if self.in_target {
+            steps.push(Step::Drop { table: self.table.name.clone() });
+        }
+    }
+}
+
+/// The statements that turn a table into its new form, or none if it has to be copied.
+fn follow(before: &MirrorTable, table: &SourceTable, names: &Names, in_lake: bool) -> Option<(Vec<Step>, MirrorTable)> {
     if before.key_is_rowid != table.key_is_rowid || before.key.len() != table.key.len() {
         return None;
     }
@@ -239,12 +222,11 @@ fn follow(
     if before.source != table.name {
         after.source.clone_from(&table.name);
         if !same(&before.name, &table.name) {
-            after.name = names.claim(&table.name);
-            if after.name != table.name {
-                // The name is still taken by a table that another rename frees: a swap.
+            if !names.is_free(&table.name) {
+                // Still taken by a table that another rename frees: a swap.
                 return None;
             }
-            names.release(&before.name);
+            after.name.clone_from(&table.name);
             steps.push(Step::RenameTable { from: before.name.clone(), to: after.name.clone() });
         }
     }
@@ -322,18 +304,19 @@ fn follow(
 
 /// The tables in the shapes that those of the source have, of which an older version of the extension may have left columns
 /// out, and the source's names of those that have got another one.
-pub fn renew(tables: &mut [MirrorTable], sources: &[SourceTable], in_lake: bool) -> HashSet<String> {
+pub fn renew(tables: &mut Tables, sources: &[SourceTable], in_lake: bool) -> HashSet<String> {
     let mut renewed = HashSet::new();
-    for table in tables {
-        let Some(source) = sources.iter().find(|source| same(&source.name, &table.source)) else { continue };
+    for source in sources {
+        let Some(place) = tables.place(&source.name) else { continue };
+        let table = &tables[place];
         if source.columns.iter().map(|column| &column.name).eq(table.columns.iter().map(|column| &column.source)) {
             continue;
         }
         let mut fresh = MirrorTable::of_source(source, &mut Names::default(), in_lake);
         keep_widened(table, &mut fresh);
-        fresh.name = std::mem::take(&mut table.name);
+        fresh.name.clone_from(&table.name);
         renewed.insert(fresh.source.clone());
-        *table = fresh;
+        tables.add(fresh);
     }
     renewed
 }

@@ -1,5 +1,6 @@
 //! A store directory on this machine, read directly.
 
+use std::collections::VecDeque;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -9,29 +10,32 @@ use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
-use maniac_diff::{Tracker, match_tables};
+use maniac_diff::{Tracker, changed_rows, match_changed};
 use maniac_history::HistoryError;
 use maniac_sqlite_format::{
     Column, Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
 };
 use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
+use parking_lot::Mutex;
 
 use super::records::Records;
 use super::scan::{PageScan, layout_of};
 use super::{
-    BorrowedValue, Branch, Changes, Commit, Commits, GENERATED, Identity, Row, RowChange, SchemaChange, Source,
-    SourceColumn, SourceTable, TableChanges, TableScan, Value,
+    BorrowedValue, Branch, Changes, Commit, Commits, GENERATED, Identity, Row, RowChange, Source, SourceColumn,
+    SourceTable, TableChange, TableChanges, TableScan, Value,
 };
 use crate::error::{Error, Result};
 
 /// Fewer rows are read before a thread has started.
 const ROWS_PER_THREAD: usize = 256;
 
+#[derive(Clone)]
 pub struct LocalSource {
     store: Arc<Store>,
     branch: BranchId,
     identity: Identity,
     records: Arc<Records>,
+    schemas: Arc<Mutex<Schemas>>,
 }
 
 impl LocalSource {
@@ -44,7 +48,7 @@ impl LocalSource {
             branch: branch.name,
             location: location.to_string(),
         };
-        Ok(LocalSource { store, branch: branch.id, identity, records: Arc::default() })
+        Ok(LocalSource { store, branch: branch.id, identity, records: Arc::default(), schemas: Arc::default() })
     }
 
     fn snapshot(&self, at: Version) -> Result<Snapshot> {
@@ -53,6 +57,33 @@ impl LocalSource {
 
     fn entries(&self, after: Version) -> Result<Entries> {
         self.store.entries(self.branch, after).map_err(of_store)
+    }
+}
+
+/// The schemas of the branch that were needed last, each with the first and the last version known to have it: most commits
+/// leave the schema as it is, and the others change little of it.
+#[derive(Default)]
+struct Schemas(VecDeque<(Version, Version, Arc<Schema>)>);
+
+/// Those of the versions before and after a batch, and one that is read meanwhile.
+const SCHEMAS: usize = 3;
+
+impl Schemas {
+    fn at(&self, version: Version) -> Option<Arc<Schema>> {
+        let known = self.0.iter().find(|(first, last, _)| (*first..=*last).contains(&version));
+        known.map(|(.., schema)| schema.clone())
+    }
+
+    fn add(&mut self, version: Version, schema: &Arc<Schema>) {
+        self.0.truncate(SCHEMAS - 1);
+        self.0.push_front((version, version, schema.clone()));
+    }
+
+    /// A version that was built on another one has its schema.
+    fn stays(&mut self, base: Version, version: Version) {
+        if let Some((_, last, _)) = self.0.iter_mut().find(|(first, last, _)| (*first..=*last).contains(&base)) {
+            *last = version.max(*last);
+        }
     }
 }
 
@@ -112,22 +143,15 @@ impl Source for LocalSource {
         let entries = maniac_history::entries(&self.store, self.branch, after).map_err(of_history)?;
         let transactions =
             entries.filter(|entry| entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction)));
-        let (store, branch, location) = (self.store.clone(), self.branch, self.identity.location.clone());
-        let records = self.records.clone();
+        let source = self.clone();
         Ok(Box::new(transactions.map(move |entry| {
             let mut entry = entry.map_err(of_history)?;
-            let snapshot = |at: Version| store.snapshot(branch, at).map_err(of_store);
-            let read = |at: Version| {
-                let schema = Schema::read(&snapshot(at)?);
-                schema.map_err(|error| Error::source(format!("{location} at version {at}: {error}")))
-            };
             let (mut change, mut newer) = (None, None);
-            if !entry.schema.is_empty() {
-                let (before, after) = (read(entry.since)?, read(entry.version)?);
-                change = Some(schema_change(&before, &after));
-                newer = Some(after);
+            if let Some((changes, after)) = source.schema_change(&entry)? {
+                (change, newer) = (Some(changes), Some(after));
             }
-            if let Some(changeset) = records.changeset(&entry, newer.as_ref(), snapshot)? {
+            let snapshot = |at| source.snapshot(at);
+            if let Some(changeset) = source.records.changeset(&entry, newer.as_deref(), snapshot)? {
                 entry.changeset = changeset;
             }
             commit_of(&entry, change)
@@ -140,7 +164,7 @@ impl Source for LocalSource {
     }
 
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
-        let schema = Schema::read(&self.snapshot(at)?).map_err(|error| self.unreadable(at, &error))?;
+        let schema = self.schema(at)?;
         Ok(schema.tables.iter().filter(|table| is_mirrored(table)).map(|table| source_table(table)).collect())
     }
 
@@ -158,7 +182,7 @@ impl Source for LocalSource {
         let unreadable = |error| self.unreadable(at, &error);
         let missing = || Error::source(format!("{shown}: no table {table}"));
         let database = Database::open(&snapshot).map_err(unreadable)?.ok_or_else(missing)?;
-        let schema = Schema::read_from(&database).map_err(unreadable)?;
+        let schema = self.schema(at)?;
         let found = schema.table(table).ok_or_else(missing)?;
         Ok(Arc::new(PageScan::open(snapshot.clone(), &database, found, shown.clone())?))
     }
@@ -168,7 +192,7 @@ impl Source for LocalSource {
         let unreadable = |error| self.unreadable(at, &error);
         let missing = || self.unreadable(at, &format!("no table {table}"));
         let database = Database::open(&snapshot).map_err(unreadable)?.ok_or_else(missing)?;
-        let schema = Schema::read_from(&database).map_err(unreadable)?;
+        let schema = self.schema(at)?;
         let found = schema.table(table).ok_or_else(missing)?;
         let layout = layout_of(&database, found);
         let read = |rowids| self.rows_of(&database, found, &layout, at, rowids);
@@ -206,6 +230,47 @@ impl Source for LocalSource {
 }
 
 impl LocalSource {
+    fn schema(&self, at: Version) -> Result<Arc<Schema>> {
+        if let Some(known) = self.schemas.lock().at(at) {
+            return Ok(known);
+        }
+        let read = Schema::read(&self.snapshot(at)?).map_err(|error| self.unreadable(at, &error))?;
+        let schema = Arc::new(read);
+        self.schemas.lock().add(at, &schema);
+        Ok(schema)
+    }
+
+    /// What an entry did to the tables, as its row changes have them belong together, and the schema after it; `None` if it
+    /// changed nothing of the schema.
+    fn schema_change(&self, entry: &Entry) -> Result<Option<(Vec<TableChange>, Arc<Schema>)>> {
+        if entry.unreadable.is_some() {
+            return Ok(None);
+        }
+        if entry.schema.is_empty() {
+            self.schemas.lock().stays(entry.since, entry.version);
+            return Ok(None);
+        }
+        let at = entry.version;
+        let unreadable = |error| self.unreadable(at, &error);
+        let before = self.schema(entry.since)?;
+        let snapshot = self.snapshot(at)?;
+        let after = match Database::open(&snapshot).map_err(unreadable)? {
+            Some(database) => before.with_changes(&database, &changed_rows(&entry.schema)).map_err(unreadable)?,
+            None => Schema::default(),
+        };
+        let pairs = match_changed(&before, &after).into_iter().map(|pair| {
+            let mirrored = |table: &Arc<Table>| is_mirrored(table);
+            TableChange {
+                before: pair.old.filter(mirrored).map(|table| table.name.clone()),
+                after: pair.new.filter(mirrored).map(|table| source_table(&table)),
+            }
+        });
+        let changes = pairs.filter(|change| change.before.is_some() || change.after.is_some()).collect();
+        let after = Arc::new(after);
+        self.schemas.lock().add(at, &after);
+        Ok(Some((changes, after)))
+    }
+
     /// Fails if the store is gone from where it was opened: its writers are elsewhere then, and unheard.
     fn check_place(&self) -> Result<()> {
         match self.store.is_in_place() {
@@ -310,7 +375,7 @@ fn declared(column: &Column) -> String {
     }
 }
 
-fn commit_of(entry: &Entry, schema: Option<SchemaChange>) -> Result<Commit> {
+fn commit_of(entry: &Entry, schema: Option<Vec<TableChange>>) -> Result<Commit> {
     let broken = |error| Error::source(format!("the changes of version {}: {error}", entry.version));
     let mut commit = Commit {
         version: entry.version,
@@ -374,19 +439,4 @@ fn row_change(change: &Change<'_>, key: &[usize]) -> RowChange {
             RowChange::Update { old, new }
         }
     }
-}
-
-/// How the tables of two schemas belong together, as the row changes between them assume.
-fn schema_change(old: &Schema, new: &Schema) -> SchemaChange {
-    let mut change = SchemaChange::default();
-    for pair in match_tables(old, new) {
-        match (pair.old, pair.new) {
-            (Some(old), Some(new)) if old.name != new.name => {
-                change.renamed.push((old.name.clone(), new.name.clone()));
-            }
-            (None, Some(new)) => change.created.push(new.name.clone()),
-            _ => {}
-        }
-    }
-    change
 }

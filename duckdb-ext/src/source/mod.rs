@@ -70,13 +70,13 @@ pub struct TableChanges {
     pub rows: Vec<RowChange>,
 }
 
-/// How the tables before and after a commit belong together. Those of one name are the same unless they are in `created`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct SchemaChange {
-    /// Old and new names.
-    pub renamed: Vec<(String, String)>,
-    /// New tables, also those that have taken the place and name of another one.
-    pub created: Vec<String>,
+/// A table that a commit made, dropped, renamed or defined anew.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableChange {
+    /// Its name before; `None` if it is new, also in the place and under the name of another one.
+    pub before: Option<String>,
+    /// As it is afterwards; `None` if it is gone.
+    pub after: Option<SourceTable>,
 }
 
 /// One committed transaction of the branch.
@@ -84,7 +84,8 @@ pub struct SchemaChange {
 pub struct Commit {
     pub version: Version,
     pub time_ms: i64,
-    pub schema: Option<SchemaChange>,
+    /// The schema changed, be it in these tables or in something that a mirror has nothing of, such as an index.
+    pub schema: Option<Vec<TableChange>>,
     /// Why nobody can tell what it changed, if so. The next commit that can be read has these changes too.
     pub unreadable: Option<String>,
     pub tables: Vec<TableChanges>,

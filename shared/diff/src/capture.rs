@@ -95,8 +95,8 @@ fn same_geometry(old: &Database<'_>, new: &Database<'_>) -> bool {
         == (new.page_size, new.usable, new.auto_vacuum, new.encoding)
 }
 
-/// The rowids in a changeset of `sqlite_schema` that was written here.
-fn changed_rows(schema: &[u8]) -> Vec<i64> {
+/// The rowids in a changeset of `sqlite_schema` that was written here, of the rows that changed, came or went.
+pub fn changed_rows(schema: &[u8]) -> Vec<i64> {
     let rowid = |item| match item {
         Ok(Item::Change(change)) => change.keyed().values().next()??.as_integer(),
         _ => None,

@@ -28,7 +28,7 @@ mod tracker;
 mod tree_diff;
 mod trim;
 
-pub use capture::Captured;
+pub use capture::{Captured, changed_rows};
 pub use error::DiffError;
 pub use schema_match::{TableMatch, match_changed, match_tables};
 pub use snapshots::{TableDiff, diff, whole_tables};

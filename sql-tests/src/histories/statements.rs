@@ -22,9 +22,6 @@ impl Log {
     }
 }
 
-/// More tables than this are not made.
-const TABLES: usize = 6;
-
 /// Messages of statements that SQLite may refuse.
 const REFUSALS: &[&str] = &[
     "constraint failed",
@@ -51,6 +48,8 @@ pub struct Historian {
     pub odd: u64,
     /// Keys that SQLite tells apart and a mirror may not.
     pub clashing: bool,
+    /// More tables are not made.
+    pub tables: usize,
     /// Statements that were run, and those that SQLite refused.
     pub statements: u64,
     pub refused: u64,
@@ -131,7 +130,7 @@ impl Historian {
     }
 
     fn change_schema(&mut self, session: &mut Session, log: &mut Log, shapes: &[Shape]) {
-        if shapes.is_empty() || (shapes.len() < TABLES && self.dice.chance(25)) {
+        if shapes.is_empty() || (shapes.len() < self.tables && self.dice.chance(25)) {
             return self.create_table(session, log);
         }
         let shape = self.dice.pick(shapes).clone();
