@@ -73,10 +73,12 @@ impl Table {
             "{} {rows} DELETE FROM t WHERE id = {}; CREATE TABLE log(what); INSERT INTO log VALUES ('log:r1:base');
              CREATE TABLE child(id INTEGER PRIMARY KEY, t REFERENCES t(id), note);
              INSERT INTO child VALUES (1, {}, 'note:c1:base'), (2, NULL, 'note:c2:base');
+             UPDATE t SET c = NULL WHERE id = {};
              {INDEX} {VIEW} {TRIGGER} PRAGMA user_version = 7;",
             self.create_as("t"),
             self.id("9"),
             self.id("1"),
+            self.id("4"),
         )
     }
 
@@ -104,6 +106,8 @@ impl Table {
             change("insert one key", self.row("50", "n", "{s}")),
             change("update a", format!("UPDATE t SET a = 'a:r1:{{s}}' {}", at("1"))),
             change("update c", format!("UPDATE t SET c = 'c:r1:{{s}}' {}", at("1"))),
+            change("set c to null", format!("UPDATE t SET c = NULL {}", at("2"))),
+            change("insert without c", format!("INSERT INTO t(id, a) VALUES ({}, 'a:n{{s}}:{{s}}')", self.id("{n}1"))),
             change("update another", format!("UPDATE t SET b = 'b:r3:{{s}}' {}", at("3"))),
             change(
                 "update b to that of another",
@@ -202,6 +206,26 @@ impl Table {
                     "",
                 ),
             ),
+            change(
+                "rebuild with a check of b",
+                self.rebuilt(&format!("{id}, {columns}{further}, CHECK (b <> 'same')){options}"), all, all, ""),
+            ),
+            change(
+                "rebuild with unique b",
+                self.rebuilt(&format!("{id}, {columns}{further}, UNIQUE (b)){options}"), all, all, ""),
+            ),
+            change(
+                "fill c and rebuild with it not null",
+                format!(
+                    "UPDATE t SET c = 'c:r4:{{s}}' WHERE c IS NULL; {}",
+                    self.rebuilt(
+                        &format!("{id}, {}{further}){options}", columns.replace(", c", ", c NOT NULL")),
+                        all,
+                        all,
+                        ""
+                    ),
+                ),
+            ),
             replacing(
                 "rebuild with a new key",
                 self.rebuilt(&format!("id, {columns}{further}, pk INTEGER PRIMARY KEY)"), all, all, ""),
@@ -236,6 +260,7 @@ fn objects() -> Vec<Change> {
     vec![
         change("create index", "CREATE INDEX i ON t(b)"),
         change("create index of this side", "CREATE INDEX i ON t(b) WHERE b <> '{s}'"),
+        change("create unique index", "CREATE UNIQUE INDEX u ON t(b)"),
         change("create index on an expression", "CREATE INDEX i ON t(upper(c))"),
         change("drop index", "DROP INDEX t_a"),
         change("change index", "DROP INDEX t_a; CREATE INDEX t_a ON t(a, b)"),

@@ -12,17 +12,21 @@
 //! ```
 //!
 //! - `worlds` and `changes` say what there is.
+//! - `connections` has what a connection can have of its own, which must not matter.
 //! - `state` reads what a branch holds, as far as both directions must agree in it.
 //! - `sound` tries everything that SQL can do with the merged schema.
 //! - `rows` says which values must be there after a merge, and which must not.
+//! - `recorded` compares what a merge is told to have changed with what differs.
 //! - `pairs` merges.
 //!
 //! `MANIAC_WORLD` chooses one world, `MANIAC_PAIR` (`left/right`) one pair of changes, and
-//! `MANIAC_STRIDE=1` takes all pairs. By default worlds that differ from another one only in the key of
-//! their table take each seventh.
+//! `MANIAC_STRIDE=1` takes all pairs. By default worlds of a table take each second pair, and each
+//! thirteenth where only the table's key differs from another world's.
 
 mod changes;
+mod connections;
 mod pairs;
+mod recorded;
 mod rows;
 mod sound;
 mod state;

@@ -6,6 +6,8 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use crate::changes::Change;
+use crate::connections::{HABITS, Habit, lost_triggers, own, triggers};
+use crate::recorded::Recorded;
 use crate::rows::{self, Side, Values, Winner};
 use crate::sound;
 use crate::state::{self, query};
@@ -23,6 +25,16 @@ struct Branch {
 enum Outcome {
     Merged { state: Vec<String>, values: Vec<String> },
     Refused { conflicts: Vec<String>, ways_out: Vec<&'static str>, message: String },
+}
+
+/// A merge to try.
+struct Way<'w> {
+    into: &'w Branch,
+    from: &'w Branch,
+    policy: &'static str,
+    /// The left branch is merged into.
+    left: bool,
+    habit: Option<Habit>,
 }
 
 struct Matrix<'w> {
@@ -131,7 +143,7 @@ impl Matrix<'_> {
     /// Both sides did the same: nothing is in the way, and nothing changes.
     fn twice(&mut self, left: &Branch, same: &Branch) -> Vec<String> {
         let mut failures = Vec::new();
-        match self.merge(left, same, "abort", true, &mut failures) {
+        match self.merge(&Way::new(left, same, "abort", true), &mut failures) {
             Outcome::Merged { state, .. } => failures.extend(differ(&left.state, &state)),
             Outcome::Refused { message, .. } => failures.push(message),
         }
@@ -143,13 +155,16 @@ impl Matrix<'_> {
         &mut self,
         left: &Branch,
         right: &Branch,
-        ours: &str,
-        theirs: &str,
+        ours: &'static str,
+        theirs: &'static str,
         failures: &mut Vec<String>,
     ) -> Vec<&'static str> {
         let before = failures.len();
-        let one = self.merge(left, right, ours, true, failures);
-        let other = self.merge(right, left, theirs, false, failures);
+        let one = self.merge(&Way::new(left, right, ours, true), failures);
+        let other = self.merge(&Way::new(right, left, theirs, false), failures);
+        if ours == "abort" {
+            self.with_habit(left, right, &one, failures);
+        }
         if failures.len() > before {
             return Vec::new();
         }
@@ -186,41 +201,68 @@ impl Matrix<'_> {
         }
     }
 
+    /// The same on a connection with a habit: the same comes of it.
+    fn with_habit(&mut self, left: &Branch, right: &Branch, expected: &Outcome, failures: &mut Vec<String>) {
+        let habit = HABITS[self.copies as usize % HABITS.len()];
+        let way = Way { habit: Some(habit), ..Way::new(left, right, "abort", true) };
+        let differs = match (expected, self.merge(&way, failures)) {
+            (Outcome::Merged { state, .. }, Outcome::Merged { state: found, .. }) => differ(state, &found),
+            (
+                Outcome::Refused { conflicts, ways_out, .. },
+                Outcome::Refused { conflicts: found, ways_out: ways, message },
+            ) => (*conflicts != found || *ways_out != ways).then_some(message),
+            (Outcome::Merged { .. }, Outcome::Refused { message, .. }) => Some(message),
+            (Outcome::Refused { .. }, Outcome::Merged { .. }) => Some("is merged".into()),
+        };
+        failures.extend(differs.map(|found| format!("with {}: {found}", habit.name)));
+    }
+
     /// Merges one branch into a copy of another.
-    fn merge(&mut self, into: &Branch, from: &Branch, policy: &str, left: bool, failures: &mut Vec<String>) -> Outcome {
+    fn merge(&mut self, way: &Way<'_>, failures: &mut Vec<String>) -> Outcome {
+        let Way { into, from, policy, left, habit } = way;
         self.copies += 1;
         let copy = format!("copy{}", self.copies);
         query(&self.open(&into.name), "SELECT maniac_branch_create(?1)", [&copy]).unwrap();
         let db = self.open(&copy);
-        let head = query(&db, "SELECT maniac_head()", ()).unwrap();
-        let title = if left { format!("{policy}, to the left") } else { format!("{policy}, to the right") };
-        let merged = query(&db, "SELECT maniac_merge(?1, ?2)", [&from.name, policy]);
+        if let Some(habit) = habit {
+            (habit.set)(&db);
+        }
+        let (head, kept, triggers) = (query(&db, "SELECT maniac_head()", ()).unwrap(), own(&db), triggers(&db));
+        let merged = query(&db, "SELECT maniac_merge(?1, ?2)", [&from.name[..], policy]);
+        let mut found = Vec::new();
+        found.extend(differ(&kept, &own(&db)));
+        found.extend(lost_triggers(&db, triggers));
         let outcome = match merged {
             Ok(_) => {
-                failures.extend(sound::faults(&db).into_iter().map(|fault| format!("{title}: {fault}")));
                 let fresh = self.open(&copy);
+                found.extend(sound::faults(if habit.is_some() { &fresh } else { &db }));
                 let merged = Values::read(&fresh);
-                let (into, from) = (
-                    Side { values: &into.values, replaces: into.replaces },
-                    Side { values: &from.values, replaces: from.replaces },
-                );
-                let (left_side, right_side) = if left { (into, from) } else { (from, into) };
-                let values = rows::faults(&self.base, &left_side, &right_side, winner(policy, left), &merged);
-                Outcome::Merged { state: state::read(&fresh), values }
+                let (one, other) = (into.side(), from.side());
+                let (one, other) = if *left { (one, other) } else { (other, one) };
+                let mut values = rows::faults(&self.base, &one, &other, winner(policy, *left), &merged);
+                // A row that a constraint refuses is left out or takes the place of others.
+                let refused = "SELECT count(*) FROM maniac_conflicts WHERE kind = 'constraint'";
+                if *policy != "abort" && query(&db, refused, ()).unwrap().concat() != ["0"] {
+                    values.clear();
+                }
+                let state = state::read(&fresh);
+                if habit.is_none() {
+                    found.extend(self.recorded(into, &fresh, &head[0][0], &state));
+                }
+                Outcome::Merged { state, values }
             }
             Err(error) => {
                 let message = error.to_string();
                 if !message.contains("nothing changed") {
-                    failures.push(format!("{title}: {message}"));
+                    found.push(message.clone());
                 }
                 let sql = "SELECT DISTINCT kind || ' ' || CASE kind WHEN 'schema' THEN key ELSE \"table\" END \
                            FROM maniac_conflicts ORDER BY 1";
                 let conflicts: Vec<String> = query(&db, sql, ()).unwrap().into_iter().flatten().collect();
-                let unchanged =
-                    query(&db, "SELECT maniac_head()", ()).unwrap() == head && state::read(&db) == into.state;
-                if conflicts.is_empty() || !unchanged {
-                    failures.push(format!("{title}: {conflicts:?}, unchanged: {unchanged}: {message}"));
-                }
+                found.extend(conflicts.is_empty().then(|| format!("no conflicts: {message}")));
+                let unchanged = query(&db, "SELECT maniac_head()", ()).unwrap() == head;
+                found.extend((!unchanged).then(|| format!("refused, and changed: {message}")));
+                found.extend(differ(&into.state, &state::read(&self.open(&copy))));
                 let advice = message.split("on_conflict").nth(1).unwrap_or_default();
                 let ways_out = ["ours", "theirs"].into_iter().filter(|way| advice.contains(&format!("'{way}'")));
                 Outcome::Refused { conflicts, ways_out: ways_out.collect(), message }
@@ -228,12 +270,37 @@ impl Matrix<'_> {
         };
         drop(db);
         query(&self.open("main"), "SELECT maniac_branch_drop(?1)", [&copy]).unwrap();
+        let title = if *left { "to the left" } else { "to the right" };
+        failures.extend(found.into_iter().map(|found| format!("{policy}, {title}: {found}")));
         outcome
+    }
+
+    fn recorded(&self, into: &Branch, db: &Connection, before: &str, state: &[String]) -> Vec<String> {
+        let replay = format!("replay{}", self.copies);
+        let parent = self.open(&into.name);
+        query(&parent, "SELECT maniac_branch_create(?1)", [&replay]).unwrap();
+        let again = self.open(&replay);
+        let faults = Recorded { db, before, state, parent: &parent, again: &again }.faults();
+        drop(again);
+        query(&parent, "SELECT maniac_branch_drop(?1)", [&replay]).unwrap();
+        faults
+    }
+}
+
+impl<'w> Way<'w> {
+    fn new(into: &'w Branch, from: &'w Branch, policy: &'static str, left: bool) -> Way<'w> {
+        Way { into, from, policy, left, habit: None }
+    }
+}
+
+impl Branch {
+    fn side(&self) -> Side<'_> {
+        Side { values: &self.values, replaces: self.replaces }
     }
 }
 
 /// The lines that only one of two states has.
-fn differ(one: &[String], other: &[String]) -> Option<String> {
+pub fn differ(one: &[String], other: &[String]) -> Option<String> {
     let only = |one: &[String], other: &[String]| -> Vec<String> {
         one.iter().filter(|line| !other.contains(line)).cloned().collect()
     };

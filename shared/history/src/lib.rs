@@ -21,6 +21,6 @@ pub use log::{LogEntry, TableCount, log};
 pub use maniac_sqlite_format::{Encoding, Schema, SchemaRow};
 pub use merge::{
     Contested, Index, IndexStep, MergePlan, Prefer, Raw, Refusal, SchemaConflict, SchemaObject, Statement, Translated,
-    merge_plan, translate,
+    content_query, merge_plan, translate,
 };
 pub use rows::{TableRow, TableRows, columns, row};

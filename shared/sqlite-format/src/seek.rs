@@ -29,6 +29,22 @@ impl<'s> Database<'s> {
         }
         Err(FormatError::malformed(root, 0, "the b-tree refers back to itself"))
     }
+
+    /// The largest rowid in the table b-tree below `root`; nothing if it has no rows.
+    pub fn last_rowid(&self, root: PageNo) -> Result<Option<i64>, FormatError> {
+        let mut page = self.tree_page(root, PageNo(1), 0)?;
+        for _ in 0..MAX_DEPTH {
+            match page.kind() {
+                PageKind::LeafTable => {
+                    let last = page.cell_count().checked_sub(1).map(|last| page.cell(last)).transpose()?;
+                    return Ok(last.map(|cell| cell.rowid));
+                }
+                PageKind::InteriorTable => page = self.tree_page(page.child(page.cell_count())?, page.no(), 0)?,
+                _ => return Err(FormatError::malformed(page.no(), 0, "not a page of a table's b-tree")),
+            }
+        }
+        Err(FormatError::malformed(root, 0, "the b-tree refers back to itself"))
+    }
 }
 
 /// The first of `count` places for which `before` is false, if it is true for all places in front of it.

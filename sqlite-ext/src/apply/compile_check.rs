@@ -2,10 +2,11 @@
 //! without a look at what they refer to; it is an ALTER TABLE or the next use that fails.
 //!
 //! ```text
-//! a view       SELECT * FROM it
-//! a trigger    a statement that fires it, with no other trigger around
-//! a table      DELETE and INSERT with foreign keys enforced
-//! all          ALTER TABLE, which reads every text, and parts that a query is made without
+//! a view        SELECT * FROM it
+//! a trigger     a statement that fires it, with no other trigger around
+//! a table       DELETE and INSERT with foreign keys enforced
+//! an FTS index  SELECT what it needs FROM the table that has its content
+//! all           ALTER TABLE, which reads every text, and parts that a query is made without
 //! ```
 //!
 //! All of these are compiled, and only the last is run, and undone. Each is tried twice: as the host has it, and with a name in double quotes that
@@ -13,6 +14,7 @@
 
 use std::collections::BTreeMap;
 
+use maniac_history::content_query;
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 
@@ -104,9 +106,15 @@ fn broken(db: &Connection) -> rusqlite::Result<Vec<(Object, String)>> {
         let error = compile(db, &format!("SELECT * FROM main.{}", quote(&view.name)));
         broken.extend(error.map(|error| (view, error)));
     }
-    for table in tables.into_iter().filter(|table| has_parents(db, &table.name)) {
-        let _settings = Settings::set(db, &[(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)])?;
-        let error = statements(db, &table.name).find_map(|statement| compile(db, &statement));
+    for table in tables {
+        let error = if let Some(query) = content_query(&table.sql) {
+            compile(db, &query)
+        } else if has_parents(db, &table.name) {
+            let _settings = Settings::set(db, &[(DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, true)])?;
+            statements(db, &table.name).find_map(|statement| compile(db, &statement))
+        } else {
+            None
+        };
         broken.extend(error.map(|error| (table, error)));
     }
     broken.extend(broken_triggers(db, triggers)?);
@@ -121,13 +129,30 @@ fn broken(db: &Connection) -> rusqlite::Result<Vec<(Object, String)>> {
 /// The first object that keeps ALTER TABLE from changing another one. A condition that is never true, for one, is left out
 /// of a query with all that it refers to.
 fn alter_fails(db: &Connection) -> rusqlite::Result<Option<(Object, String)>> {
+    let objects = objects(db)?;
+    if !is_shadowed(db)? {
+        return first_in_the_way(db, objects);
+    }
+    // Where a TEMP table has the name of another one, ALTER TABLE takes it for that.
+    let scratch = Scratch::of(objects.iter().map(|object| (object.kind.as_str(), object.sql.as_str())))?;
+    let found = first_in_the_way(&scratch.0, objects)?;
+    Ok(found.filter(|(_, why)| !["no such table", "no such module"].iter().any(|lack| why.starts_with(lack))))
+}
+
+fn is_shadowed(db: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT count(*) FROM temp.sqlite_master WHERE type IN ('table', 'view') \
+               AND lower(name) IN (SELECT lower(name) FROM main.sqlite_master)";
+    db.query_row(sql, (), |row| row.get::<_, u32>(0)).map(|count| count > 0)
+}
+
+fn first_in_the_way(db: &Connection, objects: Vec<Object>) -> rusqlite::Result<Option<(Object, String)>> {
     let _settings = Settings::set(db, &[(DbConfig::SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, false)])?;
     db.execute_batch("SAVEPOINT maniac_check; CREATE TABLE main.maniac_check_table(x)")?;
     let error = db.execute_batch("ALTER TABLE main.maniac_check_table RENAME TO maniac_checked_table").err();
     db.execute_batch("ROLLBACK TO maniac_check; RELEASE maniac_check")?;
     let Some(message) = error.as_ref().map(reason) else { return Ok(None) };
     let Some(told) = message.strip_prefix("error in ") else { return Ok(None) };
-    for object in objects(db)? {
+    for object in objects {
         let rest = told.strip_prefix(&format!("{} {}", object.kind, object.name));
         // What is told of a TEMP object matters to nobody else.
         if let Some((when, why)) = rest.and_then(|rest| rest.split_once(": "))
@@ -226,7 +251,11 @@ pub struct Scratch(Connection);
 impl Scratch {
     /// `texts` come in the order of `sqlite_schema`.
     pub fn new<'t>(texts: impl Iterator<Item = (&'t str, &'t str)> + Clone) -> VfsResult<Scratch> {
-        let db = Connection::open_in_memory().map_err(VfsError::sql)?;
+        Scratch::of(texts).map_err(VfsError::sql)
+    }
+
+    fn of<'t>(texts: impl Iterator<Item = (&'t str, &'t str)> + Clone) -> rusqlite::Result<Scratch> {
+        let db = Connection::open_in_memory()?;
         for kind in ["table", "view", "trigger"] {
             for (_, sql) in texts.clone().filter(|(of, _)| *of == kind) {
                 // An application's own functions and modules may be missing here.

@@ -14,7 +14,7 @@ use maniac_history::row;
 use rusqlite::{Connection, ErrorCode, ffi};
 
 use super::conflict::{Conflict, Kind, Policy, Resolution};
-use super::table::{Statements, TargetTable};
+use super::table::{Statements, TargetTable, quote};
 use crate::errors::{VfsError, VfsResult};
 
 pub struct Engine<'c> {
@@ -26,6 +26,8 @@ pub struct Engine<'c> {
     pub conflicts: Vec<Conflict>,
     /// Tables whose rows were copied into another shape: a value that its new column holds in another form is no conflict.
     pub reshaped: Vec<String>,
+    /// Unique indexes that are dropped if they refuse a row. They are made again when all rows are there.
+    pub young: &'c [String],
 }
 
 /// A change and where it goes.
@@ -36,14 +38,24 @@ struct Step<'c> {
     change: Change<'c>,
 }
 
-fn is_constraint(error: &rusqlite::Error) -> bool {
+/// Whether a row was refused.
+pub fn is_constraint(error: &rusqlite::Error) -> bool {
     error.sqlite_error_code() == Some(ErrorCode::ConstraintViolation)
 }
 
 impl<'c> Engine<'c> {
     pub fn new(db: &'c Connection, schema: &'c str, policy: Policy) -> Engine<'c> {
         let statements = Statements::new(db);
-        Engine { statements, schema, policy, stuck: Vec::new(), rows: 0, conflicts: Vec::new(), reshaped: Vec::new() }
+        Engine {
+            statements,
+            schema,
+            policy,
+            stuck: Vec::new(),
+            rows: 0,
+            conflicts: Vec::new(),
+            reshaped: Vec::new(),
+            young: &[],
+        }
     }
 
     pub fn run(&mut self, changeset: &'c [u8]) -> VfsResult<()> {
@@ -164,6 +176,13 @@ impl<'c> Engine<'c> {
         db.execute_batch("RELEASE maniac_settle")?;
         if !refused {
             return together;
+        }
+        if !self.young.is_empty() {
+            for index in std::mem::take(&mut self.young) {
+                db.execute_batch(&format!("DROP INDEX IF EXISTS {}.{}", quote(self.schema), quote(index)))?;
+            }
+            self.stuck = stuck;
+            return self.settle();
         }
         for step in stuck {
             let current = step.table.current(&mut self.statements, step.change.keyed())?;

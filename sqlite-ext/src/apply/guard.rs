@@ -8,11 +8,12 @@ use crate::errors::{VfsError, VfsResult};
 /// What must be so for the same changes to have the same effect on every connection:
 ///
 /// - What triggers and foreign key actions did is in the changes already, so neither runs again.
-/// - Shadow tables can be written.
+/// - Views can be read, and shadow tables written.
 /// - A schema's text means what it means when SQLite reads it from a file.
-const CONFIGURATION: [(DbConfig, bool); 5] = [
+const CONFIGURATION: [(DbConfig, bool); 6] = [
     (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
     (DbConfig::SQLITE_DBCONFIG_ENABLE_FKEY, false),
+    (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, true),
     (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, false),
     (DbConfig::SQLITE_DBCONFIG_LEGACY_ALTER_TABLE, true),
     (DbConfig::SQLITE_DBCONFIG_DQS_DDL, true),

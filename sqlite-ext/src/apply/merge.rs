@@ -1,5 +1,7 @@
 //! `maniac_merge`: another branch's changes go into this one, as one version.
 
+use std::collections::HashSet;
+
 use maniac_base::{Value, Version};
 use maniac_changeset::Group;
 use maniac_history::{Contested, JsonObject, MergePlan, Prefer, SchemaConflict, Statement, merge_plan};
@@ -8,7 +10,7 @@ use rusqlite::{Connection, ffi};
 
 use super::compile_check::reason;
 use super::conflict::{Conflict, Kind, Resolution};
-use super::engine::Engine;
+use super::engine::{Engine, is_constraint};
 use super::guard::Guard;
 use super::objects::{Objects, broken, is_refusal};
 use super::qualify::qualified;
@@ -76,17 +78,25 @@ fn attempt(
     atomic: &mut Atomic<'_>,
     applied: &mut Applied,
 ) -> VfsResult<bool> {
-    let plan = merge_plan(sides.base, sides.ours, sides.theirs, preference(policy))?;
-    applied.conflicts = conflicts(&plan, policy);
-    applied.conflicts.extend(virtual_tables::refused(db, &plan));
-    let unsettled = plan.schema_conflicts.iter().any(|conflict| !conflict.settled);
-    let unsettled = unsettled || applied.conflicts.iter().any(|conflict| conflict.kind == Kind::VirtualTable);
-    applied.undone = unsettled || policy == Policy::Abort && !plan.conflicts.is_empty();
-    if !applied.undone && plan.source_changed {
-        atomic.hide_temp_triggers()?;
-        carry_out(db, &plan, policy, guard, applied)?;
+    let mut theirs_first = HashSet::new();
+    loop {
+        let plan = merge_plan(sides.base, sides.ours, sides.theirs, preference(policy), &theirs_first)?;
+        applied.conflicts = conflicts(&plan, policy);
+        applied.conflicts.extend(virtual_tables::refused(db, &plan));
+        let unsettled = plan.schema_conflicts.iter().any(|conflict| !conflict.settled);
+        let unsettled = unsettled || applied.conflicts.iter().any(|conflict| conflict.kind == Kind::VirtualTable);
+        applied.undone = unsettled || policy == Policy::Abort && !plan.conflicts.is_empty();
+        if !applied.undone && plan.source_changed {
+            let trial = Trial::begin(db)?;
+            atomic.hide_temp_triggers()?;
+            if let Some(table) = carry_out(db, &plan, policy, guard, applied)? {
+                theirs_first.insert(table);
+                continue;
+            }
+            trial.keep()?;
+        }
+        return Ok(plan.source_changed);
     }
-    Ok(plan.source_changed)
 }
 
 /// The values of `on_conflict` that the user can be told of. Rows can always be settled so. Which object of the schema goes
@@ -161,13 +171,14 @@ fn snapshots(db: &Connection, source: &str) -> VfsResult<(Snapshot, Snapshot, Sn
     }
 }
 
+/// Gives the table that refused the rows that are here, if there is one: then nothing else was done.
 fn carry_out(
     db: &Connection,
     plan: &MergePlan,
     policy: Policy,
     guard: &Guard<'_>,
     applied: &mut Applied,
-) -> VfsResult<()> {
+) -> VfsResult<Option<String>> {
     let contested = if policy == Policy::Replace { &plan.contested[..] } else { &[] };
     // Together, since a row that is contested may have to go before another one can come.
     let mut changes = Group::new();
@@ -180,27 +191,38 @@ fn carry_out(
     let earlier =
         if guard.foreign_keys() { foreign_keys::violations(db, "main", &tables)? } else { Default::default() };
     let objects = Objects::new(db, plan, preference(policy))?;
-    for Statement { sql, kind, name } in &plan.statements {
-        match db.execute_batch(&qualified(sql, "main")) {
+    for Statement { sql, kind, name, fills, otherwise } in &plan.statements {
+        let mut done = db.execute_batch(&qualified(sql, "main"));
+        if done.as_ref().is_err_and(is_refusal) && !otherwise.is_empty() {
+            done = otherwise.iter().try_for_each(|sql| db.execute_batch(sql));
+        }
+        match done {
+            Err(error) if *fills && is_constraint(&error) => return Ok(Some(name.clone())),
             Err(error) if is_refusal(&error) => {
                 let conflict = broken(kind, name, reason(&error));
                 applied.undone = true;
                 applied.conflicts.push(schema_conflict(&conflict, Resolution::Aborted));
-                return Ok(());
+                return Ok(None);
             }
             done => done.map_err(VfsError::sql)?,
         }
     }
+    let replayed = replayed(plan, policy)?;
+    for (changes, policy) in [(&changes, policy), (&replayed, reversed(policy))] {
+        let mut engine = Engine::new(db, "main", policy);
+        engine.reshaped = plan.reshaped.clone();
+        engine.young = &plan.young;
+        engine.run(changes)?;
+        applied.rows += engine.rows;
+        applied.conflicts.append(&mut engine.conflicts);
+        applied.undone |= policy == Policy::Abort && !applied.conflicts.is_empty();
+    }
     let mut engine = Engine::new(db, "main", policy);
-    engine.reshaped = plan.reshaped.clone();
-    engine.run(&changes)?;
     engine.append(&plan.appended)?;
-    applied.rows = engine.rows;
-    applied.undone = policy == Policy::Abort && !engine.conflicts.is_empty();
-    applied.conflicts.append(&mut engine.conflicts);
+    applied.rows += engine.rows;
     drop(engine);
     if applied.undone {
-        return Ok(());
+        return Ok(None);
     }
     for conflict in objects.finish()? {
         let resolution = if policy == Policy::Replace { Resolution::Replaced } else { Resolution::Omitted };
@@ -209,7 +231,7 @@ fn carry_out(
         applied.conflicts.push(schema_conflict(&conflict, resolution));
     }
     if applied.undone {
-        return Ok(());
+        return Ok(None);
     }
     virtual_tables::finish(db, "main", &plan.indexes)?;
     settings::finish(db, plan, policy).map_err(VfsError::sql)?;
@@ -219,7 +241,26 @@ fn carry_out(
         applied.undone = !broken.is_empty();
         applied.conflicts.extend(broken.into_iter().map(foreign_keys::conflict));
     }
-    Ok(())
+    Ok(None)
+}
+
+/// Our changes of the tables that have the other branch's rows now.
+fn replayed(plan: &MergePlan, policy: Policy) -> VfsResult<Vec<u8>> {
+    let mut changes = Group::new();
+    let contested = if policy == Policy::Omit { &plan.contested_replayed[..] } else { &[] };
+    for changeset in [&plan.replayed[..], contested] {
+        changes.add(changeset).map_err(VfsError::sql)?;
+    }
+    Ok(changes.finish())
+}
+
+/// The policy for a change that comes from this side.
+fn reversed(policy: Policy) -> Policy {
+    match policy {
+        Policy::Abort => Policy::Abort,
+        Policy::Replace => Policy::Omit,
+        Policy::Omit => Policy::Replace,
+    }
 }
 
 fn conflicts(plan: &MergePlan, policy: Policy) -> Vec<Conflict> {

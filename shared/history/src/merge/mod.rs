@@ -9,11 +9,13 @@
 //! - `lines` says which table of one branch is which of the other.
 //! - `tables` decides what becomes of each; `columns` merges two shapes of one.
 //! - `schema` does the same for indexes, views and triggers, and writes the statements.
+//! - `moves` finds rows without a key that have other rowids than in the ancestor.
 //! - `rows` brings T's rows into the merged shapes. Where a row is in O too and not changed to the same, it is contested.
 
 mod columns;
 mod key;
 mod lines;
+mod moves;
 mod rows;
 mod schema;
 mod settings;
@@ -28,7 +30,7 @@ use maniac_sqlite_format::{Database, Encoding, Schema};
 use maniac_store::Snapshot;
 use tables::Edited;
 
-pub use self::virtual_tables::{Index, IndexStep, Raw, Refusal, Translated, translate};
+pub use self::virtual_tables::{Index, IndexStep, Raw, Refusal, Translated, content_query, translate};
 
 use crate::difference::schema_of;
 use crate::{HistoryError, TableRow, difference};
@@ -51,18 +53,25 @@ pub struct MergePlan {
     pub statements: Vec<Statement>,
     /// Indexes, views and triggers that shall be there in the end.
     pub objects: Vec<SchemaObject>,
+    /// Unique indexes that this side alone has: rows that they refuse contradict the index, as they do where it is the other
+    /// side's and is made when the rows are there.
+    pub young: Vec<String>,
     /// Everything with a text in the schemas of both sides, in their order.
     pub ours: Vec<SchemaObject>,
     pub theirs: Vec<SchemaObject>,
     /// What both sides changed, each in its own way.
     pub schema_conflicts: Vec<SchemaConflict>,
-    /// Tables whose rows the source can't tell whole: they are filled by copying, and values may have taken another form on
-    /// the way, or they have columns that the source dropped.
+    /// Tables whose rows changes can't tell whole: they are filled by copying or with the source's rows, and values may
+    /// have taken another form on the way, or they have columns that the source dropped.
     pub reshaped: Vec<String>,
     /// Changeset of the rows that only they changed.
     pub changes: Vec<u8>,
     /// Changeset that makes the rows that both changed what they are on their side.
     pub contested: Vec<u8>,
+    /// Changeset of our changes of the tables that are filled with the other branch's rows. It comes after `changes`.
+    pub replayed: Vec<u8>,
+    /// Changeset that makes the contested rows of these tables what they are here.
+    pub contested_replayed: Vec<u8>,
     /// Inserts into tables without a key, whose rowid is taken here by another new row: any other one will do.
     pub appended: Vec<u8>,
     /// The contested rows in words.
@@ -86,6 +95,10 @@ pub struct Statement {
     /// The table, index, view or trigger that it is about.
     pub kind: &'static str,
     pub name: String,
+    /// Fills a table with rows that it may refuse.
+    pub fills: bool,
+    /// What does the same where SQLite refuses the statement: it can't rename a table that a TEMP table shadows.
+    pub otherwise: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,12 +139,15 @@ impl MergePlan {
     }
 }
 
-/// What it takes to bring into `ours` what `theirs` changed since `base`, the ancestor of both.
+/// What it takes to bring into `ours` what `theirs` changed since `base`, the ancestor of both. A table of another shape is
+/// filled with the rows of `ours`, but for those in `theirs_first`: the rows of `ours` need not be what its constraints take
+/// before they are changed as in `theirs`.
 pub fn merge_plan(
     base: &Snapshot,
     ours: &Snapshot,
     theirs: &Snapshot,
     prefer: Prefer,
+    theirs_first: &HashSet<String>,
 ) -> Result<MergePlan, HistoryError> {
     let their_changes = difference(base, theirs)?;
     let mut plan = MergePlan::default();
@@ -147,8 +163,12 @@ pub fn merge_plan(
         there: edited(&their_changes.changeset, &schemas.theirs, theirs)?,
     };
     let mut lines = lines::lines(&schemas);
-    let mut decisions = tables::decide(&lines, &edited, prefer, encoding(ours)?, &mut plan.schema_conflicts);
-    if !their_changes.schema.is_empty() || !plan.schema_conflicts.is_empty() {
+    let mut decisions =
+        tables::decide(&lines, &edited, prefer, theirs_first, encoding(ours)?, &mut plan.schema_conflicts);
+    if !edited.there.is_empty() {
+        plan.young = schema::unique_here_alone(&schemas);
+    }
+    if !their_changes.schema.is_empty() || !plan.schema_conflicts.is_empty() || !plan.young.is_empty() {
         schema::plan(&schemas, &lines, &decisions, prefer, &mut plan);
     }
     let merge = virtual_tables::Merge {
@@ -178,12 +198,12 @@ pub fn merge_plan(
     let whole = replaced.whole(&whole).map_err(changeset)?;
     let base_to_theirs = replaced.base_to_theirs(&their_changes.changeset).map_err(changeset)?;
     let base_to_ours = replaced.base_to_ours(&our_changes.changeset).map_err(changeset)?;
+    let moves = moves::taken_out(&lines, (ours, base_to_ours), (theirs, base_to_theirs))?;
     let sides = rows::Sides {
         schemas: &schemas,
         lines: &lines,
         decisions: &decisions,
-        base_to_theirs: &base_to_theirs,
-        base_to_ours: &base_to_ours,
+        moves: &moves,
         whole: &whole,
         replaced: &replaced,
     };

@@ -10,6 +10,7 @@ use maniac_sqlite_format::{KeyForm, Table};
 
 use super::key::folded;
 use super::lines::Line;
+use super::moves::{Moves, Of, Part};
 use super::schema::Schemas;
 use super::tables::{Decision, Merged, RowsFrom, is_virtual};
 use super::virtual_tables::Replaced;
@@ -20,21 +21,20 @@ pub struct Sides<'m> {
     pub schemas: &'m Schemas,
     pub lines: &'m [Line],
     pub decisions: &'m [Decision],
-    pub base_to_ours: &'m [u8],
-    pub base_to_theirs: &'m [u8],
+    /// The two differences.
+    pub moves: &'m Moves,
     /// All rows of the tables that are taken over from the other branch whatever is here.
     pub whole: &'m [u8],
     pub replaced: &'m Replaced,
 }
 
-/// The index of the line, whether the rows are those whose declared key holds NULL.
-type Part = (usize, bool);
 /// A row by its key in the merged table, in one spelling.
 type RowKey = (Part, Vec<u8>);
 /// A row has one change, or a DELETE and an INSERT where its key is spelled anew.
 type Keyed<'c> = HashMap<RowKey, Vec<(TableHeader<'c>, Change<'c>)>>;
 
 /// How rows of both sides go into a merged table.
+#[derive(Clone)]
 struct Shape {
     table: Arc<Table>,
     null_key: bool,
@@ -81,6 +81,11 @@ impl Shape {
             theirs: sources(line.theirs.as_ref().map(|theirs| &*theirs.table), &merged.from_theirs),
             by_rowid,
         }
+    }
+
+    /// The same for a merge in the other direction.
+    fn swapped(&self) -> Shape {
+        Shape { ours: self.theirs.clone(), theirs: self.ours.clone(), ..self.clone() }
     }
 
     fn header(&self) -> TableHeader<'_> {
@@ -284,7 +289,7 @@ impl<'m> Rows<'m> {
 
     fn ours(&self) -> Result<Keyed<'m>, ChangesetError> {
         let mut keyed: Keyed<'m> = HashMap::new();
-        each(self.sides.base_to_ours, &mut |header, change| {
+        each(&self.sides.moves.base_to_ours, &mut |header, change| {
             let Some((part, shape)) = self.part(&self.ours_by_name, &header) else { return };
             if matches!(self.rows_from(part), RowsFrom::Both | RowsFrom::TheirsAndOurs) {
                 let key = (part, shape.key_of(&shape.ours, &change));
@@ -294,24 +299,30 @@ impl<'m> Rows<'m> {
         Ok(keyed)
     }
 
-    /// The tables that keep a column which the other branch has dropped.
-    fn with_columns_dropped_there(&self) -> impl Iterator<Item = String> {
-        let kept = |(line, decision): (&Line, &'m Decision)| {
+    /// The tables that changes are made of in a shape that is not the changes' own: one has a column that the other
+    /// branch dropped, or its rows have been through another branch's table.
+    fn not_told_whole(&self) -> impl Iterator<Item = String> {
+        let told = |(line, decision): (&Line, &'m Decision)| {
             let (merged, ours) = (decision.merged.as_ref()?, line.ours.as_ref()?.columns.as_ref()?);
-            let both = merged.from_ours.iter().zip(&merged.from_theirs);
-            let dropped = both.filter(|(here, there)| there.is_none() && here.is_some_and(|here| ours[here].is_some()));
-            (decision.rows == RowsFrom::Both && dropped.count() > 0).then(|| merged.table.name.clone())
+            let mut both = merged.from_ours.iter().zip(&merged.from_theirs);
+            let dropped = both.any(|(here, there)| there.is_none() && here.is_some_and(|here| ours[here].is_some()));
+            let not_whole = match decision.rows {
+                RowsFrom::Both => dropped,
+                RowsFrom::TheirsAndOurs => true,
+                RowsFrom::Ours | RowsFrom::Theirs | RowsFrom::Changes => false,
+            };
+            not_whole.then(|| merged.table.name.clone())
         };
-        self.sides.lines.iter().zip(self.sides.decisions).filter_map(kept)
+        self.sides.lines.iter().zip(self.sides.decisions).filter_map(told)
     }
 
     fn plan(&self, plan: &mut MergePlan) -> Result<(), ChangesetError> {
         let ours = self.ours()?;
-        plan.reshaped.extend(self.with_columns_dropped_there());
-        let mut made = Made::default();
+        plan.reshaped.extend(self.not_told_whole());
+        let (mut made, mut replayed) = (Made::default(), Made::default());
         // Those that both sides changed, in the order in which they come.
         let (mut order, mut twice): (Vec<RowKey>, Keyed<'_>) = (Vec::new(), HashMap::new());
-        each(self.sides.base_to_theirs, &mut |header, change| {
+        each(&self.sides.moves.base_to_theirs, &mut |header, change| {
             let Some((part, shape)) = self.part(&self.theirs_by_name, &header) else { return };
             match self.rows_from(part) {
                 RowsFrom::Ours | RowsFrom::Theirs => {}
@@ -353,53 +364,44 @@ impl<'m> Rows<'m> {
                 continue;
             };
             match self.rows_from(key.0) {
-                RowsFrom::TheirsAndOurs => self.theirs_first(key.0, shape, theirs, ours, &mut made),
+                RowsFrom::TheirsAndOurs => self.again(key.0, shape, theirs, ours, &mut made, &mut replayed),
                 _ => self.both(key.0, shape, theirs, ours, &mut made),
             }
         }
-        each(self.sides.base_to_ours, &mut |header, change| {
+        each(&self.sides.moves.base_to_ours, &mut |header, change| {
             let Some((part, shape)) = self.part(&self.ours_by_name, &header) else { return };
             let alone = || !twice.contains_key(&(part, shape.key_of(&shape.ours, &change)));
             if self.rows_from(part) == RowsFrom::TheirsAndOurs && alone() {
-                take(part, shape, &shape.ours, &change, &mut made.changes);
+                take(part, shape, &shape.ours, &change, &mut replayed.changes);
             }
         })?;
-        (plan.changes, plan.contested) = (made.changes.writer.take(), made.contested.writer.take());
-        (plan.appended, plan.conflicts) = (made.appended.writer.take(), made.conflicts);
+        let names: HashMap<&str, Part> = self.shapes.iter().map(|(part, shape)| (&shape.name[..], *part)).collect();
+        let placed = |mut made: Out, of, come_back| self.sides.moves.placed(made.writer.take(), of, &names, come_back);
+        plan.changes = placed(made.changes, Of::Ours, false)?;
+        plan.contested = placed(made.contested, Of::Ours, true)?;
+        plan.replayed = placed(replayed.changes, Of::Theirs, false)?;
+        plan.contested_replayed = placed(replayed.contested, Of::Theirs, true)?;
+        plan.appended = made.appended.writer.take();
+        plan.appended.append(&mut replayed.appended.writer.take());
+        plan.conflicts = made.conflicts;
         Ok(())
     }
 
-    /// A row that both sides changed, of a table that has the other branch's rows: only what can be told apart from their
-    /// changes is made of ours.
-    fn theirs_first(
+    /// A row that both sides changed, of a table that is filled with the other branch's rows: there it is our change that
+    /// is to be made.
+    fn again(
         &self,
         part: Part,
         shape: &Shape,
         theirs: &[(TableHeader<'_>, Change<'_>)],
         ours: &[(TableHeader<'_>, Change<'_>)],
         made: &mut Made,
+        replayed: &mut Made,
     ) {
         let mut told = Made::default();
         self.both(part, shape, theirs, ours, &mut told);
-        let contested = !told.conflicts.is_empty();
         made.conflicts.append(&mut told.conflicts);
-        let (Some(theirs), Some(ours)) = (shape.step(&shape.theirs, theirs), shape.step(&shape.ours, ours)) else {
-            return;
-        };
-        match (theirs, ours) {
-            (Step { old: None, new: Some(there) }, Step { old: None, new: Some(here) })
-                if shape.by_rowid && here != there =>
-            {
-                made.appended.whole(part, shape, Op::Insert, &here);
-            }
-            (Step { old: Some(their_old), new: Some(their_new) }, Step { old: Some(our_old), new: Some(our_new) })
-                if !contested =>
-            {
-                let there = overlaid(&overlaid(&our_old, &their_old), &their_new);
-                made.changes.update(part, shape, &there, &our_new);
-            }
-            _ => {}
-        }
+        self.both(part, &shape.swapped(), ours, theirs, replayed);
     }
 
     /// A row that both sides changed.

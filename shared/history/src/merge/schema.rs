@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use maniac_sqlite_format::{Generated, Schema, SchemaRow, TableKind, merged_statement, same_statement};
+use maniac_sqlite_format::{
+    Generated, Schema, SchemaRow, Table, TableKind, has_keyword, merged_statement, same_statement,
+};
 
 use super::lines::Line;
 use super::tables::{Decision, Merged, RowsFrom};
@@ -17,7 +19,7 @@ pub struct Schemas {
 
 impl MergePlan {
     pub(super) fn push(&mut self, kind: &'static str, name: &str, sql: String) {
-        self.statements.push(Statement { sql, kind, name: name.to_owned() });
+        self.statements.push(Statement { sql, kind, name: name.to_owned(), fills: false, otherwise: Vec::new() });
     }
 }
 
@@ -52,6 +54,17 @@ fn objects(schema: &Schema) -> Objects {
 
 pub fn quote(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The unique indexes that this side alone has.
+pub fn unique_here_alone(schemas: &Schemas) -> Vec<String> {
+    let (base, ours, theirs) = (objects(&schemas.base), objects(&schemas.ours), objects(&schemas.theirs));
+    let unique = ours.iter().filter(|(key, index)| key.0 == "index" && has_keyword(&index.object.sql, "unique"));
+    let alone = unique.filter(|(key, index)| {
+        let mut others = [&base, &theirs].into_iter().filter_map(|side| side.get(*key));
+        !others.any(|other| same_statement(&other.object.sql, &index.object.sql))
+    });
+    alone.map(|(_, index)| index.object.name.clone()).collect()
 }
 
 /// Fills in statements, objects and conflicts.
@@ -197,8 +210,10 @@ fn tables(lines: &[Line], decisions: &[Decision], schemas: &Schemas, plan: &mut 
     }
     for (line, _, aside) in &moves {
         let Some(ours) = &line.ours else { continue };
-        let rename = format!("ALTER TABLE {} RENAME TO {}", quote(&ours.table.name), quote(aside));
-        plan.push("table", &ours.table.name, rename);
+        let (table, name) = (&*ours.table, ours.table.name.clone());
+        let sql = format!("ALTER TABLE {} RENAME TO {}", quote(&name), quote(aside));
+        let otherwise = copied_aside(table, aside);
+        plan.statements.push(Statement { sql, kind: "table", name, fills: false, otherwise });
     }
     let made = || both().filter(|(_, decision)| decision.make);
     for (_, decision) in made().filter(|(line, _)| !line.is_shadow()) {
@@ -208,6 +223,26 @@ fn tables(lines: &[Line], decisions: &[Decision], schemas: &Schemas, plan: &mut 
     for (line, merged, aside) in &moves {
         copy(line, merged, aside, plan);
     }
+}
+
+/// Brings a table's rows to another name without ALTER TABLE.
+fn copied_aside(table: &Table, aside: &str) -> Vec<String> {
+    let columns: Vec<String> = table.changeset_columns().map(|(_, column)| quote(&column.name)).collect();
+    let (name, aside, columns) = (quote(&table.name), quote(aside), columns.join(", "));
+    let rowid =
+        rowid_name([table]).filter(|_| !table.without_rowid).map(|name| format!("{name}, ")).unwrap_or_default();
+    vec![
+        format!("CREATE TABLE main.{aside} AS SELECT {columns} FROM main.{name} WHERE 0"),
+        format!("INSERT INTO main.{aside}({rowid}{columns}) SELECT {rowid}{columns} FROM main.{name}"),
+        format!("DROP TABLE main.{name}"),
+    ]
+}
+
+/// A name of the rowid that no column of some tables has taken.
+fn rowid_name<'t>(tables: impl IntoIterator<Item = &'t Table>) -> Option<&'static str> {
+    let columns: Vec<_> = tables.into_iter().flat_map(|table| &table.columns).collect();
+    let free = |name: &&str| !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
+    ["_rowid_", "rowid", "oid"].into_iter().find(free)
 }
 
 /// Fills a table that was given another shape, as SQLite's documentation of ALTER TABLE describes.
@@ -221,14 +256,14 @@ fn copy(line: &Line, merged: &Merged, aside: &str, plan: &mut MergePlan) {
             from.push(quote(&old.columns[*before].name));
         }
     }
-    let free = |name: &&str| !old.columns.iter().chain(&new.columns).any(|c| c.name.eq_ignore_ascii_case(name));
-    let rowid = ["_rowid_", "rowid", "oid"].into_iter().find(free);
-    let rowid = rowid.filter(|_| !new.without_rowid && new.rowid_alias.is_none());
+    let rowid = rowid_name([&**old, new]).filter(|_| !new.without_rowid && new.rowid_alias.is_none());
     to.extend(rowid.map(str::to_owned));
     from.extend(rowid.map(str::to_owned));
     debug_assert!(matches!(new.kind, TableKind::Ordinary | TableKind::Shadow { .. }));
     let (name, to, from) = (quote(&new.name), to.join(", "), from.join(", "));
-    plan.push("table", &new.name, format!("INSERT INTO {name}({to}) SELECT {from} FROM main.{aside}"));
+    let sql = format!("INSERT INTO {name}({to}) SELECT {from} FROM main.{aside}");
+    let name = new.name.clone();
+    plan.statements.push(Statement { sql, kind: "table", name: name.clone(), fills: true, otherwise: Vec::new() });
     plan.push("table", &new.name, format!("DROP TABLE main.{aside}"));
     plan.reshaped.push(new.name.clone());
 }

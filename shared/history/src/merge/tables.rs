@@ -35,7 +35,7 @@ pub enum RowsFrom {
     Changes,
     /// The other branch's, whatever is here.
     Theirs,
-    /// The other branch's with the changes that were made here.
+    /// The other branch's, with the changes that were made here made again.
     TheirsAndOurs,
 }
 
@@ -78,6 +78,10 @@ impl Decision {
         Decision { drop: line.ours.is_some(), make: merged.is_some(), merged, rows, settled: false }
     }
 
+    fn theirs_and_ours(line: &Line, merged: Merged) -> Decision {
+        Decision { merged: Some(merged), ..Decision::theirs(line, RowsFrom::TheirsAndOurs) }
+    }
+
     fn both(merged: Merged, make: bool) -> Decision {
         Decision { drop: false, make, merged: Some(merged), rows: RowsFrom::Both, settled: false }
     }
@@ -107,11 +111,13 @@ fn changed(line: &Line, side: Option<&Present>, edited: &HashSet<String>) -> boo
     }
 }
 
-/// Decides for every line.
+/// Decides for every line. The tables in `theirs_first`, by their names after the merge, aren't filled with the rows that
+/// are here.
 pub fn decide(
     lines: &[Line],
     edited: &Edited,
     prefer: Prefer,
+    theirs_first: &HashSet<String>,
     encoding: Encoding,
     conflicts: &mut Vec<SchemaConflict>,
 ) -> Vec<Decision> {
@@ -134,6 +140,15 @@ pub fn decide(
             }
             settle(line, prefer)
         }));
+    }
+    for (line, decision) in lines.iter().zip(&mut decisions) {
+        let Decision { drop: false, make: true, rows: RowsFrom::Both, settled, merged: Some(merged) } = &decision
+        else {
+            continue;
+        };
+        if theirs_first.contains(&merged.table.name) {
+            *decision = Decision { settled: *settled, ..Decision::theirs_and_ours(line, merged.clone()) };
+        }
     }
     shadows(lines, &mut decisions);
     decisions
@@ -254,7 +269,7 @@ fn settle(line: &Line, prefer: Prefer) -> Decision {
             // What was in a column that was dropped here, their rows alone can tell.
             let lost = |(n, base): (usize, &Option<usize>)| base.is_some() && merged.from_ours[n].is_none();
             match theirs.columns.iter().flatten().enumerate().any(lost) {
-                true => Decision { merged: Some(merged), ..Decision::theirs(line, RowsFrom::TheirsAndOurs) },
+                true => Decision::theirs_and_ours(line, merged),
                 false => Decision::both(merged, true),
             }
         }

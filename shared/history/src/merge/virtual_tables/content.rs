@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::super::schema::quote;
 use maniac_sqlite_format::{ModuleCall, Schema, Table, TableKind};
 
 /// The content of a virtual table.
@@ -51,6 +52,20 @@ pub fn virtual_tables(schema: &Schema) -> BTreeMap<String, VirtualTable> {
         found.insert(table.name.to_ascii_lowercase(), entry);
     }
     found
+}
+
+/// A query of what an index of another table needs of that, if a statement makes such an index.
+pub fn content_query(sql: &str) -> Option<String> {
+    let call = ModuleCall::parse(sql)?;
+    let known = ["fts4", "fts5"].contains(&call.module.as_str());
+    let Some(Content::Elsewhere { table, rowid }) = known.then(|| elsewhere(&call)).flatten() else { return None };
+    let is_column = |text: &str| !text.to_ascii_lowercase().starts_with("tokenize");
+    let columns = call.arguments.iter().filter(|argument| argument.value.is_none() && is_column(&argument.text));
+    // With the table's name in front a name in double quotes is no text.
+    let rowid = rowid.map_or_else(|| "rowid".to_owned(), |name| quote(&name));
+    let named = [rowid].into_iter().chain(columns.map(|argument| quote(&argument.name)));
+    let named: Vec<String> = named.map(|name| format!("content.{name}")).collect();
+    Some(format!("SELECT {} FROM main.{} AS content", named.join(", "), quote(&table)))
 }
 
 fn content(table: &Table, storage: &[Arc<Table>]) -> Option<Content> {

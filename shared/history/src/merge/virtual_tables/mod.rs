@@ -20,6 +20,7 @@ use maniac_sqlite_format::{Affinity, Collation, Column, Generated, KeyPart, Sche
 use maniac_store::Snapshot;
 
 pub use self::apply::{Raw, Translated, translate};
+pub use self::content::content_query;
 use self::content::{Content, VirtualTable, virtual_tables};
 use super::lines::Line;
 use super::schema::{Schemas, quote};
