@@ -7,11 +7,12 @@ use maniac_base::Version;
 
 use super::applier::versions;
 use super::copy::widen;
+use super::inlining::is_for_files;
 use super::net::{Net, NetTable, Nets};
 use super::rejects::Settled;
 use super::rows::{self, Outcome};
 use super::state::{self, Moved};
-use super::target::{INLINED_BYTES, INLINED_ROWS};
+use super::target::INLINED_ROWS;
 use super::{Applied, Applier, Target};
 use crate::error::Result;
 use crate::schema::{MirrorTable, Step, plan};
@@ -64,7 +65,8 @@ impl Applier {
                 true => Outcome::Diverged,
                 false => {
                     self.complete(&self.tables[place], &mut changes, at)?;
-                    self.put_in_files(self.target.lake && changes.bytes() > INLINED_BYTES)?;
+                    let in_files = self.target.lake && is_for_files(&self.tables[place], &changes);
+                    self.put_in_files(in_files)?;
                     let table = &self.tables[place];
                     let (session, target) = (&self.session, &self.target);
                     match self.rejects.settle(session, target, table, &mut changes, self.on_mismatch, at)? {
@@ -75,7 +77,7 @@ impl Applier {
                         Settled::Fitting { rounded, rejected } => {
                             let rows = self.wear.rows(&table.name);
                             let by_index = self.keys.by_index(target, table, rows, changes.deleted());
-                            let outcome = rows::apply(session, target, table, by_index, &changes)?;
+                            let outcome = rows::apply(session, target, table, by_index, in_files, &changes)?;
                             if outcome == Outcome::Applied {
                                 applied.rounded += rounded;
                                 applied.rejected += rejected;

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use maniac_base::Version;
 use parking_lot::Mutex;
 
-use super::target::{INLINED_BYTES, INLINED_ROWS};
+use super::inlining::is_for_file;
+use super::target::INLINED_ROWS;
 use super::{Target, keys, packing, rejects};
 use crate::error::{Error, Result};
 use crate::host::Session;
@@ -169,25 +170,6 @@ pub struct Copied {
     pub rejected: u64,
 }
 
-/// Whether a lake would take the table's rows into its catalog though they had better be in a file.
-fn is_few_and_large(source: &dyn Source, at: Version, table: &MirrorTable) -> Result<bool> {
-    let places: Vec<usize> = (0..table.columns.len()).collect();
-    let mut reader = source.scan(at, &table.source)?.reader(&places);
-    let (mut rows, mut bytes) = (0, 0);
-    while rows <= INLINED_ROWS && bytes <= INLINED_BYTES {
-        let read = reader.read(INLINED_ROWS + 1 - rows, &mut |_, rows| {
-            let of_row = |row| places.iter().map(|place| rows.value(row, *place).bytes()).sum::<usize>();
-            bytes += (0..rows.len()).map(of_row).sum::<usize>();
-            Ok(())
-        })?;
-        if read == 0 {
-            break;
-        }
-        rows += read;
-    }
-    Ok(bytes > INLINED_BYTES)
-}
-
 /// Gives columns that cannot hold a value the types that hold all their values.
 pub fn widen(
     target: &Target,
@@ -245,7 +227,7 @@ pub fn copy_table(
         let listed = Listed::new(&job);
         // The pages are read in any order, by all of DuckDB's threads, only if rows need not stay in order.
         session.run("SET SESSION preserve_insertion_order = false")?;
-        let in_files = target.lake && is_few_and_large(source, at, table)?;
+        let in_files = target.lake && is_for_file(source, at, table)?;
         if in_files {
             session.run(&Target::inline(0))?;
         }

@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use super::Target;
 use super::bounds::is_bounded;
 use super::catalog::{self, Inlined, Learnt, Place, Plan, Seen};
+use super::inlining::is_for_files;
 use super::net::{Net, NetTable, net};
 use super::rows::fitted;
 use super::target::{AUTHOR, INLINED_BYTES};
@@ -112,7 +113,9 @@ impl Direct {
         }
         let bounded = |place: &usize| tables[*place].columns.iter().all(|column| is_bounded(column.column_type));
         let Some(snapshot) = snapshot.filter(|_| insertions.iter().all(|(place, _)| bounded(place))) else { return };
-        let rows = insertions.iter().map(|(place, changes)| (tables[*place].name.clone(), changes.changes.len()));
+        // What went into a file tells nothing of what goes inline, which may be known from before.
+        let inlined = insertions.iter().filter(|(place, changes)| !is_for_files(&tables[*place], changes));
+        let rows = inlined.map(|(place, changes)| (tables[*place].name.clone(), changes.changes.len()));
         self.seen = Some(Seen { snapshot, rows: rows.collect() });
     }
 
@@ -156,6 +159,9 @@ impl Direct {
             for (name, rows) in &seen.rows {
                 let known = most.entry(name.clone()).or_default();
                 *known = (*known).max(*rows);
+            }
+            if most.is_empty() {
+                return Ok(None);
             }
             match catalog::learn(session, target, place, tables, &most, &seen, base)? {
                 Learnt::Plan(plan) => {

@@ -16,6 +16,7 @@ mod bounds;
 mod catalog;
 mod copy;
 mod direct;
+mod inlining;
 mod joining;
 mod keys;
 mod ledger;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use super::Target;
 use super::among::Among;
+use super::inlining;
 use super::net::{Net, NetTable};
+use super::target::INLINED_ROWS;
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
 use crate::schema::{ColumnType, Fitted, MirrorTable, Tables, fit, literal, quote, quote_text};
@@ -33,12 +35,13 @@ pub enum Outcome {
 }
 
 /// Applies a table's changes, all of which fit, inside the session's transaction. `by_index`: however many rows there are to
-/// be found, the table's index finds them best.
+/// be found, the table's index finds them best. `in_files`: a lake puts all rows into files now.
 pub fn apply(
     session: &Session,
     target: &Target,
     table: &MirrorTable,
     by_index: bool,
+    in_files: bool,
     changes: &NetTable,
 ) -> Result<Outcome> {
     let gone: Vec<&[Value]> = changes
@@ -75,7 +78,15 @@ pub fn apply(
     });
     insert(session, target, table, rows)?;
     if !patches.is_empty() {
+        let move_to_files =
+            target.lake && !in_files && inlining::completed_are_for_files(session, table, &temporary(PATCHED))?;
+        if move_to_files {
+            session.run(&Target::inline(0))?;
+        }
         session.run(&format!("INSERT INTO {} FROM {}", target.table(&table.name), temporary(PATCHED)))?;
+        if move_to_files {
+            session.run(&Target::inline(INLINED_ROWS))?;
+        }
     }
     Ok(Outcome::Applied)
 }

@@ -3,7 +3,7 @@
 use crate::source::BorrowedValue as Value;
 
 /// Significant digits of a real in SQLite's text: as many as every decimal keeps on its way through a double.
-const SHOWN: usize = 15;
+pub const SHOWN: usize = 15;
 /// Digits that a real is written out to before it is rounded to those.
 const WRITTEN: usize = 26;
 
@@ -104,6 +104,14 @@ pub fn plain_unscaled(number: f64, width: u8, scale: u8) -> Option<i64> {
     let unscaled = (number * power).round();
     let fits = unscaled.abs() < EXACT_POWERS[usize::from(width).min(SHOWN)] && unscaled / power == number;
     fits.then_some(unscaled as i64)
+}
+
+/// Whether 15 digits tell the number.
+pub fn has_short_text(number: f64) -> bool {
+    (0..=6).any(|scale| plain_unscaled(number, MAX_WIDTH, scale).is_some()) || {
+        let digits = |text: &str| text.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+        digits(&format!("{number:e}")) <= SHOWN
+    }
 }
 
 /// An unscaled value as text.

@@ -14,6 +14,7 @@ mod types;
 mod widen;
 
 pub use convert::{Fitted, Store, fit, fit_into, is_exact, is_utf8, literal, show};
+pub use decimal::{SHOWN, has_short_text};
 pub use mismatch::{OnMismatch, class, reason};
 pub use names::{Names, quote, quote_text};
 pub use plan::{COLUMNS_TABLE, MirrorColumn, MirrorTable, REJECTS_TABLE, STATE_TABLE, Step, names_of, plan, renew};
