@@ -100,7 +100,7 @@ pub fn run() -> Outcome<String> {
     }
     Ok(format!(
         "## Many writers of one branch\n\nProcesses with a connection each, or threads of one process, `synchronous=FULL` if nothing else is said, a busy \
-         timeout of 60 s, {} s a round; \
+         timeout of 60 s, {:.1} s a round; \
          medians of {ROUNDS} rounds, both engines in each. The times are of a commit with its waiting, SQLite's and Maniac's; \
          the longest is that of all rounds. On the slow disk each fsync takes a millisecond more. One writer that waits for \
          no disk is as fast as writers can be that come one after the other.\n\n{}",
