@@ -1,7 +1,7 @@
 //! `maniac_apply` against SQLite's own `sqlite3changeset_apply`: the same changeset on the same database, which has mostly
 //! gone another way since, with the same policy. The same conflicts, and the same rows afterwards.
 //!
-//! Where a constraint refuses a row the two differ on purpose (`docs/sql.md`): Maniac makes changes that need each other
+//! Where a constraint refuses a row the two differ on purpose (`docs/merges.md`): Maniac makes changes that need each other
 //! together, and its `replace` removes what stands in the way. Then only the all-or-nothing and the integrity are compared.
 //!
 //! `MANIAC_SEED` sets the first case, `MANIAC_CASES` how many there are.

@@ -2,7 +2,7 @@
 //! the numbers that SQLite shows, natively and in a lake, and it has become text only where there is no other way.
 //!
 //! What SQLite shows is its own text for the value. Which type a first copy takes is told by a model that knows the rules of
-//! `docs/sql.md` and those texts. `MANIAC_SEED` sets the first case, `MANIAC_CASES` how many there are.
+//! `docs/types.md` and those texts. `MANIAC_SEED` sets the first case, `MANIAC_CASES` how many there are.
 
 use std::collections::BTreeMap;
 

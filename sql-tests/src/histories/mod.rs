@@ -9,7 +9,7 @@
 //!
 //! Nothing here models SQLite: which tables and columns there are is asked of it before each statement, so that statements
 //! which fail, and what is rolled back, need no thought. What a mirror must show of a value is said here a second time, after
-//! `docs/sql.md` and not after the extension's code.
+//! `docs/types.md` and not after the extension's code.
 
 pub mod content;
 mod definitions;

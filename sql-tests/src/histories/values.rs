@@ -1,4 +1,4 @@
-//! Values for the columns of random tables, and what a mirror shows of a value in a column of a type (`docs/sql.md`).
+//! Values for the columns of random tables, and what a mirror shows of a value in a column of a type (`docs/types.md`).
 
 use crate::dice::Dice;
 use crate::value::shown_decimal;
