@@ -1,4 +1,4 @@
-"""The pages that people read: links lead somewhere."""
+"""The pages that people read: links lead somewhere, lines and design notes are short."""
 
 import pathlib
 import re
@@ -6,27 +6,30 @@ import subprocess
 import unittest
 
 ROOT = pathlib.Path(__file__).parent.parent
-PAGES = [
-    ROOT / name
-    for name in subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "*.md"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.split()
-    if (ROOT / name).exists()
-]
+LONGEST_LINE = 100
+LONGEST_DESIGN_NOTE = 80
+# Written by bench/run.sh.
+GENERATED = ROOT / "bench" / "results"
+
+
+def pages():
+    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
+    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).exists()]
+
+
+def lines(page):
+    """The lines of a page, each with its number and the label of the code block that it is in."""
+    block = None
+    for number, line in enumerate(page.read_text().splitlines(), 1):
+        if line.lstrip().startswith("```"):
+            block = line.lstrip("` ") if block is None else None
+        else:
+            yield number, line, block
 
 
 def prose(page):
-    """The lines of a page with their numbers, without those of code."""
-    fenced = False
-    for number, line in enumerate(page.read_text().splitlines(), 1):
-        if line.lstrip().startswith("```"):
-            fenced = not fenced
-        elif not fenced:
-            yield number, line
+    return ((number, line) for number, line, block in lines(page) if block is None)
 
 
 def anchors(page):
@@ -48,10 +51,37 @@ def dead_links(page):
                 yield f"{page.relative_to(ROOT)}:{number}: {path or page.name} has no heading #{anchor}"
 
 
+def long_lines(page):
+    """A row of a table can't be broken, nor can a link, nor what a program prints."""
+    for number, line, block in lines(page):
+        unbroken = line.startswith("|") or "](" in line or "://" in line or (block or "").startswith("text")
+        if len(line) > LONGEST_LINE and not unbroken:
+            yield f"{page.relative_to(ROOT)}:{number}: {len(line)} characters"
+
+
 class Docs(unittest.TestCase):
     def test_links_lead_somewhere(self):
-        self.assertIn(ROOT / "README.md", PAGES)
-        self.assertEqual([dead for page in PAGES for dead in dead_links(page)], [])
+        self.assertIn(ROOT / "README.md", pages())
+        self.assertEqual([dead for page in pages() for dead in dead_links(page)], [])
+
+    def test_lines_are_short(self):
+        written = [page for page in pages() if page.parent != GENERATED]
+        self.assertEqual([line for page in written for line in long_lines(page)], [])
+
+    def test_design_notes_can_be_read_at_once(self):
+        notes = [page for page in pages() if page.match("docs/design/[0-9]*.md")]
+        self.assertGreater(len(notes), 0)
+        lengths = {page.name: len(page.read_text().splitlines()) for page in notes}
+        self.assertEqual({name: lines for name, lines in lengths.items() if lines > LONGEST_DESIGN_NOTE}, {})
+
+    def test_every_design_note_is_in_the_index(self):
+        folder = ROOT / "docs" / "design"
+        index = (folder / "README.md").read_text()
+        self.assertEqual([note.name for note in folder.glob("[0-9]*.md") if f"({note.name})" not in index], [])
+
+    def test_numbers_of_design_notes_are_unique(self):
+        numbers = [note.name[:3] for note in (ROOT / "docs" / "design").glob("[0-9]*.md")]
+        self.assertEqual(sorted(numbers), sorted(set(numbers)))
 
 
 if __name__ == "__main__":

@@ -116,7 +116,7 @@ impl Instance {
     }
 
     /// Held by the one mirror that is at work in the lake of that name: mirrors take turns in it, since a compaction fails when
-    /// others commit meanwhile (design note 024). To be locked before anything else that is waited for.
+    /// others commit meanwhile (design note 034). To be locked before anything else that is waited for.
     pub fn lake(&self, name: &str) -> Arc<Mutex<()>> {
         self.lakes.lock().entry(name.to_lowercase()).or_default().clone()
     }

@@ -398,7 +398,7 @@ impl Case {
             match content::shown(&mut self.duckdb, "lake.laked", &at) {
                 Ok(shown) => self.compare(1, version, &shown),
                 // Of what a transaction of this test's has read of that version before a flush, and read again after it: open in
-                // design note 024.
+                // design note 035.
                 Err(error) if error.to_string().contains("ducklake_inlined_data_") => {}
                 Err(error) => panic!("snapshot {snapshot}, version {version}: {error}"),
             }
@@ -406,7 +406,7 @@ impl Case {
     }
 }
 
-/// DuckLake 1.5.5 has just seen the first inline deletion of a table, or is dropping a table of inlined rows (design note 024). The
+/// DuckLake 1.5.5 has just seen the first inline deletion of a table, or is dropping a table of inlined rows (design note 035). The
 /// next transaction is well.
 fn passes(error: &impl std::fmt::Display) -> bool {
     let error = error.to_string();

@@ -8,7 +8,7 @@
 //!   clean     files that no snapshot has needed for a while are deleted
 //! ```
 //!
-//! A rewrite while rows of the table are inlined makes the table's past wrong (see docs/design/022), so that a flush
+//! A rewrite while rows of the table are inlined makes the table's past wrong (design note 026), so that a flush
 //! goes before it and nothing comes between them: the mirror's row says that the applier is compacting, and nobody takes
 //! the mirror over meanwhile.
 
@@ -167,7 +167,7 @@ impl Applier {
         match step {
             UpkeepStep::Flush => {
                 // One after the other: where several tables are flushed at once by several threads, DuckLake 1.5.5 has corrupted
-                // the heap (design note 024).
+                // the heap (design note 034).
                 let (own, inlined) = (OWN_TABLES.map(str::to_string), &self.inlined);
                 let tables = self.tables.iter().map(|table| table.name.clone()).filter(|table| inlined.contains(table));
                 for table in tables.chain(own).collect::<Vec<_>>() {
@@ -286,7 +286,7 @@ impl Applier {
         let retries = self.session.value("SELECT current_setting('ducklake_max_retry_count')::VARCHAR")?;
         let retries = retries.unwrap_or_default();
         // When somebody else commits meanwhile, DuckLake 1.5.5 starts the commit over, but cannot with a compaction: an internal
-        // error makes the whole database unusable (design note 024). So the compaction is started over here.
+        // error makes the whole database unusable (design note 034). So the compaction is started over here.
         self.session.run("SET SESSION ducklake_max_retry_count = 0")?;
         let mut attempts = ATTEMPTS;
         let outcome = loop {

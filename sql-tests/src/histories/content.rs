@@ -297,7 +297,7 @@ fn plain(value: &Value) -> String {
 }
 
 /// The tables in a schema, which must be the mirror's and its own. Not to be asked while mirrors follow: it looks into
-/// every attached database (design note 024).
+/// every attached database (design notes 024 and 029).
 pub fn strays(duckdb: &mut Session, schema: &str, shown: &Shown) -> Result<Vec<String>, Failure> {
     let (catalog, name) = match schema.split_once('.') {
         Some((catalog, name)) => (literal(catalog), name),
