@@ -2,13 +2,11 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
-use maniac_base::{BranchId, Version};
-use maniac_history::{Entries, HistoryError, TableRow, TableRows, entries, schema_of};
-use maniac_sqlite_format::Schema;
-use maniac_store::{Entry, EntryKind, Moment, OpenOptions, Store, StoreError};
+use maniac_base::Version;
+use maniac_history::{Follower, HistoryError, Stream, TableRow, TableRows};
+use maniac_store::{Entry, Moment, OpenOptions, Store, StoreError};
 
 use crate::cursor::Cursor;
 
@@ -25,15 +23,10 @@ pub enum ConsumerError {
 }
 
 pub struct Consumer {
-    store: Arc<Store>,
-    branch: BranchId,
+    follower: Follower,
     cursor: Option<(PathBuf, Cursor)>,
-    /// The newest version that was delivered.
-    delivered: Version,
-    /// What was there when it was last looked.
-    entries: Entries,
-    schema: Option<Arc<Schema>>,
-    rows: Option<TableRows>,
+    /// The transaction at hand, and those of its rows that are left.
+    rows: Option<(Version, TableRows)>,
 }
 
 impl Consumer {
@@ -47,71 +40,42 @@ impl Consumer {
             Ok::<_, ConsumerError>((path.to_owned(), cursor))
         });
         let cursor = cursor.transpose()?;
-        let delivered = cursor.as_ref().map_or(from, |(_, cursor)| cursor.version().max(from));
+        let after = cursor.as_ref().map_or(from, |(_, cursor)| cursor.version().max(from));
         // Refuses a version of the future: that of another store.
-        store.resolve(branch, Moment::Version(delivered))?;
-        let entries = entries(&store, branch, delivered)?;
-        Ok(Consumer { store, branch, cursor, delivered, entries, schema: None, rows: None })
+        store.resolve(branch, Moment::Version(after))?;
+        Ok(Consumer { follower: Stream::new(&store, branch).follow(after)?, cursor, rows: None })
     }
 
     /// The branch's head.
     pub fn head(&self) -> Result<Version, ConsumerError> {
-        Ok(self.store.branch_head(self.branch)?)
+        Ok(self.follower.stream().head()?)
     }
 
     /// The next transaction, if there is one yet. Its rows follow by [`Consumer::next_row`].
     pub fn next_transaction(&mut self) -> Result<Option<Entry>, ConsumerError> {
         self.rows = None;
-        let mut looked = false;
-        loop {
-            match self.entries.next() {
-                None if looked => return Ok(None),
-                None => {
-                    self.entries.more()?;
-                    looked = true;
-                }
-                Some(Err(error)) => {
-                    self.entries.more()?;
-                    return Err(error.into());
-                }
-                Some(Ok(entry)) if entry.kind != EntryKind::Transaction => self.delivered = entry.version,
-                Some(Ok(entry)) if entry.unreadable.is_some() => {
-                    // The schema that would be needed for its rows is what can't be read.
-                    self.schema = None;
-                    self.delivered = entry.version;
-                    return Ok(Some(entry));
-                }
-                Some(Ok(entry)) => {
-                    let schema = match self.schema.take().filter(|_| entry.schema.is_empty()) {
-                        Some(schema) => schema,
-                        None => schema_of(&self.store.snapshot(self.branch, entry.version)?)?,
-                    };
-                    self.schema = Some(schema.clone());
-                    self.rows = Some(TableRows::new(entry.changeset.clone(), schema, None));
-                    self.delivered = entry.version;
-                    return Ok(Some(entry));
-                }
-            }
-        }
+        let Some((entry, rows)) = self.follower.poll()? else { return Ok(None) };
+        self.rows = Some((entry.version, rows));
+        Ok(Some(entry))
     }
 
     /// The next changed row of the transaction at hand.
     pub fn next_row(&mut self) -> Result<Option<TableRow>, ConsumerError> {
-        let version = self.delivered;
-        let row = self.rows.as_mut().and_then(Iterator::next).transpose();
-        row.map_err(|source| HistoryError::Changeset { version, source }.into())
+        let Some((version, rows)) = &mut self.rows else { return Ok(None) };
+        let version = *version;
+        rows.next().transpose().map_err(|source| HistoryError::Changeset { version, source }.into())
     }
 
     /// Sleeps until there is a transaction that was not delivered; `false` after the time is up.
     pub fn wait(&self, timeout: Option<Duration>) -> Result<bool, ConsumerError> {
-        let more = || self.store.branch_head(self.branch).map_or(true, |head| head > self.delivered);
-        Ok(self.store.wait_until(timeout, more)?)
+        Ok(self.follower.wait(timeout)?)
     }
 
     /// Notes durably that everything up to a version is done with.
     pub fn acknowledge(&mut self, version: Version) -> Result<(), ConsumerError> {
-        if version > self.delivered {
-            let message = format!("version {version} cannot be acknowledged: {} was delivered last", self.delivered);
+        let delivered = self.follower.told();
+        if version > delivered {
+            let message = format!("version {version} cannot be acknowledged: {delivered} was delivered last");
             return Err(ConsumerError::Misuse(message));
         }
         let Some((path, cursor)) = &mut self.cursor else {

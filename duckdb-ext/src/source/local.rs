@@ -1,6 +1,5 @@
 //! A store directory on this machine, read directly.
 
-use std::collections::VecDeque;
 use std::num::NonZero;
 use std::panic::resume_unwind;
 use std::path::Path;
@@ -10,13 +9,12 @@ use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
-use maniac_diff::{Tracker, changed_rows, match_changed};
-use maniac_history::HistoryError;
+use maniac_diff::{Tracker, match_changed};
+use maniac_history::{HistoryError, SchemaChange, Stream};
 use maniac_sqlite_format::{
     Column, Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
 };
-use maniac_store::{Entries, Entry, EntryKind, Moment, OpenOptions, Snapshot, Store, StoreError};
-use parking_lot::Mutex;
+use maniac_store::{Entry, Moment, OpenOptions, Snapshot, Store, StoreError};
 
 use super::records::Records;
 use super::scan::{PageScan, layout_of};
@@ -35,7 +33,7 @@ pub struct LocalSource {
     branch: BranchId,
     identity: Identity,
     records: Arc<Records>,
-    schemas: Arc<Mutex<Schemas>>,
+    stream: Stream,
 }
 
 impl LocalSource {
@@ -48,42 +46,12 @@ impl LocalSource {
             branch: branch.name,
             location: location.to_string(),
         };
-        Ok(LocalSource { store, branch: branch.id, identity, records: Arc::default(), schemas: Arc::default() })
+        let stream = Stream::new(&store, branch.id);
+        Ok(LocalSource { store, branch: branch.id, identity, records: Arc::default(), stream })
     }
 
     fn snapshot(&self, at: Version) -> Result<Snapshot> {
-        self.store.snapshot(self.branch, at).map_err(of_store)
-    }
-
-    fn entries(&self, after: Version) -> Result<Entries> {
-        self.store.entries(self.branch, after).map_err(of_store)
-    }
-}
-
-/// The schemas of the branch that were needed last, each with the first and the last version known to have it: most commits
-/// leave the schema as it is, and the others change little of it.
-#[derive(Default)]
-struct Schemas(VecDeque<(Version, Version, Arc<Schema>)>);
-
-/// Those of the versions before and after a batch, and one that is read meanwhile.
-const SCHEMAS: usize = 3;
-
-impl Schemas {
-    fn at(&self, version: Version) -> Option<Arc<Schema>> {
-        let known = self.0.iter().find(|(first, last, _)| (*first..=*last).contains(&version));
-        known.map(|(.., schema)| schema.clone())
-    }
-
-    fn add(&mut self, version: Version, schema: &Arc<Schema>) {
-        self.0.truncate(SCHEMAS - 1);
-        self.0.push_front((version, version, schema.clone()));
-    }
-
-    /// A version that was built on another one has its schema.
-    fn stays(&mut self, base: Version, version: Version) {
-        if let Some((_, last, _)) = self.0.iter_mut().find(|(first, last, _)| (*first..=*last).contains(&base)) {
-            *last = version.max(*last);
-        }
+        self.stream.snapshot(at).map_err(|error| self.of_history(error))
     }
 }
 
@@ -140,27 +108,25 @@ impl Source for LocalSource {
     }
 
     fn commits(&self, after: Version) -> Result<Commits> {
-        let entries = maniac_history::entries(&self.store, self.branch, after).map_err(of_history)?;
-        let transactions =
-            entries.filter(|entry| entry.as_ref().map_or(true, |entry| matches!(entry.kind, EntryKind::Transaction)));
         let source = self.clone();
-        Ok(Box::new(transactions.map(move |entry| {
-            let mut entry = entry.map_err(of_history)?;
-            let (mut change, mut newer) = (None, None);
-            if let Some((changes, after)) = source.schema_change(&entry)? {
-                (change, newer) = (Some(changes), Some(after));
-            }
+        let follower = self.stream.follow(after).map_err(|error| self.of_history(error))?;
+        Ok(Box::new(follower.map(move |entry| {
+            let failed = |error| source.of_history(error);
+            let mut entry = entry.map_err(failed)?;
+            let schema = source.stream.schema_change(&entry).map_err(failed)?;
+            let newer = schema.as_ref().map(|schema| &*schema.after);
             let snapshot = |at| source.snapshot(at);
-            if let Some(changeset) = source.records.changeset(&entry, newer.as_deref(), snapshot)? {
+            if let Some(changeset) = source.records.changeset(&entry, newer, snapshot)? {
                 entry.changeset = changeset;
             }
-            commit_of(&entry, change)
+            commit_of(&entry, schema.as_ref().map(table_changes))
         })))
     }
 
     fn changes(&self, from: Version, to: Version) -> Result<Changes> {
-        let changes = maniac_history::changes(&self.store, self.branch, from, to, None).map_err(of_history)?;
-        Ok(Box::new(changes.map(|change| change.map_err(of_history))))
+        let changes = maniac_history::changes(&self.store, self.branch, from, to, None);
+        let (source, changes) = (self.clone(), changes.map_err(|error| self.of_history(error))?);
+        Ok(Box::new(changes.map(move |change| change.map_err(|error| source.of_history(error)))))
     }
 
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
@@ -216,59 +182,13 @@ impl Source for LocalSource {
     }
 
     fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)> {
-        let mut count = 0;
-        let mut since = None;
-        for commit in self.entries(after)?.take(limit) {
-            let commit = commit.map_err(of_store)?;
-            if matches!(commit.kind, EntryKind::Transaction) {
-                since = since.or(Some(commit.time_ms));
-                count += 1;
-            }
-        }
-        Ok((count, since))
+        self.stream.pending(after, limit).map_err(|error| self.of_history(error))
     }
 }
 
 impl LocalSource {
     fn schema(&self, at: Version) -> Result<Arc<Schema>> {
-        if let Some(known) = self.schemas.lock().at(at) {
-            return Ok(known);
-        }
-        let read = Schema::read(&self.snapshot(at)?).map_err(|error| self.unreadable(at, &error))?;
-        let schema = Arc::new(read);
-        self.schemas.lock().add(at, &schema);
-        Ok(schema)
-    }
-
-    /// What an entry did to the tables, as its row changes have them belong together, and the schema after it; `None` if it
-    /// changed nothing of the schema.
-    fn schema_change(&self, entry: &Entry) -> Result<Option<(Vec<TableChange>, Arc<Schema>)>> {
-        if entry.unreadable.is_some() {
-            return Ok(None);
-        }
-        if entry.schema.is_empty() {
-            self.schemas.lock().stays(entry.since, entry.version);
-            return Ok(None);
-        }
-        let at = entry.version;
-        let unreadable = |error| self.unreadable(at, &error);
-        let before = self.schema(entry.since)?;
-        let snapshot = self.snapshot(at)?;
-        let after = match Database::open(&snapshot).map_err(unreadable)? {
-            Some(database) => before.with_changes(&database, &changed_rows(&entry.schema)).map_err(unreadable)?,
-            None => Schema::default(),
-        };
-        let pairs = match_changed(&before, &after).into_iter().map(|pair| {
-            let mirrored = |table: &Arc<Table>| is_mirrored(table);
-            TableChange {
-                before: pair.old.filter(mirrored).map(|table| table.name.clone()),
-                after: pair.new.filter(mirrored).map(|table| source_table(&table)),
-            }
-        });
-        let changes = pairs.filter(|change| change.before.is_some() || change.after.is_some()).collect();
-        let after = Arc::new(after);
-        self.schemas.lock().add(at, &after);
-        Ok(Some((changes, after)))
+        self.stream.schema(at).map_err(|error| self.of_history(error))
     }
 
     /// Fails if the store is gone from where it was opened: its writers are elsewhere then, and unheard.
@@ -308,15 +228,16 @@ impl LocalSource {
         Ok(rows)
     }
 
+    fn of_history(&self, error: HistoryError) -> Error {
+        match error {
+            HistoryError::Store(error) => of_store(error),
+            HistoryError::Schema { version, source } => self.unreadable(version, &source),
+            error => Error::source(error),
+        }
+    }
+
     fn unreadable(&self, at: Version, error: &dyn std::fmt::Display) -> Error {
         Error::source(format!("{} at version {at} of branch {}: {error}", self.identity.location, self.identity.branch))
-    }
-}
-
-fn of_history(error: HistoryError) -> Error {
-    match error {
-        HistoryError::Store(error) => of_store(error),
-        error => Error::source(error),
     }
 }
 
@@ -373,6 +294,18 @@ fn declared(column: &Column) -> String {
         Generated::No => column.declared_type.clone(),
         Generated::Stored | Generated::Virtual => format!("{} {GENERATED}", column.declared_type).trim().to_string(),
     }
+}
+
+/// What became of the tables, as the row changes of the same commit have them belong together.
+fn table_changes(schema: &SchemaChange) -> Vec<TableChange> {
+    let pairs = match_changed(&schema.before, &schema.after).into_iter().map(|pair| {
+        let mirrored = |table: &Arc<Table>| is_mirrored(table);
+        TableChange {
+            before: pair.old.filter(mirrored).map(|table| table.name.clone()),
+            after: pair.new.filter(mirrored).map(|table| source_table(&table)),
+        }
+    });
+    pairs.filter(|change| change.before.is_some() || change.after.is_some()).collect()
 }
 
 fn commit_of(entry: &Entry, schema: Option<Vec<TableChange>>) -> Result<Commit> {

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, Value, Version};
 use maniac_changeset::Op;
-use maniac_sqlite_format::Schema;
 use maniac_store::{Entry, Store};
 
-use crate::difference::schema_of;
-use crate::{Entries, HistoryError, JsonObject, TableRow, TableRows, entries};
+use crate::{Follower, HistoryError, JsonObject, Stream, TableRow, TableRows};
 
 /// What a `RowChange` tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,19 +51,15 @@ pub fn changes(
     to: Version,
     table: Option<String>,
 ) -> Result<Changes, HistoryError> {
-    let entries = entries(store, branch, from)?;
-    Ok(Changes { store: store.clone(), branch, entries, to, table, names: None, at: None })
+    let follower = Stream::new(store, branch).follow(from)?;
+    Ok(Changes { follower, to, table, at: None })
 }
 
 pub struct Changes {
-    store: Arc<Store>,
-    branch: BranchId,
-    entries: Entries,
+    follower: Follower,
     to: Version,
     table: Option<String>,
-    /// The schema that the entries at hand were written under.
-    names: Option<Arc<Schema>>,
-    /// The entry at hand: its version, its time, and the rows that are left of it.
+    /// The transaction at hand: its version, its time, and the rows that are left of it.
     at: Option<(Version, i64, TableRows)>,
 }
 
@@ -85,38 +79,18 @@ impl Iterator for Changes {
                     None => self.at = None,
                 }
             }
-            let read = match self.entries.next()? {
+            match self.follower.next()? {
                 Ok(entry) if entry.version > self.to => return None,
-                Ok(entry) if entry.unreadable.is_some() => {
-                    self.names = None;
-                    return Some(Ok(unreadable(entry)));
+                Ok(entry) if entry.unreadable.is_some() => return Some(Ok(unreadable(entry))),
+                Ok(Entry { version, time_ms, changeset, .. }) => {
+                    match self.follower.stream().rows(version, changeset, self.table.clone()) {
+                        Ok(rows) => self.at = Some((version, time_ms, rows)),
+                        Err(error) => return Some(Err(error)),
+                    }
                 }
-                Ok(entry) => self.read(entry),
-                Err(error) => Err(error),
-            };
-            if let Err(error) = read {
-                return Some(Err(error));
+                Err(error) => return Some(Err(error)),
             }
         }
-    }
-}
-
-impl Changes {
-    fn read(&mut self, entry: Entry) -> Result<(), HistoryError> {
-        if !entry.schema.is_empty() {
-            self.names = None;
-        }
-        if entry.changeset.is_empty() {
-            return Ok(());
-        }
-        let names = match &self.names {
-            Some(names) => names.clone(),
-            None => schema_of(&self.store.snapshot(self.branch, entry.version)?)?,
-        };
-        self.names = Some(names.clone());
-        let rows = TableRows::new(entry.changeset, names, self.table.clone());
-        self.at = Some((entry.version, entry.time_ms, rows));
-        Ok(())
     }
 }
 

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use maniac_base::Version;
 use maniac_changeset::{ChangesetError, Item, Reader, Writer};
 use maniac_diff::{Captured, Tracker};
-use maniac_sqlite_format::Schema;
+use maniac_sqlite_format::{FormatError, Schema};
 use maniac_store::Snapshot;
 
 use crate::settings::Settings;
@@ -39,8 +40,11 @@ pub fn difference_rows(
 
 /// The schema of a snapshot.
 pub fn schema_of(snapshot: &Snapshot) -> Result<Arc<Schema>, HistoryError> {
-    let version = snapshot.version();
-    Schema::read(snapshot).map(Arc::new).map_err(|source| HistoryError::Schema { version, source })
+    Schema::read(snapshot).map(Arc::new).map_err(schema_failed(snapshot.version()))
+}
+
+pub fn schema_failed(version: Version) -> impl Fn(FormatError) -> HistoryError {
+    move |source| HistoryError::Schema { version, source }
 }
 
 /// The column of `sqlite_schema`'s changeset that holds the root page.
