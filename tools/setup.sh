@@ -43,8 +43,9 @@ echo "setup: pinned Python packages into $venv"
 # source use the pinned setuptools above them instead of whatever is newest that day.
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps setuptools==80.9.0
 "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -r tools/requirements.txt
-# The DuckDBs in Python that the extension is loaded into by the tests: the oldest that it must refuse, its own, the newest.
-for version in 1.4.4 1.5.5 2.0.0; do
+# The DuckDBs in Python that the extension is loaded into by the tests: the newest that it must refuse, its own, for which
+# there is a DuckLake, and the newest two.
+for version in 1.4.4 1.5.5 1.5.6 2.0.1; do
     [ -d "$venv/hosts/$version/duckdb" ] || "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-deps \
         --target "$venv/hosts/$version" "duckdb==$version"
 done

@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 
 use crate::error::{Error, Result};
 use crate::host::{Barrier, Busy, Hold, Prepared, Session, busy};
@@ -39,8 +39,8 @@ const REAPER_PATIENCE: Duration = Duration::from_millis(20);
 const KEEP_OPEN: Duration = Duration::from_secs(5);
 
 pub struct Instance {
-    /// Idle connections; `None` after the instance was let go.
-    idle: Mutex<Option<Vec<Session>>>,
+    idle: Mutex<Idle>,
+    settled: Condvar,
     mirrors: Mutex<BTreeMap<String, Arc<Mirror>>>,
     /// By the lower-case names of the lakes that have had a mirror; see `lake`.
     lakes: Mutex<BTreeMap<String, Arc<Mutex<()>>>>,
@@ -53,6 +53,14 @@ pub struct Instance {
     /// Where workers of DuckDB are about to wait, and those that do.
     barrier: Mutex<Option<Arc<Barrier>>>,
     hold: Mutex<Option<Hold>>,
+}
+
+/// Idle connections.
+enum Idle {
+    Open(Vec<Session>),
+    /// The instance is being let go, if nobody comes back meanwhile: who wants a connection waits.
+    Leaving(Vec<Session>),
+    Gone,
 }
 
 /// A connection on loan; it goes back when dropped.
@@ -74,7 +82,8 @@ impl Instance {
         let own = sessions.len() + 1;
         let reaper = sessions.pop().ok_or_else(|| Error::input("no connection is left for the reaper"))?;
         let instance = Arc::new(Instance {
-            idle: Mutex::new(Some(sessions)),
+            idle: Mutex::new(Idle::Open(sessions)),
+            settled: Condvar::new(),
             mirrors: Mutex::default(),
             lakes: Mutex::default(),
             quiet: RwLock::new(()),
@@ -93,7 +102,7 @@ impl Instance {
 
     /// Adds a connection to the idle ones.
     pub fn keep(&self, session: Session) {
-        if let Some(idle) = &mut *self.idle.lock() {
+        if let Idle::Open(idle) | Idle::Leaving(idle) = &mut *self.idle.lock() {
             idle.push(session);
         }
     }
@@ -101,9 +110,10 @@ impl Instance {
     /// Borrows a connection.
     pub fn lease(self: &Arc<Self>) -> Result<Lease> {
         let mut idle = self.idle.lock();
-        let Some(sessions) = &mut *idle else {
+        self.settled.wait_while(&mut idle, |idle| matches!(idle, Idle::Leaving(_)));
+        let Idle::Open(sessions) = &mut *idle else {
             return Err(Error::input(
-                "maniac has let go of this database, because it had no open connection for a while: open it again",
+                "maniac has let go of this database, because it had no open connection for a while: close it and open it again",
             ));
         };
         match sessions.pop() {
@@ -202,20 +212,48 @@ impl Instance {
         drop(over);
     }
 
-    /// Ends all mirrors and closes all connections but the caller's.
-    fn let_go(&self) {
+    /// Ends all mirrors, and closes all connections but the caller's, unless there are others than the extension's by
+    /// then: since DuckDB 2.0, who opens a database that is open gets the same instance, in which the extension is not
+    /// loaded again. Returns whether it has.
+    fn let_go(&self, is_alone: impl FnOnce() -> bool) -> bool {
         self.close_idle(Duration::ZERO);
-        // The idle connections go first, so that nothing new starts; those on loan close when their mirror ends.
-        let idle = self.idle.lock().take();
+        // Nothing new starts.
+        self.exchange(|idle| match idle {
+            Idle::Open(sessions) => Idle::Leaving(sessions),
+            other => other,
+        });
         let hold = self.hold.lock().take();
+        match busy() {
+            Some(_busy) => drop(hold),
+            None => std::mem::forget(hold),
+        }
         for mirror in self.mirrors() {
             mirror.stop();
             self.remove(&mirror);
         }
-        match busy() {
-            Some(_busy) => drop((hold, idle)),
-            None => std::mem::forget((hold, idle)),
+        if !is_alone() {
+            self.exchange(|idle| match idle {
+                Idle::Leaving(sessions) => Idle::Open(sessions),
+                other => other,
+            });
+            return false;
         }
+        let mut gone = Idle::Gone;
+        self.exchange(|idle| {
+            gone = idle;
+            Idle::Gone
+        });
+        match busy() {
+            Some(_busy) => drop(gone),
+            None => std::mem::forget(gone),
+        }
+        true
+    }
+
+    fn exchange(&self, exchange: impl FnOnce(Idle) -> Idle) {
+        let mut idle = self.idle.lock();
+        *idle = exchange(std::mem::replace(&mut *idle, Idle::Gone));
+        self.settled.notify_all();
     }
 }
 
@@ -260,13 +298,23 @@ impl Drop for Work<'_> {
     }
 }
 
+/// Whether a look has found no connections but the extension's.
+fn is_alone(look: &Result<Option<String>>, own: usize) -> bool {
+    match look {
+        Ok(Some(count)) => count.parse().is_ok_and(|count: usize| count <= own),
+        Ok(None) => false,
+        // A database that was shut down answers nothing any more.
+        Err(_) => true,
+    }
+}
+
 /// Waits until the extension's connections are the only ones, and lets go of them. A held connection keeps the database
 /// open: its file would stay locked after the user has closed it, and opening it again in this process would hang.
 fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
     let mut alone = 0;
     let mut looks = 0u32;
     let mut count: Option<Prepared<'_>> = None;
-    while alone < REAPER_LOOKS {
+    loop {
         thread::sleep(REAPER_PERIOD);
         let Some(instance) = instance.upgrade() else { return };
         looks = looks.wrapping_add(1);
@@ -276,7 +324,7 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
             true => instance.quiet.try_write_for(REAPER_PATIENCE),
             false => None,
         };
-        let Some(_busy) = busy() else {
+        let Some(working) = busy() else {
             std::mem::forget(count);
             std::mem::forget(session);
             return;
@@ -287,15 +335,23 @@ fn reap(session: Session, instance: &Weak<Instance>, own: usize) {
         };
         drop(quiet);
         instance.end_hold();
-        match connections {
-            Ok(Some(count)) if count.parse().is_ok_and(|count: usize| count <= own) => alone += 1,
-            // A database that was shut down answers nothing any more.
-            Err(_) => alone += 1,
-            Ok(_) => alone = 0,
+        drop(working);
+        if !is_alone(&connections, own) {
+            alone = 0;
+            continue;
         }
-    }
-    if let Some(instance) = instance.upgrade() {
-        instance.let_go();
+        alone += 1;
+        if alone >= REAPER_LOOKS {
+            // The mirrors' last transactions are over then, so that no connection of DuckLake's is left.
+            let look = || match (busy(), &count) {
+                (Some(_busy), Some(count)) => is_alone(&count.value(), own),
+                _ => true,
+            };
+            if instance.let_go(look) {
+                break;
+            }
+            alone = 0;
+        }
     }
     // The last connection ends the database instance, on this thread.
     match busy() {

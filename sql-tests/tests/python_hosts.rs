@@ -9,6 +9,10 @@ use maniac_sql_tests::tools::workspace_root;
 use maniac_sql_tests::{Kind, Session, Tools};
 use tempfile::TempDir;
 
+/// Every version that the tests run in, as `tools/setup.sh` pins them. The packages of DuckLake end at the first.
+const VERSIONS: [&str; 3] = [WITH_DUCKLAKE, "1.5.6", "2.0.1"];
+const WITH_DUCKLAKE: &str = "1.5.5";
+
 const STORE: &str = "file:shop.maniac?vfs=maniac";
 
 /// Loads the extension into a connection to `database`, and has SQLite change the store.
@@ -101,18 +105,30 @@ fn prints(output: &Output, expected: &str) {
 #[test]
 fn a_closed_file_can_be_opened_again_at_once() {
     let mut host = Host::streaming();
-    let output = host.python(
-        "1.5.5",
-        "
-for round in range(4):
-    con = connect('olap.db')
-    con.execute(\"CALL maniac_attach('shop.maniac', mode := 'streaming')\")
+    for version in VERSIONS {
+        // Around the moment in which the extension lets go of its connections, too.
+        let script = format!(
+            "
+import time
+for pause in [0, 0, 0.02, 0.04, 0.06, 0.08, 0.1, 0.12, 0.14, 0]:
+    con = connect('{version}.db')
+    attach = \"CALL maniac_attach('shop.maniac', mode := 'streaming')\"
+    try:
+        con.execute(attach)
+    except duckdb.Error as error:
+        # Within the fifth of a millisecond in which the last connections are closed.
+        assert 'close it and open it again' in str(error), error
+        con.close()
+        con = connect('{version}.db')
+        con.execute(attach)
     assert con.execute('SELECT count(*) FROM shop.t').fetchone() == (1000,)
     con.close()
+    time.sleep(pause)
 print('done')
-",
-    );
-    prints(&output, "done");
+"
+        );
+        prints(&host.python(version, &script), "done");
+    }
     host.writer.receive().unwrap();
 }
 
@@ -130,7 +146,17 @@ con.execute(\"CALL maniac_attach('shop.maniac', lake := 'lake', schema := 'laked
 print(con.execute('SELECT count(*) FROM shop.t').fetchone()[0], con.execute('SELECT count(*) FROM lake.laked.t').fetchone()[0])
 "
         );
-        prints(&host.python("1.5.5", &script), "1000 1000");
+        prints(&host.python(WITH_DUCKLAKE, &script), "1000 1000");
+    }
+    for version in VERSIONS {
+        let script = format!(
+            "
+con = connect('{version}.db')
+con.execute(\"CALL maniac_attach('shop.maniac', mode := 'streaming')\")
+print(con.execute('SELECT count(*) FROM shop.t').fetchone()[0])
+"
+        );
+        prints(&host.python(version, &script), "1000");
     }
     host.writer.receive().unwrap();
 }
@@ -146,7 +172,10 @@ print(one.execute('SELECT name FROM maniac_status()').fetchall(), two.execute('S
 one.close()
 print(two.execute(\"CALL maniac_wait('other')\").fetchone()[1], two.execute('SELECT count(*) FROM other.t').fetchone())
 ";
-    prints(&host.python("1.5.5", script), "[('shop',)] [('other',)]\nStreaming (1000,)");
+    for version in VERSIONS {
+        prints(&host.python(version, script), "[('shop',)] [('other',)]\nStreaming (1000,)");
+        std::fs::remove_file(host.directory.path().join("one.db")).unwrap();
+    }
 }
 
 #[test]
@@ -168,7 +197,9 @@ for round in range(50):
     assert con.execute('SELECT count(*) FROM maniac_status()').fetchone() == (0,)
 print('done')
 ";
-    prints(&host.python("1.5.5", script), "done");
+    for version in VERSIONS {
+        prints(&host.python(version, script), "done");
+    }
     host.writer.receive().unwrap();
 }
 
@@ -203,20 +234,22 @@ print(other.execute(\"SELECT count(*) FROM duckdb_schemas() WHERE schema_name = 
 print(other.execute(\"CALL maniac_attach('shop.maniac')\").fetchall()[0][1])
 ";
     let expected = format!("('shop', 'Detached', 0)\nTrue\n(0,)\n{rows}");
-    prints(&host.python("1.5.5", script), &expected);
+    for version in VERSIONS {
+        prints(&host.python(version, script), &expected);
+    }
 }
 
 #[test]
-fn the_newest_duckdb_loads_the_same_file() {
+fn every_duckdb_loads_the_same_file() {
     let mut host = Host::new();
     host.writer.run("UPDATE t SET v = NULL WHERE id <= 10; DELETE FROM t WHERE id > 900").unwrap();
     // Strings that lie in a vector and that don't, NULLs, and a batch of more keys than a list holds.
     let script = "
-write('''CREATE TABLE kinds(id INTEGER PRIMARY KEY, s TEXT, made DATETIME, r REAL);
+write('''DROP TABLE IF EXISTS kinds; CREATE TABLE kinds(id INTEGER PRIMARY KEY, s TEXT, made DATETIME, r REAL);
 INSERT INTO kinds WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6000)
   SELECT i, CASE i % 3 WHEN 0 THEN 'short ' || i WHEN 1 THEN 'a text that is longer ' || i END,
     datetime(1700000000 + i, 'unixepoch'), i / 4.0 FROM n''')
-con = connect('olap.db')
+con = connect(f'{duckdb.__version__}.db')
 con.execute(\"CALL maniac_attach('shop.maniac')\")
 wrong = '''SELECT count(*) FROM shop.kinds WHERE r <> id / 4 OR made <> make_timestamp((1700000000 + id) * 1000000)
   OR s IS DISTINCT FROM CASE id % 3 WHEN 0 THEN 'short ' || id WHEN 1 THEN 'a text that is longer ' || id END
@@ -227,7 +260,10 @@ con.execute(\"CALL maniac_wait('shop')\")
 print(con.execute(wrong, [' changed']).fetchone(), con.execute('SELECT count(*) FROM shop.kinds').fetchone())
 print(duckdb.__version__, con.execute('SELECT count(*), count(v) FROM shop.t').fetchone())
 ";
-    prints(&host.python("2.0.0", script), "(0,)\n(0,) (6000,)\n2.0.0 (900, 890)");
+    for version in VERSIONS {
+        let expected = format!("(0,)\n(0,) (6000,)\n{version} (900, 890)");
+        prints(&host.python(version, script), &expected);
+    }
 }
 
 #[test]
@@ -247,7 +283,7 @@ except duckdb.Error as error:
 fn a_mirror_is_maintained_while_its_lake_is_written_to() {
     let host = Host::streaming();
     let output = host.python(
-        "1.5.5",
+        WITH_DUCKLAKE,
         "
 import threading
 con = connect('olap.db')
@@ -301,7 +337,7 @@ for round, first in enumerate([other, con]):
     other.execute('COMMIT')
     print(before == rows(other), before[0])
 ";
-    let output = Host::new().python("1.5.5", &format!("{LAKE}{script}"));
+    let output = Host::new().python(WITH_DUCKLAKE, &format!("{LAKE}{script}"));
     prints(&output, "True True True\nTrue 1002\nTrue True True\nTrue 1004");
 }
 
@@ -326,6 +362,6 @@ for round, work in enumerate([\"commit('UPDATE t SET v = 1')\", \"con.execute(\\
     exec(work)
     print(rows(con), con.execute('SELECT errors, repaired_tables FROM maniac_status()').fetchone())
 ";
-    let output = Host::new().python("1.5.5", &format!("{LAKE}{script}"));
+    let output = Host::new().python(WITH_DUCKLAKE, &format!("{LAKE}{script}"));
     prints(&output, "True\n(1003, 509500) (0, 0)\nTrue\n(1006, 518503) (0, 0)");
 }

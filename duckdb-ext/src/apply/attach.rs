@@ -12,6 +12,7 @@ use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::rejects::Rejects;
 use super::rows;
+use super::shown::counted;
 use super::state::{self, Owner, State, Terms};
 use super::target::INLINED_ROWS;
 use super::wear::Wear;
@@ -321,14 +322,7 @@ impl Applier {
             self.transaction(|applier| applier.repair(&damaged, &stored, progress))?;
             self.leave_version();
         }
-        let mut attached = Vec::new();
-        for table in self.tables.iter() {
-            let sql = format!("SELECT count(*)::VARCHAR FROM {}", self.target.table(&table.name));
-            let rows = self.session.value(&sql)?.and_then(|count| count.parse().ok()).unwrap_or(0);
-            attached.push(Attached { table: table.name.clone(), copied: Copied { rows, ..Copied::default() } });
-        }
-        attached.sort_by(|a, b| a.table.cmp(&b.table));
-        Ok(attached)
+        counted(&self.session, &self.target, &self.tables)
     }
 }
 

@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use maniac_base::Version;
+
+use super::attached;
 use super::progress::Progress;
-use crate::apply::{Applier, Choices, Tally, Target, UpkeepChange};
+use crate::apply::{Applier, Attached, Choices, Tally, Target, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
@@ -62,6 +65,10 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let choices = Choices { selection, on_mismatch, upkeep };
     let identity = source.identity();
+    if let Some(mirror) = attached::find(instance, &schema) {
+        let asked = attached::Asked { identity: &identity, target: &target, settings, choices: &choices };
+        return attached::rows(&session, &mirror, args, &asked);
+    }
     let turn = target.lake.then(|| instance.lake(&target.catalog));
     let mirror = Arc::new(Mirror::new(schema, &identity, target.clone(), settings, source.clone(), turn));
     let mut taken = Taken::new(instance, &mirror)?;
@@ -70,7 +77,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let turn = mirror.turn.as_deref();
     let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, turn, &progress)?;
     drop(shown);
-    let version = applier.version();
+    let rows = rows(attached.clone(), applier.version());
     mirror.update(|report| {
         report.widened = attached.iter().map(|table| table.copied.widened).sum();
         report.rounded = attached.iter().map(|table| table.copied.rounded).sum();
@@ -78,10 +85,14 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     });
     mirror::start(instance, &mirror, applier)?;
     taken.kept = true;
-    let rows = attached.into_iter().map(move |table| {
+    Ok(rows)
+}
+
+/// A row per table.
+pub fn rows(attached: Vec<Attached>, version: Version) -> Rows {
+    Box::new(attached.into_iter().map(move |table| {
         Ok(vec![Field::text(table.table), Field::Integer(table.copied.rows as i64), Field::Integer(version.0 as i64)])
-    });
-    Ok(Box::new(rows))
+    }))
 }
 
 /// A mirror's name in its instance, given back if the mirror does not come to be.

@@ -1,6 +1,7 @@
 //! The functions that SQL calls, a file per purpose. Each turns arguments into a call and results into rows.
 
 mod attach;
+mod attached;
 mod control;
 mod copy;
 mod fill;

@@ -436,6 +436,11 @@ impl Report {
         }
     }
 
+    /// Whether it has failed for a reason that does not pass by itself.
+    pub fn has_given_up(&self) -> bool {
+        self.state == State::Error && self.retry.is_none() && self.stuck.is_none()
+    }
+
     /// Counts a batch that was applied.
     pub fn count(&mut self, transactions: u64, applied: Applied) {
         let now = Instant::now();
