@@ -133,7 +133,7 @@ fn branches_and_opening() -> Outcome<String> {
     };
     let (on_small, on_large) = (times(&small)?, times(&large)?);
     let (bytes, images): (i64, i64) =
-        large.query_row("SELECT index_bytes, page_images FROM maniac_status", [], |row| {
+        large.query_row("SELECT index_bytes, page_images FROM maniac_store", [], |row| {
             Ok((row.get(0)?, row.get(1)?))
         })?;
     drop(large);
@@ -143,7 +143,7 @@ fn branches_and_opening() -> Outcome<String> {
     tail.execute_batch("PRAGMA synchronous=OFF; CREATE TABLE t(id INTEGER PRIMARY KEY, body TEXT)")?;
     let mut insert = tail.prepare("INSERT INTO t(body) VALUES (?1)")?;
     let mut commits = 0;
-    while tail.query_row("SELECT log_bytes FROM maniac_status", [], |row| row.get::<_, i64>(0))? < 63_000_000 {
+    while tail.query_row("SELECT log_bytes FROM maniac_store", [], |row| row.get::<_, i64>(0))? < 63_000_000 {
         (0..1000).try_for_each(|n| insert.execute([format!("row {n}")]).map(drop))?;
         commits += 1000;
     }

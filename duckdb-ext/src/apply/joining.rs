@@ -76,7 +76,6 @@ mod tests {
         let table = |name: &str| SourceTable {
             name: name.to_string(),
             columns: Vec::new(),
-            virtual_columns: Vec::new(),
             key: Vec::new(),
             key_is_rowid: true,
         };

@@ -33,9 +33,11 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &maintain::MAINTAIN,
         &snapshot::SNAPSHOT,
         &history::CHANGES,
-        &history::TABLES,
-        &history::BRANCHES,
+        &history::DIFF,
         &history::LOG,
+        &history::BRANCHES,
+        &history::ABOUT,
+        &history::TABLES,
     ];
     functions.into_iter().try_for_each(|function| register(session, function, instance))?;
     [&scan::SCAN, &copy::COPY, &HOLD]

@@ -12,7 +12,7 @@ fn table(name: &str, columns: &[(&str, &str)]) -> SourceTable {
             default: Some(Value::Null),
         })
         .collect();
-    SourceTable { name: name.to_string(), columns, virtual_columns: vec![], key: vec![0], key_is_rowid: true }
+    SourceTable { name: name.to_string(), columns, key: vec![0], key_is_rowid: true }
 }
 
 fn mirrors(tables: &[SourceTable]) -> Tables {

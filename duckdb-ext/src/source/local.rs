@@ -10,17 +10,18 @@ use std::time::Duration;
 use maniac_base::{BranchId, Version};
 use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
 use maniac_diff::{Tracker, match_changed};
+use maniac_history::relations::{self, declared};
 use maniac_history::{HistoryError, SchemaChange, Stream};
 use maniac_sqlite_format::{
-    Column, Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
+    Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
 };
 use maniac_store::{Entry, Moment, OpenOptions, Snapshot, Store, StoreError};
 
 use super::records::Records;
 use super::scan::{PageScan, layout_of};
 use super::{
-    BorrowedValue, Branch, Changes, Commit, Commits, GENERATED, Identity, Row, RowChange, Source, SourceColumn,
-    SourceTable, TableChange, TableChanges, TableScan, Value,
+    BorrowedValue, Commit, Commits, Identity, Row, RowChange, Rows, Source, SourceColumn, SourceTable, TableChange,
+    TableChanges, TableScan, Value,
 };
 use crate::error::{Error, Result};
 
@@ -50,25 +51,24 @@ impl LocalSource {
         Ok(LocalSource { store, branch: branch.id, identity, records: Arc::default(), stream })
     }
 
+    /// Rows of a relation of this branch.
+    pub fn read(
+        self,
+        read: impl FnOnce(&Arc<Store>, BranchId) -> std::result::Result<relations::Rows, HistoryError>,
+    ) -> Result<Rows> {
+        let rows = read(&self.store, self.branch).map_err(|error| self.of_history(error))?;
+        Ok(Box::new(rows.map(move |row| row.map_err(|error| self.of_history(error)))))
+    }
+
     fn snapshot(&self, at: Version) -> Result<Snapshot> {
         self.stream.snapshot(at).map_err(|error| self.of_history(error))
     }
 }
 
-/// The branches of a store.
-pub fn branches(location: &str) -> Result<Vec<Branch>> {
-    let branches = open_store(location)?.branches().map_err(of_store)?;
-    let name_of = |id: BranchId| branches.iter().find(|branch| branch.id == id).map(|branch| branch.name.clone());
-    let shown = |branch: &maniac_store::Branch| Branch {
-        name: branch.name.clone(),
-        parent: branch.parent.and_then(name_of),
-        fork: branch.fork,
-        head: branch.head,
-        created_ms: branch.created_ms,
-        pages: branch.pages,
-        commits: branch.commits,
-    };
-    Ok(branches.iter().map(shown).collect())
+/// `maniac_branches` of a store.
+pub fn branches(location: &str) -> Result<Rows> {
+    let rows = relations::branches(&open_store(location)?).map_err(Error::source)?;
+    Ok(Box::new(rows.map(|row| row.map_err(Error::source))))
 }
 
 fn open_store(location: &str) -> Result<Arc<Store>> {
@@ -121,12 +121,6 @@ impl Source for LocalSource {
             }
             commit_of(&entry, schema.as_ref().map(table_changes))
         })))
-    }
-
-    fn changes(&self, from: Version, to: Version) -> Result<Changes> {
-        let changes = maniac_history::changes(&self.store, self.branch, from, to, None);
-        let (source, changes) = (self.clone(), changes.map_err(|error| self.of_history(error))?);
-        Ok(Box::new(changes.map(move |change| change.map_err(|error| source.of_history(error)))))
     }
 
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
@@ -282,18 +276,7 @@ fn source_table(table: &Table) -> SourceTable {
             },
         });
     }
-    let is_virtual = |column: &&Column| column.generated == Generated::Virtual;
-    let virtual_columns =
-        table.columns.iter().filter(is_virtual).map(|column| (column.name.clone(), declared(column))).collect();
-    SourceTable { name: table.name.clone(), columns, virtual_columns, key, key_is_rowid }
-}
-
-/// A generated column of the same name and type as an ordinary one is another column.
-fn declared(column: &Column) -> String {
-    match column.generated {
-        Generated::No => column.declared_type.clone(),
-        Generated::Stored | Generated::Virtual => format!("{} {GENERATED}", column.declared_type).trim().to_string(),
-    }
+    SourceTable { name: table.name.clone(), columns, key, key_is_rowid }
 }
 
 /// What became of the tables, as the row changes of the same commit have them belong together.

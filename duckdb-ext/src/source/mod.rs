@@ -4,6 +4,9 @@ mod local;
 mod records;
 mod scan;
 
+pub use local::{LocalSource, branches};
+pub use maniac_history::relations::GENERATED;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,9 +26,6 @@ pub type RowsView<'a> = maniac_sqlite_format::BlockRows<'a>;
 /// A row in the shape of its `SourceTable`.
 pub type Row = Vec<Value>;
 
-/// What stands behind the declared type of a generated column.
-pub const GENERATED: &str = "GENERATED ALWAYS";
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct SourceColumn {
     pub name: String,
@@ -40,8 +40,6 @@ pub struct SourceColumn {
 pub struct SourceTable {
     pub name: String,
     pub columns: Vec<SourceColumn>,
-    /// Names and declared types of generated columns that have no values in the store.
-    pub virtual_columns: Vec<(String, String)>,
     /// Places of the key's columns.
     pub key: Vec<usize>,
     /// Whether the key is the rowid (`_rowid_` or an INTEGER PRIMARY KEY): one integer, never NULL.
@@ -108,21 +106,10 @@ pub struct Identity {
     pub location: String,
 }
 
-/// A branch of a store.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Branch {
-    pub name: String,
-    pub parent: Option<String>,
-    pub fork: Version,
-    pub head: Version,
-    pub created_ms: i64,
-    pub pages: u32,
-    pub commits: u64,
-}
-
 /// Commits in version order.
 pub type Commits = Box<dyn Iterator<Item = Result<Commit>> + Send>;
-pub type Changes = Box<dyn Iterator<Item = Result<maniac_history::RowChange>> + Send>;
+/// Rows of one of the relations that a store tells about itself.
+pub type Rows = Box<dyn Iterator<Item = Result<maniac_history::relations::Row>> + Send>;
 
 /// A table at a version. Its readers share the rows among them: each row is read by one.
 pub trait TableScan: Send + Sync {
@@ -160,9 +147,6 @@ pub trait Source: Send + Sync {
     /// Commits of the branch with a version above `after`, up to the newest.
     fn commits(&self, after: Version) -> Result<Commits>;
 
-    /// The rows that versions above `from` up to `to` changed, in words, of all tables and with all keys.
-    fn changes(&self, from: Version, to: Version) -> Result<Changes>;
-
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
 
@@ -186,11 +170,6 @@ pub trait Source: Send + Sync {
 /// Opens a branch of the store at `location`.
 pub fn open(location: &str, branch: &str) -> Result<Arc<dyn Source>> {
     Ok(Arc::new(local::LocalSource::open(location, branch)?))
-}
-
-/// The branches of the store at `location`.
-pub fn branches(location: &str) -> Result<Vec<Branch>> {
-    local::branches(location)
 }
 
 /// Milliseconds since 1970-01-01 UTC.

@@ -1,26 +1,23 @@
 //! What happened in a store, in the words of its tables: the log with its changesets read and named.
 
-mod changes;
 mod changeset;
 mod difference;
 mod entries;
 mod error;
 mod follow;
 mod json;
-mod log;
 mod merge;
+pub mod relations;
 mod rows;
 mod schemas;
 mod settings;
 
-pub use changes::{Changes, RowChange, RowOp, changes};
 pub use changeset::changeset;
 pub use difference::{difference, difference_rows, schema_of};
 pub use entries::{Entries, entries};
 pub use error::HistoryError;
 pub use follow::{Follower, SchemaChange, Stream};
 pub use json::JsonObject;
-pub use log::{LogEntry, TableCount, log};
 pub use maniac_sqlite_format::{Encoding, Schema, SchemaRow};
 pub use merge::{
     Contested, Index, IndexStep, MergePlan, Prefer, Raw, Refusal, SchemaConflict, SchemaObject, Statement, Translated,

@@ -1,35 +1,42 @@
 //! `maniac_conflicts`: what stood in the way of this connection's last `maniac_apply` or `maniac_merge`.
 
-use std::ffi::CStr;
-
+use maniac_history::relations::{Field, Relation, Rows, Type};
 use rusqlite::types::Value;
 
-use super::table_function::{Rows, TableFunction};
+use super::table_function::TableFunction;
 use crate::errors::VfsResult;
 use crate::vfs::Database;
 
 pub struct Conflicts;
 
 impl TableFunction for Conflicts {
-    const NAME: &'static CStr = c"maniac_conflicts";
-    const DECLARATION: &'static CStr = c"CREATE TABLE x(\"table\" TEXT, op TEXT, kind TEXT, key TEXT, old TEXT, \
-        new TEXT, current TEXT, resolution TEXT, reason TEXT)";
-    const COLUMNS: usize = 9;
-    const ARGUMENTS: usize = 0;
+    const RELATION: Relation = Relation {
+        name: "maniac_conflicts",
+        columns: &[
+            ("table", Type::Text),
+            ("op", Type::Text),
+            ("kind", Type::Text),
+            ("key", Type::Text),
+            ("old", Type::Text),
+            ("new", Type::Text),
+            ("current", Type::Text),
+            ("resolution", Type::Text),
+            ("reason", Type::Text),
+        ],
+    };
 
     fn rows(database: &mut Database, _: &[Option<Value>]) -> VfsResult<Rows> {
-        let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
-        let rows = database.conflicts().to_vec().into_iter().map(move |conflict| {
+        let rows = database.conflicts().to_vec().into_iter().map(|conflict| {
             Ok(vec![
-                Value::Text(conflict.table),
-                text(conflict.op.map(|op| op.name().to_owned())),
-                Value::Text(conflict.kind.name().into()),
-                Value::Text(conflict.key),
-                text(conflict.old),
-                text(conflict.new),
-                text(conflict.current),
-                Value::Text(conflict.resolution.name().into()),
-                text(conflict.reason),
+                Field::Text(conflict.table),
+                conflict.op.map_or(Field::Null, |op| Field::text(op.name())),
+                Field::text(conflict.kind.name()),
+                Field::Text(conflict.key),
+                conflict.old.into(),
+                conflict.new.into(),
+                conflict.current.into(),
+                Field::text(conflict.resolution.name()),
+                conflict.reason.into(),
             ])
         });
         Ok(Box::new(rows))

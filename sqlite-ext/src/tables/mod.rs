@@ -2,10 +2,11 @@
 
 mod branches;
 mod changes;
+mod columns;
 mod conflicts;
 mod diff;
 mod log;
-mod status;
+mod store;
 mod table_function;
 
 use rusqlite::{Connection, Result};
@@ -18,5 +19,6 @@ pub fn register(connection: &Connection) -> Result<()> {
     register_table::<conflicts::Conflicts>(connection)?;
     register_table::<diff::Diff>(connection)?;
     register_table::<log::Log>(connection)?;
-    register_table::<status::Status>(connection)
+    register_table::<columns::Columns>(connection)?;
+    register_table::<store::Store>(connection)
 }

@@ -3,9 +3,11 @@
 #![allow(unsafe_code)]
 
 use std::borrow::Cow;
-use std::ffi::{CStr, c_int};
+use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
 
+use maniac_history::relations::{Field, Relation, Row, Rows, Type};
+use maniac_store::time_text;
 use rusqlite::types::Value;
 use rusqlite::vtab::{
     Context, Filters, IndexConstraintOp, IndexInfo, Module, VTab, VTabConfig, VTabConnection, VTabCursor,
@@ -16,27 +18,42 @@ use crate::connection::with_database;
 use crate::errors::{VfsError, VfsResult, sql};
 use crate::vfs::Database;
 
-pub type Row = Vec<Value>;
-pub type Rows = Box<dyn Iterator<Item = VfsResult<Row>>>;
-
 /// A function that gives rows of the store that the connection works on.
 pub trait TableFunction: 'static {
-    const NAME: &'static CStr;
-    /// `CREATE TABLE x(...)`: the columns of a row, then one HIDDEN column per argument.
-    const DECLARATION: &'static CStr;
-    /// Columns of a row, that is without the arguments.
-    const COLUMNS: usize;
-    const ARGUMENTS: usize;
+    const RELATION: Relation;
+    /// Names of the arguments, and their types or nothing.
+    const ARGUMENTS: &'static [(&'static str, &'static str)] = &[];
     /// Conditions on columns of a row that can save work when they are known: (column, operator). SQLite checks them
     /// again, so that only what can't hold needs to be left out.
     const FILTERS: &'static [(usize, IndexConstraintOp)] = &[];
 
-    /// `arguments` has ARGUMENTS values, `None` where the caller gave none, and then one for each of FILTERS.
+    /// `arguments` has a value for each of ARGUMENTS, `None` where the caller gave none, and then one for each of FILTERS.
     fn rows(database: &mut Database, arguments: &[Option<Value>]) -> VfsResult<Rows>;
 }
 
 pub fn register_table<T: TableFunction>(connection: &Connection) -> Result<()> {
-    connection.create_module(T::NAME, const { &Module::<Table<T>>::eponymous_only_module() }, None)
+    connection.create_module(T::RELATION.name, const { &Module::<Table<T>>::eponymous_only_module() }, None)
+}
+
+/// `CREATE TABLE x(...)`: the columns of a row, then one HIDDEN column per argument.
+fn declaration<T: TableFunction>() -> CString {
+    let column = |(name, kind): &(&str, Type)| match kind {
+        Type::Integer => format!("\"{name}\" INTEGER"),
+        Type::Text | Type::Time => format!("\"{name}\" TEXT"),
+    };
+    let columns = T::RELATION.columns.iter().map(column);
+    let arguments = T::ARGUMENTS.iter().map(|(name, kind)| format!("\"{name}\" {kind} HIDDEN"));
+    let all = columns.chain(arguments).collect::<Vec<_>>().join(", ");
+    CString::new(format!("CREATE TABLE x({all})")).expect("names without a zero")
+}
+
+fn value(field: &Field) -> Value {
+    match field {
+        Field::Null => Value::Null,
+        Field::Integer(number) => Value::Integer(*number),
+        Field::Text(text) => Value::Text(text.clone()),
+        Field::Time(ms) => Value::Text(time_text(*ms)),
+    }
 }
 
 #[repr(C)]
@@ -64,16 +81,16 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
         db.config(VTabConfig::Innocuous)?;
         // SAFETY: the handle is kept for as long as the table, which the connection outlives.
         let db = unsafe { db.handle() };
-        Ok((Cow::Borrowed(T::DECLARATION), Table { base: ffi::sqlite3_vtab::default(), db, function: PhantomData }))
+        Ok((Cow::Owned(declaration::<T>()), Table { base: ffi::sqlite3_vtab::default(), db, function: PhantomData }))
     }
 
     /// Takes `argument = value` for each hidden column that has it, and what FILTERS asks for; bit n of the plan stands
     /// for value n.
     fn best_index(&self, info: &mut IndexInfo) -> Result<bool> {
-        let mut chosen = vec![None; T::ARGUMENTS + T::FILTERS.len()];
+        let mut chosen = vec![None; T::ARGUMENTS.len() + T::FILTERS.len()];
         for (at, constraint) in info.constraints().enumerate() {
             let column = constraint.column() as usize;
-            let slot = match column.checked_sub(T::COLUMNS) {
+            let slot = match column.checked_sub(T::RELATION.columns.len()) {
                 Some(argument) if constraint.operator() == IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ => {
                     if !constraint.is_usable() {
                         return Ok(false);
@@ -83,7 +100,7 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
                 Some(_) => None,
                 None => {
                     let known = T::FILTERS.iter().position(|filter| *filter == (column, constraint.operator()));
-                    known.filter(|_| constraint.is_usable()).map(|n| T::ARGUMENTS + n)
+                    known.filter(|_| constraint.is_usable()).map(|n| T::ARGUMENTS.len() + n)
                 }
             };
             if let Some(slot) = slot.and_then(|slot| chosen.get_mut(slot)) {
@@ -97,7 +114,7 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
                 plan |= 1 << n;
                 let mut usage = info.constraint_usage(*at);
                 usage.set_argv_index(used);
-                usage.set_omit(n < T::ARGUMENTS);
+                usage.set_omit(n < T::ARGUMENTS.len());
             }
         }
         info.set_idx_num(plan);
@@ -134,7 +151,7 @@ struct Cursor<T> {
 unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
     fn filter(&mut self, plan: c_int, _: Option<&str>, values: &Filters<'_>) -> Result<()> {
         let mut values = values.iter();
-        self.arguments = (0..T::ARGUMENTS + T::FILTERS.len())
+        self.arguments = (0..T::ARGUMENTS.len() + T::FILTERS.len())
             .map(|n| if plan & 1 << n != 0 { values.next().map(Value::try_from).transpose() } else { Ok(None) })
             .collect::<Result<_, _>>()
             .map_err(|error| rusqlite::Error::ModuleError(error.to_string()))?;
@@ -146,7 +163,8 @@ unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
     }
 
     fn next(&mut self) -> Result<()> {
-        self.row = self.rows.as_mut().and_then(Iterator::next).transpose().map_err(module_error)?;
+        let row = self.rows.as_mut().and_then(Iterator::next).transpose();
+        self.row = row.map_err(|error| module_error(error.into()))?;
         self.number += 1;
         Ok(())
     }
@@ -156,13 +174,11 @@ unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
     }
 
     fn column(&self, context: &mut Context, n: c_int) -> Result<()> {
-        let n = n as usize;
-        let value = if n < T::COLUMNS {
-            self.row.as_ref().and_then(|row| row.get(n))
-        } else {
-            self.arguments.get(n - T::COLUMNS).and_then(Option::as_ref)
-        };
-        context.set_result(value.unwrap_or(&Value::Null))
+        let (n, columns) = (n as usize, T::RELATION.columns.len());
+        match n.checked_sub(columns) {
+            None => context.set_result(&self.row.as_ref().and_then(|row| row.get(n)).map_or(Value::Null, value)),
+            Some(n) => context.set_result(self.arguments.get(n).and_then(Option::as_ref).unwrap_or(&Value::Null)),
+        }
     }
 
     fn rowid(&self) -> Result<i64> {
