@@ -8,9 +8,11 @@ mod apply;
 mod bytes;
 mod edit;
 mod log;
+mod pack;
 mod pages;
 
 pub use apply::apply;
 pub use bytes::{changeset, record};
 pub use log::log;
+pub use pack::pack;
 pub use pages::database;

@@ -46,6 +46,11 @@ fn logs() {
 }
 
 #[test]
+fn packs() {
+    try_many("pack", 1_000, maniac_fuzz::pack);
+}
+
+#[test]
 fn databases() {
     try_many("database", 4_000, maniac_fuzz::database);
 }

@@ -1,0 +1,129 @@
+//! The packs that somebody reads: pages by their root and number.
+
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use maniac_base::{PageNo, checksum};
+use maniac_disk::Disk;
+use rustc_hash::FxHashMap;
+
+use crate::chunk::{self, Chunk, Slot};
+use crate::codec;
+use crate::error::ChunkError;
+use crate::pack::{Pack, pack_path};
+use crate::place::Place;
+
+/// Packs of one store, each opened when it is first asked for. They stay open, also where their files are removed, as long
+/// as somebody has this.
+pub struct Packs {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) store: u128,
+    pub(crate) page_size: u32,
+    packs: FxHashMap<u32, OnceLock<Arc<Pack>>>,
+}
+
+/// Where items are read from: packs that are complete, and for a writer also the one that it writes.
+pub(crate) trait Items {
+    fn page_size(&self) -> usize;
+    fn bytes(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError>;
+    fn corrupt(&self, place: Place, reason: &str) -> ChunkError;
+
+    fn chunk_bytes(&self, place: Place) -> Result<Cow<'_, [u8]>, ChunkError> {
+        let bytes = self.bytes(place, chunk::BYTES)?;
+        Chunk::new(&bytes).check(self.page_size()).map_err(|reason| self.corrupt(place, reason))?;
+        Ok(bytes)
+    }
+
+    /// The page that a slot tells of.
+    fn slot_page(&self, slot: &Slot) -> Result<Cow<'_, [u8]>, ChunkError> {
+        let damaged = || self.corrupt(slot.place, "a page does not match its checksum");
+        let page = match self.bytes(slot.place, slot.bytes as usize)? {
+            Cow::Borrowed(stored) => codec::decode(stored, slot.form, self.page_size()).ok_or_else(damaged)?,
+            Cow::Owned(stored) => {
+                Cow::Owned(codec::decode(&stored, slot.form, self.page_size()).ok_or_else(damaged)?.into_owned())
+            }
+        };
+        if checksum(&page) != slot.checksum {
+            return Err(damaged());
+        }
+        Ok(page)
+    }
+}
+
+impl Packs {
+    /// The packs of these numbers in a directory.
+    pub fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        store: u128,
+        page_size: u32,
+        numbers: impl IntoIterator<Item = u32>,
+    ) -> Packs {
+        let packs = numbers.into_iter().map(|number| (number, OnceLock::new())).collect();
+        Packs { disk, dir, store, page_size, packs }
+    }
+
+    /// Packs of other numbers in the same place. Those that are open stay so.
+    pub fn with(&self, numbers: impl IntoIterator<Item = u32>) -> Packs {
+        let keep = |number| (number, self.packs.get(&number).cloned().unwrap_or_default());
+        let packs = numbers.into_iter().map(keep).collect();
+        Packs { disk: self.disk.clone(), dir: self.dir.clone(), store: self.store, page_size: self.page_size, packs }
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
+        self.packs.keys().copied()
+    }
+
+    pub fn pack(&self, number: u32) -> Result<&Pack, ChunkError> {
+        let Some(cell) = self.packs.get(&number) else {
+            let path = pack_path(&self.dir, number);
+            return Err(ChunkError::corrupt(&path, 0, "the pack is referred to, and is not one of the store's"));
+        };
+        match cell.get() {
+            Some(pack) => Ok(pack),
+            None => {
+                let pack = Pack::open(&*self.disk, &self.dir, number, self.store, self.page_size)?;
+                Ok(cell.get_or_init(|| Arc::new(pack)))
+            }
+        }
+    }
+
+    /// A page of the database that a root stands for; nothing for one that was never written.
+    pub fn page(&self, root: &crate::Root, no: PageNo) -> Result<Option<Cow<'_, [u8]>>, ChunkError> {
+        match self.slot(root, no)? {
+            Some(slot) => self.slot_page(&slot).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// How a page of the database that a root stands for is stored.
+    pub fn slot(&self, root: &crate::Root, no: PageNo) -> Result<Option<Slot>, ChunkError> {
+        let place = root.chunk(self, (no.0 - 1) / crate::CHUNK)?;
+        if place.is_nowhere() {
+            return Ok(None);
+        }
+        let bytes = self.chunk_bytes(place)?;
+        let slot = Chunk::new(&bytes).slot((no.0 - 1) % crate::CHUNK, self.page_size());
+        slot.map_err(|reason| self.corrupt(place, reason))
+    }
+}
+
+impl Items for Packs {
+    fn page_size(&self) -> usize {
+        self.page_size as usize
+    }
+
+    fn bytes(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError> {
+        self.pack(place.pack())?.bytes(place.offset(), length).map(Cow::Borrowed)
+    }
+
+    fn corrupt(&self, place: Place, reason: &str) -> ChunkError {
+        ChunkError::corrupt(&pack_path(&self.dir, place.pack()), place.offset(), reason)
+    }
+}
