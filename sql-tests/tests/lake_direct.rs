@@ -159,6 +159,37 @@ fn catalogs_say_the_same_with_and_without_ducklake() {
     let questions = "SELECT count(*), min(n), max(n), min(\"at\"), max(day), max(x), min(v), count(flag) FROM direct.direct.t \
                      WHERE n BETWEEN -900000 AND 900000";
     assert_eq!(duckdb.run(questions).unwrap(), duckdb.run(&questions.replace("direct.direct", "plain.plain")).unwrap());
+    travel(&mut duckdb, &history);
+    duckdb.exit().unwrap();
+
+    // DuckLake alone, of the one pinned release that there is one for, reads, compacts and travels in the lake.
+    let mut ducklake = Session::new(Kind::PlainDuckdb, &tools, directory.path());
+    let attach = format!(
+        "LOAD '{}'; ATTACH 'ducklake:direct.ducklake' AS direct (DATA_PATH 'direct_files'); \
+         SET ducklake_max_retry_count = 0",
+        tools.ducklake.display()
+    );
+    ducklake.run(&attach).unwrap();
+    travel(&mut ducklake, &history);
+    for compaction in ["flush_inlined_data", "merge_adjacent_files", "rewrite_data_files"] {
+        ducklake.run(&format!("CALL ducklake_{compaction}('direct')")).unwrap();
+        compare::all(&mut writer, &mut ducklake, "direct.direct").unwrap_or_else(|e| panic!("{compaction}: {e}"));
+        travel(&mut ducklake, &history);
+    }
+    ducklake.exit().unwrap();
+
+    // And the mirror goes on.
+    let mut duckdb = host(&tools, directory.path());
+    duckdb.run("CALL maniac_attach('shop.maniac', lake := 'direct', schema := 'direct')").unwrap();
+    writer.run("DELETE FROM t WHERE id % 2 = 0; UPDATE few SET v = 'last'").unwrap();
+    duckdb.run("CALL maniac_wait('direct')").unwrap();
+    compare::all(&mut writer, &mut duckdb, "direct.direct").unwrap();
+    travel(&mut duckdb, &history);
+    assert_eq!(duckdb.run("SELECT repaired_tables FROM maniac_status()").unwrap(), [[Value::Integer("0".into())]]);
+}
+
+/// Every snapshot shows what the store had at its version.
+fn travel(duckdb: &mut Session, history: &BTreeMap<String, Vec<Value>>) {
     let marked = duckdb
         .run(
             "SELECT snapshot_id, (commit_extra_info::JSON->>'version')::BIGINT FROM direct.snapshots() \

@@ -89,6 +89,8 @@ pub struct Applier {
     /// For a target in a lake.
     pub(super) ledger: Ledger,
     pub(super) direct: Direct,
+    /// For the status: whether new rows may go past DuckLake, or why not.
+    pub(super) direct_writes: Option<String>,
     pub(super) upkeep: Upkeep,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,
@@ -117,6 +119,11 @@ impl Applier {
             }
         });
         told.filter(|told| told.steps.is_some() || told.name.is_some()).collect()
+    }
+
+    /// Whether new rows may go past DuckLake, or why not; `None` for a native target.
+    pub fn direct_writes(&self) -> Option<String> {
+        self.direct_writes.clone()
     }
 
     /// What a lake needs from time to time; `None` for a native target.

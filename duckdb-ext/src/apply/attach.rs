@@ -41,6 +41,8 @@ pub struct Choices {
     pub selection: Selection,
     pub on_mismatch: Option<OnMismatch>,
     pub upkeep: UpkeepChange,
+    /// Whether small batches may go past DuckLake into a lake's catalog.
+    pub direct_writes: bool,
 }
 
 impl Applier {
@@ -61,6 +63,8 @@ impl Applier {
         let (schema_exists, state) = session.look_around(|session| state::find(session, &target))?;
         let on_mismatch = choices.on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
         let upkeep = choices.upkeep;
+        let direct = target.lake.then(|| Direct::new(&session, &target, choices.direct_writes));
+        let (direct, direct_writes) = direct.unzip();
         let mut applier = Applier {
             session,
             source,
@@ -76,7 +80,8 @@ impl Applier {
             unsure: false,
             in_files: false,
             ledger: Ledger::default(),
-            direct: Direct::default(),
+            direct: direct.unwrap_or_default(),
+            direct_writes,
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
             inlined: HashSet::new(),

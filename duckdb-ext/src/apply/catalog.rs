@@ -8,8 +8,9 @@ use crate::error::Result;
 use crate::host::{Session, TextRow};
 use crate::schema::{MirrorColumn, Tables, quote, quote_text};
 
-/// The format of catalogs that are written directly.
+/// The format of catalogs that are written directly, and the versions of DuckDB whose DuckLake was seen to write it so.
 const FORMAT: &str = "1.0";
+const DUCKDB: &str = "v1.5.";
 
 /// Where the catalog's tables are.
 pub struct Place {
@@ -20,6 +21,11 @@ pub struct Place {
 impl Place {
     pub fn table(&self, name: &str) -> String {
         format!("{}.{}.{name}", quote(&self.catalog), quote(&self.schema))
+    }
+
+    /// The query for the catalog's format.
+    fn format(&self) -> String {
+        format!("SELECT value FROM {} WHERE key = 'version' AND scope IS NULL", self.table("ducklake_metadata"))
     }
 }
 
@@ -47,19 +53,29 @@ pub struct Inlined {
     pub bounds: Vec<Bounds>,
 }
 
-/// The catalog, if it is in a DuckDB file, of the format that is known, and under the name that DuckLake gives it.
-pub fn find(session: &Session, target: &Target) -> Result<Option<Place>> {
+/// The catalog, if it is in a DuckDB file, of the format that is known, and under the name that DuckLake gives it; else why
+/// it is not written.
+pub fn find(session: &Session, target: &Target) -> std::result::Result<Place, String> {
+    let asked = |sql: &str| session.value(sql).map(Option::unwrap_or_default).map_err(|error| error.to_string());
     let lake = quote_text(&target.catalog);
-    let kind = session.value(&format!("SELECT catalog_type::VARCHAR FROM ducklake_settings({lake})"))?;
-    if kind.as_deref() != Some("duckdb") {
-        return Ok(None);
+    let kind = asked(&format!("SELECT catalog_type::VARCHAR FROM ducklake_settings({lake})"))?;
+    if kind != "duckdb" {
+        return Err(format!("the catalog is in {kind}, not in a DuckDB file"));
+    }
+    let duckdb = asked("SELECT version()")?;
+    if !duckdb.starts_with(DUCKDB) {
+        return Err(format!("DuckDB is {duckdb}, not {DUCKDB}x"));
     }
     let place = Place { catalog: format!("__ducklake_metadata_{}", target.catalog), schema: "main".to_string() };
-    let metadata = place.table("ducklake_metadata");
     // Fails for a catalog that was attached under another name or is in another schema: DuckDB does not list it, so that
     // there is no asking.
-    let format = session.value(&format!("SELECT value FROM {metadata} WHERE key = 'version' AND scope IS NULL"));
-    Ok(format.is_ok_and(|format| format.as_deref() == Some(FORMAT)).then_some(place))
+    let format = asked(&format!("SELECT ({})", place.format())).map_err(|_| {
+        "the catalog is attached under another name than DuckLake's own, or is in a schema of its own".to_string()
+    })?;
+    match format == FORMAT {
+        true => Ok(place),
+        false => Err(format!("the catalog has version {format}, not {FORMAT}")),
+    }
 }
 
 /// What DuckLake was seen to do with a batch of new rows.
@@ -98,6 +114,10 @@ pub fn learn(
         seen.snapshot,
     ))?;
     let [newest] = newest.as_slice() else { return Ok(Learnt::Others) };
+    // A lake that was detached and attached again may have been migrated meanwhile.
+    if session.value(&format!("SELECT ({})", place.format()))?.as_deref() != Some(FORMAT) {
+        return Ok(Learnt::Elsewhere);
+    }
     let [Some(schema_version), Some(next_catalog), Some(next_file)] = numbers(newest)[..] else {
         return Ok(Learnt::Elsewhere);
     };

@@ -13,7 +13,8 @@
 //!
 //! All in one transaction that goes through only if the newest snapshot is still the applier's own: nobody else has
 //! changed rows, tables or the mirror's owner since. Whatever is not exactly like that is left to DuckLake: other changes
-//! than new rows, more rows than it was just seen to put inline, catalogs of another format or outside a DuckDB file.
+//! than new rows, more rows than it was just seen to put inline, catalogs of another format or outside a DuckDB file, other
+//! versions of DuckDB. `maniac_status` says so, and `direct_writes := false` leaves everything to DuckLake.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -48,8 +49,8 @@ const GIVE_WAY: Duration = Duration::from_secs(10 * 60);
 /// What an applier knows of its lake's catalog. Knowing nothing is always right.
 #[derive(Default)]
 pub struct Direct {
-    /// Where the catalog's tables are; the inner `None` if it is not one to write.
-    place: Option<Option<Place>>,
+    /// Where the catalog's tables are, if it is one to write.
+    place: Option<Place>,
     /// The last batch, if it had nothing but new rows and went through DuckLake.
     seen: Option<Seen>,
     /// So many rows at once were put inline, by table of the mirror, since the time beside it.
@@ -101,10 +102,20 @@ pub fn insertions(commits: &[Commit], tables: &Tables) -> Option<Insertions> {
 }
 
 impl Direct {
+    /// Looks whether a lake's catalog is one to write, and says so, or why not.
+    pub fn new(session: &Session, target: &Target, wanted: bool) -> (Direct, String) {
+        let place = match wanted {
+            true => catalog::find(session, target),
+            false => Err("direct_writes := false".to_string()),
+        };
+        let told = place.as_ref().map_or_else(|why| format!("off: {why}"), |_| "on".to_string());
+        (Direct { place: place.ok(), ..Direct::default() }, told)
+    }
+
     /// A batch of new rows went through DuckLake and made the snapshot, if that is known.
     pub fn saw(&mut self, insertions: &Insertions, tables: &Tables, snapshot: Option<i64>) {
         self.forget();
-        if self.rest.is_some_and(|rest| Instant::now() < rest) {
+        if self.place.is_none() || self.rest.is_some_and(|rest| Instant::now() < rest) {
             return;
         }
         if self.since.is_none_or(|since| since.elapsed() > TRUST) {
@@ -151,10 +162,7 @@ impl Direct {
         if self.plan.as_ref().is_none_or(|plan| plan.snapshot != base) {
             self.plan = None;
             let Some(seen) = self.seen.take() else { return Ok(None) };
-            if self.place.is_none() {
-                self.place = Some(catalog::find(session, target)?);
-            }
-            let Some(Some(place)) = &self.place else { return Ok(None) };
+            let Some(place) = &self.place else { return Ok(None) };
             let mut most = std::mem::take(&mut self.most);
             for (name, rows) in &seen.rows {
                 let known = most.entry(name.clone()).or_default();
@@ -177,7 +185,7 @@ impl Direct {
 
     /// Writes the batch, in a transaction; not if somebody else has made a snapshot. Fails if somebody does meanwhile.
     pub fn write(&self, session: &Session, batch: &Batch<'_>, message: &str, extra: &str) -> Result<bool> {
-        let Some(Some(place)) = &self.place else { return Ok(false) };
+        let Some(place) = &self.place else { return Ok(false) };
         let after = &batch.after;
         let newest = session.query(&format!(
             "SELECT max(snapshot_id)::VARCHAR, epoch_us(now())::VARCHAR FROM {}",

@@ -31,6 +31,7 @@ pub static ATTACH: Function = Function {
         Parameter::Named("on_mismatch", Kind::Text),
         Parameter::Named("maintain_every_s", Kind::Integer),
         Parameter::Named("keep_snapshots_s", Kind::Integer),
+        Parameter::Named("direct_writes", Kind::Boolean),
     ],
     columns: &[("table", Kind::Text), ("rows", Kind::Integer), ("version", Kind::Integer)],
     is_long: |_, _| true,
@@ -58,12 +59,12 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         every: super::seconds(args, "maintain_every_s")?,
         keep: super::seconds(args, "keep_snapshots_s")?,
     };
-    if !target.lake && !upkeep.is_none() {
+    if !target.lake && (!upkeep.is_none() || args.boolean("direct_writes").is_some()) {
         return Err(Error::input(
-            "maintain_every_s and keep_snapshots_s are for mirrors in a DuckLake: give lake := '...' too",
+            "maintain_every_s, keep_snapshots_s and direct_writes are for mirrors in a DuckLake: give lake := '...' too",
         ));
     }
-    let choices = Choices { selection, on_mismatch, upkeep };
+    let choices = Choices { selection, on_mismatch, upkeep, direct_writes: settings.direct_writes };
     let identity = source.identity();
     if let Some(mirror) = attached::find(instance, &schema) {
         let asked = attached::Asked { identity: &identity, target: &target, settings, choices: &choices };
@@ -132,7 +133,7 @@ fn settings(args: &Args) -> Result<Settings> {
             return Err(Error::input(format!("mode := '{other}' is not known: give 'micro_batch' or 'streaming'")));
         }
     };
-    Ok(Settings { batch_size, batch_timeout })
+    Ok(Settings { batch_size, batch_timeout, direct_writes: args.boolean("direct_writes").unwrap_or(true) })
 }
 
 fn on_mismatch(args: &Args) -> Result<Option<OnMismatch>> {

@@ -81,7 +81,11 @@ fn differences(settings: Settings, shown: &Shown, args: &Args, asked: &Asked<'_>
     if args.integer("batch_size").is_some() {
         differs("batch_size :=", settings.batch_size.to_string(), asked.settings.batch_size.to_string());
     }
-    let Choices { selection, on_mismatch, upkeep } = asked.choices;
+    if args.boolean("direct_writes").is_some() {
+        let told = |settings: Settings| settings.direct_writes.to_string();
+        differs("direct_writes :=", told(settings), told(asked.settings));
+    }
+    let Choices { selection, on_mismatch, upkeep, .. } = asked.choices;
     if !selection.is_all() {
         differs("tables and exclude are", shown.selection.to_text(), selection.to_text());
     }

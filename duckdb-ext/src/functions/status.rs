@@ -35,6 +35,7 @@ pub static STATUS: Function = Function {
         ("retry_at", Kind::Timestamp),
         ("copying", Kind::Text),
         ("maintained", Kind::Timestamp),
+        ("direct_writes", Kind::Text),
     ],
     is_long: |_, _| false,
     start: status,
@@ -83,6 +84,7 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         report.retry.map_or(Field::Null, |retry| Field::Integer(retry.at_ms * 1000)),
         Field::optional(copying),
         report.maintained_ms.map_or(Field::Null, |ms| Field::Integer(ms * 1000)),
+        Field::optional(report.direct_writes.clone()),
     ]
 }
 

@@ -127,9 +127,17 @@ impl Args {
         }
     }
 
+    /// A named truth value; `None` when left out or NULL.
+    pub fn boolean(&self, name: &str) -> Option<bool> {
+        self.named.iter().find_map(|(key, field)| match field {
+            Field::Boolean(value) if *key == name => Some(*value),
+            _ => None,
+        })
+    }
+
     /// A named truth value; false when left out or NULL.
     pub fn flag(&self, name: &str) -> bool {
-        self.named.iter().any(|(key, field)| *key == name && *field == Field::Boolean(true))
+        self.boolean(name).unwrap_or(false)
     }
 
     /// A named list of texts; empty when left out or NULL.

@@ -19,6 +19,8 @@ pub struct Settings {
     pub batch_size: usize,
     /// The least time between two batches, in which commits gather; zero applies each commit at once.
     pub batch_timeout: Duration,
+    /// Whether small batches may go past DuckLake into a lake's catalog.
+    pub direct_writes: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,8 @@ pub struct Report {
     pub copying: Option<(String, Arc<Tally>)>,
     /// When maintenance in a lake, or a step of it, last ended well, in ms since 1970.
     pub maintained_ms: Option<i64>,
+    /// In a lake: whether new rows may go past DuckLake, or why not.
+    pub direct_writes: Option<String>,
     /// Transactions applied in the seconds just past, with the time of each batch.
     recent: VecDeque<(Instant, u64)>,
 }
@@ -147,6 +151,7 @@ impl Mirror {
             stuck: None,
             copying: None,
             maintained_ms: None,
+            direct_writes: None,
             recent: VecDeque::new(),
         };
         Mirror {

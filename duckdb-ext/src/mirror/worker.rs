@@ -32,9 +32,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -> Result<()> {
     let at = applier.version();
     let beginning = mirror.beginning(at);
-    let differing = applier.differing();
+    let (differing, direct_writes) = (applier.differing(), applier.direct_writes());
     mirror.update(|report| {
         report.differing = differing;
+        report.direct_writes = direct_writes;
         report.applied = at;
         report.complete = at;
         report.state = beginning;
