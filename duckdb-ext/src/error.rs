@@ -31,7 +31,7 @@ pub enum Error {
     Expired(String),
     /// A value that its column cannot hold, in a mirror that stops there.
     #[error(
-        "column {column} of table {table} cannot hold the value {value} of the row {key}: it is no {wanted}. Repair the \
+        "column {column} of table {table} cannot hold the value {value} of the row {key}: it is not a {wanted}. Repair the \
          row in the source and try again (with CALL maniac_resume where the mirror is attached), or attach with \
          on_mismatch := 'widen' or 'null'"
     )]

@@ -63,7 +63,7 @@ before: 0
 write: SQLITE_READONLY attempt to write a readonly database
 missing: SQLITE_CANTOPEN unable to open database file
 branch: SQLITE_CANTOPEN unable to open database file
-because maniac: no branch \"none\" in ./shop.maniac; there are: main, dev
+because maniac: no branch \"none\" in ./shop.maniac; its branches are: main, dev
 plain: wal
 both: 1 4
 copy: 1

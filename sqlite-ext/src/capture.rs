@@ -63,7 +63,7 @@ impl Capture {
             // SQLite commits what it can't read itself, a schema of nonsense for example, and so does a store. Readers of
             // the entry find that out again, or what it says after all.
             Err(error) if error.is_about_content() => {
-                warn(&format!("the rows that a transaction changed cannot be told: {error}"));
+                warn(&format!("it cannot be determined which rows a transaction changed: {error}"));
                 let payload = Payload { derived: true, ..Payload::default() };
                 return Ok(Captured { payload, follow: None });
             }

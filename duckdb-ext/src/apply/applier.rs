@@ -295,8 +295,8 @@ impl Applier {
         let shown = ledger::version(&self.session, &self.target, &self.source.identity(), &state)?;
         let shown = shown.ok_or_else(|| {
             Error::Expired(format!(
-                "the snapshots are gone that told which version {} shows: detach it and attach it again, which copies \
-                 the tables anew",
+                "the snapshots of the lake that recorded which version {} shows are gone: detach it and attach it again, \
+                 which copies the tables anew",
                 self.target.shown()
             ))
         })?;

@@ -159,16 +159,16 @@ pub fn unreadable(session: &Session, target: &Target, error: &Error) -> Error {
     let attached = session.value(&format!("{attached}({})", quote_text(&target.catalog)));
     match attached {
         Ok(Some(count)) if count == "0" => Error::input(format!(
-            "what the mirror remembers cannot be read: {error}. {} is detached: attach it again, and the mirror goes on",
+            "the state of the mirror cannot be read: {error}. {} is detached: attach it again, and the mirror goes on",
             target.catalog
         )),
         Ok(_) if error.to_string().contains("does not exist") => Error::Gone(format!(
-            "what the mirror remembers is gone: {error}. CALL maniac_detach('{}') if the mirror is attached, drop what is \
+            "the state of the mirror is gone: {error}. CALL maniac_detach('{}') if the mirror is attached, drop what is \
              left of the schema {}, and attach again, which copies the tables anew",
             target.schema,
             target.shown()
         )),
-        _ => Error::input(format!("what the mirror remembers cannot be read: {error}")),
+        _ => Error::input(format!("the state of the mirror cannot be read: {error}")),
     }
 }
 

@@ -65,7 +65,9 @@ impl Target {
                 )));
             }
             (None, _) => {
-                return Err(Error::input(format!("{catalog} is of type {kind}, in which a mirror cannot live")));
+                return Err(Error::input(format!(
+                    "{catalog} is of type {kind}, which cannot hold a mirror: give a DuckDB database or a DuckLake"
+                )));
             }
         }
         if *readonly {

@@ -76,12 +76,12 @@ fn wait(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         None => mirror.source.head()?,
         Some(version) => Version(
             u64::try_from(version)
-                .map_err(|_| Error::input(format!("version {version} cannot be: versions count from 1")))?,
+                .map_err(|_| Error::input(format!("version := {version} is out of range: versions count from 1")))?,
         ),
     };
     let timeout = args.integer("timeout_ms").unwrap_or(DEFAULT_TIMEOUT_MS);
     let timeout = u64::try_from(timeout)
-        .map_err(|_| Error::input(format!("timeout_ms := {timeout} cannot be: give 0 or more")))?;
+        .map_err(|_| Error::input(format!("timeout_ms := {timeout} is out of range: give 0 or more")))?;
     mirror.wait(version, Duration::from_millis(timeout))?;
     Ok(standing(&mirror))
 }

@@ -53,7 +53,7 @@ const MOST_SECONDS: u64 = 1000 * 365 * 24 * 3600;
 fn seconds(args: &Args, name: &str) -> Result<Option<Duration>> {
     let given = args.integer(name).map(|number| match u64::try_from(number) {
         Ok(seconds @ ..=MOST_SECONDS) => Ok(Duration::from_secs(seconds)),
-        _ => Err(Error::input(format!("{name} := {number} cannot be: give 0 to {MOST_SECONDS} seconds"))),
+        _ => Err(Error::input(format!("{name} := {number} is out of range: give 0 to {MOST_SECONDS} seconds"))),
     });
     given.transpose()
 }

@@ -108,7 +108,7 @@ impl Producer for Rows {
 #[cold]
 fn misfit(table: &str, name: &str, column: ColumnType, value: &BorrowedValue<'_>) -> Error {
     Error::input(format!(
-        "column {name} of table {table} holds {}, which is no {column}: read it as text with all_varchar := true",
+        "column {name} of table {table} holds {}, which is not a {column}: read it as text with all_varchar := true",
         show(value)
     ))
 }

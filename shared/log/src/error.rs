@@ -23,8 +23,8 @@ pub enum LogError {
     OtherBuild { path: PathBuf },
     /// An fsync has failed, and this version or one that it was built on is not in the log any more.
     #[error(
-        "{path}: the disk failed to take version {version} or one that it builds on; nothing of it counts: roll \
-             back, and run the transaction again"
+        "{path}: the disk failed to write version {version}, or one that it builds on. The transaction is not \
+             committed: roll back and run it again"
     )]
     Lost { path: PathBuf, version: Version },
     #[error("{path} is open for reading only")]

@@ -13,7 +13,7 @@ pub enum StoreError {
     Log(#[from] LogError),
     #[error("{path}: no such store; check the path, or open it with mode=rwc to create it")]
     NotFound { path: PathBuf },
-    #[error("no branch \"{name}\" in {path}; there are: {known}")]
+    #[error("no branch \"{name}\" in {path}; its branches are: {known}")]
     NoSuchBranch { path: PathBuf, name: String, known: String },
     #[error("branch \"{name}\" of {path} has been dropped")]
     BranchDropped { path: PathBuf, name: String },

@@ -166,7 +166,7 @@ impl Snapshot {
     fn stored_ahead(&self, no: PageNo) -> Result<Option<StoredPage<'_>>, PageError> {
         let Some(ahead) = &self.ahead else { return Ok(None) };
         if self.store.log.head().is_lost(self.version, ahead.losses) {
-            let reason = "the disk has failed to take the version that this transaction is built on".into();
+            let reason = "the disk failed to write the version that this transaction builds on".into();
             return Err(PageError { page: no, kind: PageErrorKind::Io, reason });
         }
         let pieces = ahead.pieces(no);

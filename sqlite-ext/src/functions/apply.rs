@@ -28,7 +28,7 @@ fn run(context: &Context<'_>, changeset: &[u8], policy: Option<&str>) -> VfsResu
         let db = context.get_connection().map_err(VfsError::sql)?;
         let schema = schema_of(db.handle())?;
         let applied = apply::apply(&db, &schema, changeset, policy)?;
-        let outcome = applied.outcome("on_conflict 'replace' or 'omit' resolves what can be");
+        let outcome = applied.outcome("on_conflict 'replace' or 'omit' resolves what can be resolved");
         let Applied { conflicts, .. } = applied;
         with_database(db.handle(), |database| {
             database.set_conflicts(conflicts);

@@ -66,7 +66,7 @@ fn advice(conflicts: &[Conflict], ways_out: &[&str]) -> String {
         return reason.to_owned();
     }
     if reason(Kind::ForeignKey).is_some() {
-        return "change the rows of one branch first, where one would refer to nothing".into();
+        return "first change, on one branch, the rows that would refer to nothing".into();
     }
     let which = if conflicts.len() == 1 { "it" } else { "them" };
     let named: Vec<String> = ways_out.iter().map(|way| format!("'{way}'")).collect();

@@ -121,7 +121,7 @@ fn check_writable(context: &Context<'_>, function: &str) -> Result<()> {
     let why = on_store(context, |database| {
         let path = database.store().path().display();
         Ok(match (database.store().is_writable(), database.is_read_only()) {
-            (false, _) => Some(format!("{path} may not be written to, and is open for reading only")),
+            (false, _) => Some(format!("this process has no permission to write to {path}")),
             (true, true) => Some("the store is open read-only (mode=ro or at=)".to_owned()),
             (true, false) => None,
         })

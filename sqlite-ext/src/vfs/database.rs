@@ -165,8 +165,8 @@ impl Database {
         if base != head {
             lock.release();
             let message = format!(
-                "others have written version {head} after version {base}, which this connection in exclusive locking \
-                 mode has; set PRAGMA locking_mode = normal"
+                "this connection, in exclusive locking mode, is at version {base}, and others have committed version \
+                 {head}: run PRAGMA locking_mode = normal, and start the transaction again"
             );
             return Err(VfsError::new(ffi::SQLITE_BUSY_SNAPSHOT, message));
         }

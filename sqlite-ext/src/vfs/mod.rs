@@ -237,8 +237,7 @@ unsafe extern "C" fn open(
         if flags & ffi::SQLITE_OPEN_WAL != 0 {
             // In exclusive locking mode SQLite needs no shared memory for a WAL file. Commits would be in there, and nowhere
             // else.
-            let reason =
-                "a store is a write-ahead log, and has no other; with PRAGMA locking_mode = normal it works again";
+            let reason = "a store has no separate WAL file; run PRAGMA locking_mode = normal and try again";
             return report(VfsError::new(ffi::SQLITE_CANTOPEN, reason));
         }
         let code = contain(|| {

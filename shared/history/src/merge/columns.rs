@@ -18,7 +18,7 @@ use super::tables::Merged;
 pub fn merge(base: &Table, ours: &Present, theirs: &Present, encoding: Encoding) -> Result<Merged, String> {
     let (before, here, there) = (read(base)?, read(&ours.table)?, read(&theirs.table)?);
     let (Some(our_columns), Some(their_columns)) = (&ours.columns, &theirs.columns) else {
-        return Err("changed on both branches, and on one its rows have another key".into());
+        return Err("changed on both branches, and its key on one".into());
     };
     let columns = Columns {
         base: (base, &before),
@@ -45,7 +45,7 @@ pub fn merge(base: &Table, ours: &Present, theirs: &Present, encoding: Encoding)
 
 fn read(table: &Table) -> Result<TableText<'_>, String> {
     let text = TableText::read(&table.sql).filter(|text| text.columns.len() == table.columns.len());
-    text.ok_or_else(|| "changed on both branches, each in its own way".to_owned())
+    text.ok_or_else(|| "changed differently on both branches".to_owned())
 }
 
 /// Whether a table differs from another in names, and in columns that came or went, alone: nothing that its rows were
@@ -104,7 +104,7 @@ fn constraints<'t>(base: &[&str], ours: &[&'t str], theirs: &[&'t str]) -> Resul
     let (here, there) = (added(ours, theirs), added(theirs, ours));
     let gone_twice = base.iter().any(|one| !has(ours, one) && !has(theirs, one));
     if gone_twice && !here.is_empty() && !there.is_empty() {
-        return Err("a constraint changed on both branches, each in its own way".into());
+        return Err("a constraint changed differently on both branches".into());
     }
     let kept = ours.iter().copied().filter(|one| has(theirs, one) || !has(base, one));
     Ok(kept.chain(there).map(Cow::Borrowed).collect())
@@ -185,7 +185,7 @@ impl Columns<'_> {
             }
         };
         let definition = chosen(base.definition, ours.definition, theirs.definition)
-            .ok_or_else(|| format!("column \"{old}\" changed on both branches, each in its own way"))?;
+            .ok_or_else(|| format!("column \"{old}\" changed differently on both branches"))?;
         let text = format!("{written} {definition}").trim_end().to_owned();
         self.merged.push(Column { name, text, ours: Some(here), theirs: Some(there) });
         Ok(())
@@ -199,7 +199,7 @@ impl Columns<'_> {
         if let Some(there) = there
             && !same_statement(self.ours.1.columns[here].definition, self.theirs.1.columns[there].definition)
         {
-            return Err(format!("column \"{name}\" added on both branches, each in its own way"));
+            return Err(format!("column \"{name}\" added differently on both branches"));
         }
         self.push(self.ours, here, Some(here), there);
         Ok(())

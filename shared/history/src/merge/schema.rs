@@ -134,7 +134,7 @@ fn woven(before: Option<&Object>, here: Option<&Object>, there: Option<&Object>)
 
 fn reason(here: bool, there: bool) -> &'static str {
     match (here, there) {
-        (true, true) => "changed on both branches, each in its own way",
+        (true, true) => "changed differently on both branches",
         (true, false) => "changed on this branch, dropped on the other",
         (false, _) => "dropped on this branch, changed on the other",
     }
@@ -179,7 +179,7 @@ fn names_taken(lines: &[Line], decisions: &[Decision], merged: &Objects, plan: &
         let Some(other) = taken.insert(name.to_ascii_lowercase(), kind) else { continue };
         plan.schema_conflicts.push(SchemaConflict {
             kind: kind.to_owned(),
-            reason: format!("the two branches have two things of this name, of which one is a {other}"),
+            reason: format!("the branches gave this name to two objects: {other} and {kind}"),
             name,
             base: None,
             ours: None,

@@ -200,9 +200,9 @@ fn both(line: &Line, encoding: Encoding) -> Result<Decision, String> {
             (_, true) if ours.columns.is_none() && theirs.columns.is_none() => {
                 Ok(Decision::both(side_by_side(ours), false))
             }
-            (None, _) => Err("made on both branches, each in its own way".into()),
-            (Some(_), _) if line.is_virtual() => Err("changed on both branches, on one its text".into()),
-            (Some(_), _) => Err("changed on both branches, and on one its rows have another key".into()),
+            (None, _) => Err("created differently on both branches".into()),
+            (Some(_), _) if line.is_virtual() => Err("changed on both branches, and its definition on one".into()),
+            (Some(_), _) => Err("changed on both branches, and its key on one".into()),
         };
     }
     let Some(base) = &line.base else { return Ok(Decision::ours(line)) };
@@ -217,7 +217,7 @@ fn both(line: &Line, encoding: Encoding) -> Result<Decision, String> {
         return Ok(Decision::both(their_shape(ours, theirs), true));
     }
     if line.is_shadow() || line.is_virtual() {
-        return Err("changed on both branches, each in its own way".into());
+        return Err("changed differently on both branches".into());
     }
     let merged = columns::merge(base, ours, theirs, encoding)?;
     if same_statement(&merged.table.sql, here) {
