@@ -2,7 +2,6 @@
 
 import pathlib
 import re
-import subprocess
 import unittest
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -13,9 +12,11 @@ GENERATED = ROOT / "bench" / "results"
 
 
 def pages():
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "*.md"]
-    names = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    return [ROOT / name for name in names if name and (ROOT / name).exists()]
+    """Those of the project: not what builds and tools leave in hidden folders and in target/."""
+    folders = [ROOT, *(folder for folder in ROOT.glob("[!.]*") if folder.is_dir())]
+    deep = [ROOT / "docs", ROOT / "bench" / "results"]
+    flat = {page for folder in folders for page in folder.glob("*.md")}
+    return sorted(flat | {page for folder in deep for page in folder.rglob("*.md")})
 
 
 def lines(page):
