@@ -7,8 +7,9 @@ use std::ffi::{CString, c_int};
 use maniac_base::{PageError, PageErrorKind};
 use maniac_history::HistoryError;
 use maniac_store::{LogError, StoreError};
-use parking_lot::Mutex;
 use rusqlite::ffi;
+
+use crate::last_error::Newest;
 
 /// A failure inside the VFS: the code for SQLite, and the words that SQLite's codes have no room for.
 #[derive(Debug)]
@@ -27,6 +28,11 @@ impl VfsError {
     /// Another connection stands in the way, for now.
     pub fn is_busy(&self) -> bool {
         self.code & 0xff == ffi::SQLITE_BUSY
+    }
+
+    /// As users read it.
+    pub fn shown(&self) -> String {
+        format!("maniac: {}", self.message)
     }
 
     /// An error of SQL that was run here, or of another part that knows no codes.
@@ -99,43 +105,30 @@ impl From<PageError> for VfsError {
     }
 }
 
-/// The newest failure of this process, for `maniac_last_error()`.
-static LAST: Mutex<Option<String>> = Mutex::new(None);
-
-pub fn last() -> Option<String> {
-    LAST.lock().clone()
-}
-
 /// Keeps the words of a failure, hands them to the host's log, and gives the code. A writer that has to wait is no
 /// failure worth telling.
-pub fn report(error: VfsError) -> c_int {
+pub fn report(error: VfsError, newest: &Newest) -> c_int {
     if !error.is_busy() {
-        let message = format!("maniac: {}", error.message);
-        if let Ok(text) = CString::new(message.replace('\0', " ")) {
-            // SAFETY: both are C strings, and the format takes one.
-            unsafe { ffi::sqlite3_log(error.code, c"%s".as_ptr(), text.as_ptr()) };
-        }
-        *LAST.lock() = Some(message);
+        let code = error.code;
+        log(code, &newest.keep(error));
+        return code;
     }
     error.code
 }
 
 /// Tells the host's log what is no failure.
 pub fn warn(message: &str) {
-    if let Ok(text) = CString::new(format!("maniac: {message}").replace('\0', " ")) {
+    log(ffi::SQLITE_WARNING, &format!("maniac: {message}"));
+}
+
+fn log(code: c_int, message: &str) {
+    if let Ok(text) = CString::new(message.replace('\0', " ")) {
         // SAFETY: both are C strings, and the format takes one.
-        unsafe { ffi::sqlite3_log(ffi::SQLITE_WARNING, c"%s".as_ptr(), text.as_ptr()) };
+        unsafe { ffi::sqlite3_log(code, c"%s".as_ptr(), text.as_ptr()) };
     }
 }
 
 /// An SQL function's failure.
 pub fn sql(error: impl Into<VfsError>) -> rusqlite::Error {
-    rusqlite::Error::UserFunctionError(keep(error.into()).into())
-}
-
-/// Keeps the words of a failure that SQLite's own message carries too, and gives them.
-pub fn keep(error: VfsError) -> String {
-    let message = format!("maniac: {}", error.message);
-    *LAST.lock() = Some(message.clone());
-    message
+    rusqlite::Error::UserFunctionError(error.into().shown().into())
 }

@@ -8,5 +8,6 @@ mod connection;
 mod entry_point;
 mod errors;
 mod functions;
+mod last_error;
 mod tables;
 mod vfs;

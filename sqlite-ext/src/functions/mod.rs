@@ -6,15 +6,18 @@ mod apply;
 mod merge;
 mod transfer;
 
+use std::ffi::{CStr, c_int};
+
 use maniac_base::Version;
 use maniac_history::changeset;
 use maniac_store::Moment;
-use rusqlite::functions::{Context, FunctionFlags};
+use rusqlite::functions::{Context, FunctionFlags, SqlFnOutput};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result, ffi};
 
-use crate::connection::with_database;
-use crate::errors::{self, VfsError, VfsResult, sql};
+use crate::connection::{failures_of, with_database};
+use crate::errors::{VfsError, VfsResult, sql};
+use crate::last_error::{Newest, newest_of};
 use crate::vfs::{self, Database};
 
 /// Functions that change a store may only be called from the top level: not from a trigger or view that somebody else
@@ -22,38 +25,61 @@ use crate::vfs::{self, Database};
 const READS: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_INNOCUOUS);
 const CHANGES: FunctionFlags = FunctionFlags::SQLITE_UTF8.union(FunctionFlags::SQLITE_DIRECTONLY);
 
-pub fn register(connection: &Connection) -> Result<()> {
-    connection.create_scalar_function(c"maniac_version", 0, READS, |_| Ok(env!("CARGO_PKG_VERSION")))?;
-    connection.create_scalar_function(c"maniac_last_error", 0, READS, |_| Ok(errors::last()))?;
-    connection.create_scalar_function(c"maniac_default_vfs", 0, CHANGES, |context| {
+/// Registers functions whose failures are kept for `maniac_last_error()`.
+struct Functions<'c> {
+    connection: &'c Connection,
+    newest: &'c Newest,
+}
+
+impl Functions<'_> {
+    fn add<F, T>(&self, name: &CStr, arguments: c_int, flags: FunctionFlags, function: F) -> Result<()>
+    where
+        F: Fn(&Context<'_>) -> Result<T> + Send + 'static,
+        T: SqlFnOutput,
+    {
+        let newest = self.newest.clone();
+        let call = move |context: &Context<'_>| function(context).inspect_err(|error| newest.note(error.to_string()));
+        self.connection.create_scalar_function(name, arguments, flags, call)
+    }
+}
+
+pub fn register(connection: &Connection, newest: &Newest) -> Result<()> {
+    let functions = Functions { connection, newest };
+    functions.add(c"maniac_version", 0, READS, |_| Ok(env!("CARGO_PKG_VERSION")))?;
+    let of_connection = newest.clone();
+    functions.add(c"maniac_last_error", 0, READS, move |context| {
+        // SAFETY: the connection is the one that is calling the function.
+        let of_files = unsafe { failures_of(context.get_connection()?.handle()) }?;
+        Ok(newest_of(of_files.into_iter().chain(of_connection.get()).chain(Newest::of_thread().get())))
+    })?;
+    functions.add(c"maniac_default_vfs", 0, CHANGES, |context| {
         check_may_change(context, "maniac_default_vfs")?;
         vfs::become_default()
     })?;
-    connection.create_scalar_function(c"maniac_head", 0, READS, |context| {
-        on_store(context, |database| Ok(database.version()?.0 as i64))
-    })?;
-    connection.create_scalar_function(c"maniac_branch", 0, READS, |context| {
+    functions
+        .add(c"maniac_head", 0, READS, |context| on_store(context, |database| Ok(database.version()?.0 as i64)))?;
+    functions.add(c"maniac_branch", 0, READS, |context| {
         on_store(context, |database| Ok(database.store().branch_by_id(database.branch())?.name))
     })?;
-    connection.create_scalar_function(c"maniac_changeset", 2, READS, |context| {
+    functions.add(c"maniac_changeset", 2, READS, |context| {
         let version = |n| context.get::<i64>(n).map(|version| Version(version.max(0) as u64));
         let (from, to) = (version(0)?, version(1)?);
         on_store(context, |database| Ok(changeset(database.store(), database.branch(), from, to)?))
     })?;
     for arguments in 1..=2 {
-        connection.create_scalar_function(c"maniac_apply", arguments, CHANGES, |context| {
+        functions.add(c"maniac_apply", arguments, CHANGES, |context| {
             check_writable(context, "maniac_apply")?;
             apply::call(context)
         })?;
-        connection.create_scalar_function(c"maniac_merge", arguments, CHANGES, |context| {
+        functions.add(c"maniac_merge", arguments, CHANGES, |context| {
             check_writable(context, "maniac_merge")?;
             merge::call(context)
         })?;
     }
     for arguments in 1..=3 {
-        connection.create_scalar_function(c"maniac_branch_create", arguments, CHANGES, branch_create)?;
+        functions.add(c"maniac_branch_create", arguments, CHANGES, branch_create)?;
     }
-    connection.create_scalar_function(c"maniac_import", 1, CHANGES, |context| {
+    functions.add(c"maniac_import", 1, CHANGES, |context| {
         let path: String = context.get(0)?;
         check_writable(context, "maniac_import")?;
         // SAFETY: the connection is the one that is calling the function.
@@ -62,12 +88,12 @@ pub fn register(connection: &Connection) -> Result<()> {
         }
         on_store(context, |database| transfer::import(database, &path))
     })?;
-    connection.create_scalar_function(c"maniac_export", 1, CHANGES, |context| {
+    functions.add(c"maniac_export", 1, CHANGES, |context| {
         let path: String = context.get(0)?;
         check_writable(context, "maniac_export")?;
         on_store(context, |database| transfer::export(database, &path))
     })?;
-    connection.create_scalar_function(c"maniac_backup", 1, CHANGES, |context| {
+    functions.add(c"maniac_backup", 1, CHANGES, |context| {
         let path: String = context.get(0)?;
         check_writable(context, "maniac_backup")?;
         // SAFETY: the connection is the one that is calling the function.
@@ -75,13 +101,13 @@ pub fn register(connection: &Connection) -> Result<()> {
         // SAFETY: as above.
         on_store(context, |database| transfer::backup(database, &path, &|| unsafe { vfs::is_interrupted(handle) }))
     })?;
-    connection.create_scalar_function(c"maniac_branch_drop", 1, CHANGES, |context| {
+    functions.add(c"maniac_branch_drop", 1, CHANGES, |context| {
         let name: String = context.get(0)?;
         check_writable(context, "maniac_branch_drop")?;
         on_store(context, |database| Ok(database.store().branch_drop(&name)?))?;
         Ok(name)
     })?;
-    connection.create_scalar_function(c"maniac_branch_rename", 2, CHANGES, |context| {
+    functions.add(c"maniac_branch_rename", 2, CHANGES, |context| {
         let (from, to): (String, String) = (context.get(0)?, context.get(1)?);
         check_writable(context, "maniac_branch_rename")?;
         on_store(context, |database| Ok(database.store().branch_rename(&from, &to)?))?;

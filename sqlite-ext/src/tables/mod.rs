@@ -11,14 +11,15 @@ mod table_function;
 
 use rusqlite::{Connection, Result};
 
+use crate::last_error::Newest;
 use table_function::register_table;
 
-pub fn register(connection: &Connection) -> Result<()> {
-    register_table::<branches::Branches>(connection)?;
-    register_table::<changes::Changes>(connection)?;
-    register_table::<conflicts::Conflicts>(connection)?;
-    register_table::<diff::Diff>(connection)?;
-    register_table::<log::Log>(connection)?;
-    register_table::<columns::Columns>(connection)?;
-    register_table::<store::Store>(connection)
+pub fn register(connection: &Connection, newest: &Newest) -> Result<()> {
+    register_table::<branches::Branches>(connection, newest)?;
+    register_table::<changes::Changes>(connection, newest)?;
+    register_table::<conflicts::Conflicts>(connection, newest)?;
+    register_table::<diff::Diff>(connection, newest)?;
+    register_table::<log::Log>(connection, newest)?;
+    register_table::<columns::Columns>(connection, newest)?;
+    register_table::<store::Store>(connection, newest)
 }

@@ -15,7 +15,8 @@ use rusqlite::vtab::{
 use rusqlite::{Connection, Result, ffi};
 
 use crate::connection::with_database;
-use crate::errors::{VfsError, VfsResult, sql};
+use crate::errors::{VfsError, VfsResult};
+use crate::last_error::Newest;
 use crate::vfs::Database;
 
 /// A function that gives rows of the store that the connection works on.
@@ -31,8 +32,9 @@ pub trait TableFunction: 'static {
     fn rows(database: &mut Database, arguments: &[Option<Value>]) -> VfsResult<Rows>;
 }
 
-pub fn register_table<T: TableFunction>(connection: &Connection) -> Result<()> {
-    connection.create_module(T::RELATION.name, const { &Module::<Table<T>>::eponymous_only_module() }, None)
+pub fn register_table<T: TableFunction>(connection: &Connection, newest: &Newest) -> Result<()> {
+    let module = const { &Module::<Table<T>>::eponymous_only_module() };
+    connection.create_module(T::RELATION.name, module, Some(newest.clone()))
 }
 
 /// `CREATE TABLE x(...)`: the columns of a row, then one HIDDEN column per argument.
@@ -61,17 +63,18 @@ struct Table<T> {
     /// Must be first.
     base: ffi::sqlite3_vtab,
     db: *mut ffi::sqlite3,
+    newest: Newest,
     function: PhantomData<T>,
 }
 
 // SAFETY: `repr(C)` with the base in front, as the trait asks.
 unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
-    type Aux = ();
+    type Aux = Newest;
     type Cursor = Cursor<T>;
 
     fn connect(
         db: &mut VTabConnection,
-        _: Option<&()>,
+        newest: Option<&Newest>,
         _: &[u8],
         _: &[u8],
         _: &[u8],
@@ -81,7 +84,11 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
         db.config(VTabConfig::Innocuous)?;
         // SAFETY: the handle is kept for as long as the table, which the connection outlives.
         let db = unsafe { db.handle() };
-        Ok((Cow::Owned(declaration::<T>()), Table { base: ffi::sqlite3_vtab::default(), db, function: PhantomData }))
+        let newest = newest.cloned().unwrap_or_default();
+        Ok((
+            Cow::Owned(declaration::<T>()),
+            Table { base: ffi::sqlite3_vtab::default(), db, newest, function: PhantomData },
+        ))
     }
 
     /// Takes `argument = value` for each hidden column that has it, and what FILTERS asks for; bit n of the plan stands
@@ -126,6 +133,7 @@ unsafe impl<T: TableFunction> VTab<'_> for Table<T> {
         Ok(Cursor {
             base: ffi::sqlite3_vtab_cursor::default(),
             db: self.db,
+            newest: self.newest.clone(),
             arguments: Vec::new(),
             rows: None,
             row: None,
@@ -140,6 +148,7 @@ struct Cursor<T> {
     /// Must be first.
     base: ffi::sqlite3_vtab_cursor,
     db: *mut ffi::sqlite3,
+    newest: Newest,
     arguments: Vec<Option<Value>>,
     rows: Option<Rows>,
     row: Option<Row>,
@@ -157,14 +166,14 @@ unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
             .map_err(|error| rusqlite::Error::ModuleError(error.to_string()))?;
         // SAFETY: the table's connection, which is running this query.
         let rows = unsafe { with_database(self.db, |database| T::rows(database, &self.arguments)) };
-        self.rows = Some(rows.map_err(module_error)?);
+        self.rows = Some(rows.map_err(|error| self.failed(error))?);
         self.number = 0;
         self.next()
     }
 
     fn next(&mut self) -> Result<()> {
         let row = self.rows.as_mut().and_then(Iterator::next).transpose();
-        self.row = row.map_err(|error| module_error(error.into()))?;
+        self.row = row.map_err(|error| self.failed(error.into()))?;
         self.number += 1;
         Ok(())
     }
@@ -186,8 +195,10 @@ unsafe impl<T: TableFunction> VTabCursor for Cursor<T> {
     }
 }
 
-fn module_error(error: VfsError) -> rusqlite::Error {
-    rusqlite::Error::ModuleError(sql(error).to_string())
+impl<T> Cursor<T> {
+    fn failed(&self, error: VfsError) -> rusqlite::Error {
+        rusqlite::Error::ModuleError(self.newest.keep(error))
+    }
 }
 
 /// An argument that is a whole number; nothing where it was left out or NULL.

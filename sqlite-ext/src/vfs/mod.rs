@@ -37,7 +37,8 @@ use journal::Journal;
 use uri::{PlainName, Request};
 pub use waiting::{find_is_interrupted, is_interrupted};
 
-use crate::errors::{VfsError, VfsResult, keep, report};
+use crate::errors::{VfsError, VfsResult, report};
+use crate::last_error::Newest;
 
 pub const NAME: &CStr = c"maniac";
 const DEFAULT_NAME: &CStr = c"maniac-default";
@@ -78,11 +79,17 @@ enum OpenFile {
     Journal(Journal),
 }
 
+struct Opened {
+    file: OpenFile,
+    /// What has failed last in the database, or in that of the journal.
+    newest: Newest,
+}
+
 /// What SQLite's `sqlite3_file` is for the files of this VFS.
 #[repr(C)]
 struct FileHandle {
     base: ffi::sqlite3_file,
-    file: *mut OpenFile,
+    opened: *mut Opened,
     /// Where SQLite keeps the connection that uses the file; null for a journal.
     connection: *mut *mut ffi::sqlite3,
 }
@@ -170,17 +177,30 @@ pub unsafe fn database_of<'a>(file: *mut ffi::sqlite3_file) -> Option<&'a mut Da
         if file.is_null() || (*file).pMethods != &raw const METHODS {
             return None;
         }
-        match &mut *(*file.cast::<FileHandle>()).file {
+        match &mut (*(*file.cast::<FileHandle>()).opened).file {
             OpenFile::Database(database) => Some(database),
             OpenFile::Journal(_) => None,
         }
     }
 }
 
-/// Runs one call, and turns what went wrong into a code.
-fn contain(call: impl FnOnce() -> VfsResult<c_int>) -> c_int {
+/// What has failed last in a database that this VFS has opened.
+///
+/// # Safety
+/// As for [`database_of`].
+pub unsafe fn newest_of(file: *mut ffi::sqlite3_file) -> Option<Newest> {
+    // SAFETY: by the caller's word; the methods tell whose file it is.
+    unsafe {
+        let ours = !file.is_null() && (*file).pMethods == &raw const METHODS;
+        ours.then(|| (*(*file.cast::<FileHandle>()).opened).newest.clone())
+    }
+}
+
+/// Runs one call, and turns what went wrong into a code, with the words left in `newest`.
+fn contain(newest: &Newest, call: impl FnOnce() -> VfsResult<c_int>) -> c_int {
     let panicked = |_| Err(VfsError::new(ffi::SQLITE_INTERNAL, "a panic was contained; this is a bug in Maniac"));
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked).unwrap_or_else(report)
+    let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked);
+    outcome.unwrap_or_else(|error| report(error, newest))
 }
 
 /// Runs one call on an open file.
@@ -189,7 +209,8 @@ fn contain(call: impl FnOnce() -> VfsResult<c_int>) -> c_int {
 /// `file` is a handle that `open` has filled, as all handles with `METHODS` are.
 unsafe fn on_file(file: *mut ffi::sqlite3_file, call: impl FnOnce(&mut OpenFile) -> VfsResult<c_int>) -> c_int {
     // SAFETY: by the caller's word; SQLite uses a file from one thread at a time.
-    contain(|| call(unsafe { &mut *(*file.cast::<FileHandle>()).file }))
+    let Opened { file, newest } = unsafe { &mut *(*file.cast::<FileHandle>()).opened };
+    contain(newest, || call(file))
 }
 
 const NAMED: c_int = ffi::SQLITE_OPEN_MAIN_DB | ffi::SQLITE_OPEN_MAIN_JOURNAL;
@@ -238,9 +259,10 @@ unsafe extern "C" fn open(
             // In exclusive locking mode SQLite needs no shared memory for a WAL file. Commits would be in there, and nowhere
             // else.
             let reason = "a store has no separate WAL file; run PRAGMA locking_mode = normal and try again";
-            return report(VfsError::new(ffi::SQLITE_CANTOPEN, reason));
+            return report(VfsError::new(ffi::SQLITE_CANTOPEN, reason), &Newest::of_thread());
         }
-        let code = contain(|| {
+        let code = contain(&Newest::of_thread(), || {
+            let mut newest = Newest::default();
             let opened = if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
                 let whole = CStr::from_ptr(name).to_bytes();
                 // Where SQLite takes no URIs, the parameters are a part of the name.
@@ -266,8 +288,10 @@ unsafe extern "C" fn open(
                 let database = Request::new(path, flags, &keys, parameter).and_then(|request| Database::open(&request));
                 OpenFile::Database(Box::new(database.inspect_err(|error| eprintln!("maniac: {}", error.message))?))
             } else {
-                let database = database_of(ffi::sqlite3_database_file_object(name))
-                    .ok_or_else(|| VfsError::new(ffi::SQLITE_CANTOPEN, "a journal without its database"))?;
+                let file = ffi::sqlite3_database_file_object(name);
+                let alone = || VfsError::new(ffi::SQLITE_CANTOPEN, "a journal without its database");
+                newest = newest_of(file).ok_or_else(alone)?;
+                let database = database_of(file).ok_or_else(alone)?;
                 OpenFile::Journal(Journal::new(database.store().path().to_owned(), database.journalled()))
             };
             if !out_flags.is_null() {
@@ -275,7 +299,7 @@ unsafe extern "C" fn open(
                 let mode = if read_only { ffi::SQLITE_OPEN_READONLY } else { ffi::SQLITE_OPEN_READWRITE };
                 *out_flags = flags & !(ffi::SQLITE_OPEN_READONLY | ffi::SQLITE_OPEN_READWRITE) | mode;
             }
-            (*file.cast::<FileHandle>()).file = Box::into_raw(Box::new(opened));
+            (*file.cast::<FileHandle>()).opened = Box::into_raw(Box::new(Opened { file: opened, newest }));
             (*file.cast::<FileHandle>()).connection = std::ptr::null_mut();
             Ok(ffi::SQLITE_OK)
         });
@@ -313,9 +337,9 @@ static METHODS: ffi::sqlite3_io_methods = {
 };
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    contain(|| {
+    contain(&Newest::of_thread(), || {
         // SAFETY: `open` leaked the box into the handle, and SQLite closes a file once.
-        drop(unsafe { Box::from_raw((*file.cast::<FileHandle>()).file) });
+        drop(unsafe { Box::from_raw((*file.cast::<FileHandle>()).opened) });
         Ok(ffi::SQLITE_OK)
     })
 }
@@ -438,6 +462,7 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
             return ffi::SQLITE_OK;
         }
         let connection = (*file.cast::<FileHandle>()).connection;
+        let newest = (*(*file.cast::<FileHandle>()).opened).newest.clone();
         on_file(file, |file| match (file, op) {
             (OpenFile::Database(database), ffi::SQLITE_FCNTL_SYNC) => {
                 let super_journal = argument.cast::<c_char>().cast_const();
@@ -460,7 +485,7 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
                 let (code, answer) = match database.pragma(&name, value.as_deref(), autocommit) {
                     Ok(None) => return Ok(ffi::SQLITE_NOTFOUND),
                     Ok(Some(answer)) => (ffi::SQLITE_OK, answer),
-                    Err(error) => (error.code, keep(error)),
+                    Err(error) => (error.code, newest.keep(error)),
                 };
                 *texts = host_string(&answer);
                 Ok(code)
@@ -513,7 +538,8 @@ unsafe fn is_journal(vfs: *mut ffi::sqlite3_vfs, name: *const c_char) -> bool {
 unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
     // SAFETY: SQLite's C string, handed on.
     unsafe {
-        let committed = contain(|| group::commit(CStr::from_ptr(name).to_bytes()).map(|()| ffi::SQLITE_OK));
+        let commit = || group::commit(CStr::from_ptr(name).to_bytes()).map(|()| ffi::SQLITE_OK);
+        let committed = contain(&Newest::of_thread(), commit);
         if committed != ffi::SQLITE_OK {
             return committed;
         }
