@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use maniac_base::Version;
+use maniac_base::{Kind, Version};
 use maniac_history::{Follower, HistoryError, Stream, TableRow, TableRows};
 use maniac_store::{Entry, Moment, OpenOptions, Store, StoreError};
 
@@ -20,6 +20,19 @@ pub enum ConsumerError {
     Cursor { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Misuse(String),
+}
+
+impl ConsumerError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            ConsumerError::Store(error) => error.kind(),
+            ConsumerError::History(error) => error.kind(),
+            // A file that is no cursor, or that can't be read or written.
+            ConsumerError::Cursor { source, .. } if source.kind() == io::ErrorKind::InvalidData => Kind::Input,
+            ConsumerError::Cursor { source, .. } => Kind::of_io(source),
+            ConsumerError::Misuse(_) => Kind::Input,
+        }
+    }
 }
 
 pub struct Consumer {
@@ -82,5 +95,33 @@ impl Consumer {
             return Err(ConsumerError::Misuse("this consumer was opened without a cursor file".into()));
         };
         cursor.advance(version).map_err(|source| ConsumerError::Cursor { path: path.clone(), source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_say_what_can_be_done() {
+        let directory = tempfile::tempdir().unwrap();
+        let kind = |path: &Path, branch: &str, cursor: Option<&Path>, from: u64| {
+            Consumer::open(path, branch, cursor, Version(from)).err().map(|error| error.kind())
+        };
+        let store = directory.path().join("s.maniac");
+        assert_eq!(kind(&store, "main", None, 0), Some(Kind::NotFound));
+        std::fs::create_dir(&store).unwrap();
+        std::fs::write(store.join("other"), "no store").unwrap();
+        assert_eq!(kind(&store, "main", None, 0), Some(Kind::NotFound));
+        std::fs::remove_file(store.join("other")).unwrap();
+        drop(Store::open(&store, OpenOptions { create: true }).unwrap());
+        assert_eq!(kind(&store, "main", None, 0), None);
+        assert_eq!(kind(&store, "nowhere", None, 0), Some(Kind::NotFound));
+        assert_eq!(kind(&store, "main", None, 9), Some(Kind::NotFound));
+        let cursor = directory.path().join("cursor");
+        std::fs::write(&cursor, "seven").unwrap();
+        assert_eq!(kind(&store, "main", Some(&cursor), 0), Some(Kind::Input));
+        let mut consumer = Consumer::open(&store, "main", None, Version(0)).unwrap();
+        assert_eq!(consumer.acknowledge(Version(1)).unwrap_err().kind(), Kind::Input);
     }
 }

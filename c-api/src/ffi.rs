@@ -11,9 +11,8 @@ use std::path::Path;
 use std::ptr;
 use std::time::Duration;
 
-use maniac_base::Version;
-use maniac_history::HistoryError;
-use maniac_store::{Entry, LogError, StoreError};
+use maniac_base::{Kind, Version};
+use maniac_store::Entry;
 
 use crate::consumer::{Consumer as Inner, ConsumerError};
 
@@ -32,10 +31,14 @@ pub enum maniac_status {
     MANIAC_NOT_FOUND = 4,
     /// The operating system refused; trying again may help.
     MANIAC_IO = 5,
-    /// The store is damaged, or of a newer format; trying again does not help.
+    /// The store is damaged; trying again does not help.
     MANIAC_CORRUPT = 6,
     /// A defect of this library.
     MANIAC_INTERNAL = 7,
+    /// Another version of Maniac wrote the store or has it open; use that one.
+    MANIAC_NEWER_FORMAT = 8,
+    /// Another client was in the way; try again.
+    MANIAC_RETRY = 9,
 }
 
 /// What happened to a row.
@@ -105,29 +108,32 @@ fn failed(status: maniac_status, message: &str) -> maniac_status {
     status
 }
 
-fn status_of(error: &ConsumerError) -> maniac_status {
+/// By their numbers.
+const STATUSES: [maniac_status; 10] = {
     use maniac_status::*;
-    match error {
-        ConsumerError::Store(error) | ConsumerError::History(HistoryError::Store(error)) => match error {
-            StoreError::NotFound { .. }
-            | StoreError::NoSuchBranch { .. }
-            | StoreError::BranchDropped { .. }
-            | StoreError::Future { .. } => MANIAC_NOT_FOUND,
-            StoreError::Log(LogError::NotAStore { .. } | LogError::Forked { .. }) => MANIAC_MISUSE,
-            StoreError::Log(LogError::Io { .. }) | StoreError::Busy { .. } => MANIAC_IO,
-            _ => MANIAC_CORRUPT,
-        },
-        ConsumerError::History(_) => MANIAC_CORRUPT,
-        ConsumerError::Cursor { .. } => MANIAC_IO,
-        ConsumerError::Misuse(_) => MANIAC_MISUSE,
-    }
+    [
+        MANIAC_OK,
+        MANIAC_DONE,
+        MANIAC_TIMEOUT,
+        MANIAC_MISUSE,
+        MANIAC_NOT_FOUND,
+        MANIAC_IO,
+        MANIAC_CORRUPT,
+        MANIAC_INTERNAL,
+        MANIAC_NEWER_FORMAT,
+        MANIAC_RETRY,
+    ]
+};
+
+fn status_of(kind: Kind) -> maniac_status {
+    STATUSES[kind.codes().c.1 as usize]
 }
 
 /// The one way in: contains panics, and turns errors into a status and words.
 fn enter(call: impl FnOnce() -> Result<maniac_status, ConsumerError>) -> maniac_status {
     match catch_unwind(AssertUnwindSafe(call)) {
         Ok(Ok(status)) => status,
-        Ok(Err(error)) => failed(status_of(&error), &error.to_string()),
+        Ok(Err(error)) => failed(status_of(error.kind()), &error.to_string()),
         Err(_) => failed(maniac_status::MANIAC_INTERNAL, "a defect of the library, which was contained"),
     }
 }
@@ -330,4 +336,21 @@ pub unsafe extern "C" fn maniac_head(consumer: *mut Consumer, out: *mut u64) -> 
 #[unsafe(no_mangle)]
 pub extern "C" fn maniac_error_message() -> *const c_char {
     MESSAGE.with(|kept| kept.borrow().as_ptr())
+}
+
+#[cfg(test)]
+mod tests {
+    use maniac_base::CODES;
+
+    use super::{STATUSES, status_of};
+
+    #[test]
+    fn statuses_are_those_of_the_table() {
+        for (n, status) in STATUSES.iter().enumerate() {
+            assert_eq!(*status as usize, n);
+        }
+        for codes in CODES {
+            assert_eq!(format!("{:?}", status_of(codes.kind)), codes.c.0);
+        }
+    }
 }

@@ -4,9 +4,9 @@
 
 use std::ffi::{CString, c_int};
 
-use maniac_base::{PageError, PageErrorKind};
+use maniac_base::{Kind, PageError};
 use maniac_history::HistoryError;
-use maniac_store::{LogError, StoreError};
+use maniac_store::StoreError;
 use rusqlite::ffi;
 
 use crate::last_error::Newest;
@@ -23,6 +23,16 @@ pub type VfsResult<T> = Result<T, VfsError>;
 impl VfsError {
     pub fn new(code: c_int, message: impl Into<String>) -> VfsError {
         VfsError { code, message: message.into() }
+    }
+
+    fn of(kind: Kind, error: &dyn std::fmt::Display) -> VfsError {
+        VfsError::new(kind.codes().sqlite.1, error.to_string())
+    }
+
+    /// A database could not be opened: SQLite's code for that, unless another one says more.
+    pub fn on_opening(self) -> VfsError {
+        let code = if self.code == ffi::SQLITE_ERROR { ffi::SQLITE_CANTOPEN } else { self.code };
+        VfsError { code, ..self }
     }
 
     /// Another connection stands in the way, for now.
@@ -43,65 +53,19 @@ impl VfsError {
 
 impl From<StoreError> for VfsError {
     fn from(error: StoreError) -> VfsError {
-        let code = match &error {
-            StoreError::Log(error) => code_of(error),
-            StoreError::Busy { .. } => ffi::SQLITE_BUSY,
-            StoreError::Stale { .. } => ffi::SQLITE_BUSY_SNAPSHOT,
-            StoreError::Interrupted { .. } => ffi::SQLITE_INTERRUPT,
-            StoreError::NotFound { .. }
-            | StoreError::NoSuchBranch { .. }
-            | StoreError::BranchDropped { .. }
-            | StoreError::Future { .. }
-            | StoreError::BeforeHistory { .. }
-            | StoreError::BadMoment { .. } => ffi::SQLITE_CANTOPEN,
-            StoreError::BranchExists { .. }
-            | StoreError::BadBranchName { .. }
-            | StoreError::CannotDrop { .. }
-            | StoreError::BadTarget { .. }
-            | StoreError::PageSize { .. } => ffi::SQLITE_ERROR,
-        };
-        VfsError { code, message: error.to_string() }
+        VfsError::of(error.kind(), &error)
     }
-}
-
-fn code_of(error: &LogError) -> c_int {
-    match error {
-        LogError::ReadOnly { .. } => ffi::SQLITE_READONLY,
-        LogError::Corrupt { .. } => ffi::SQLITE_IOERR_DATA,
-        LogError::Forked { .. } => ffi::SQLITE_MISUSE,
-        LogError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => ffi::SQLITE_FULL,
-        // A folder that isn't there, or may not be entered: SQLite's own VFS can't open such a file either.
-        LogError::Io { source, .. } if is_about_the_path(source) => ffi::SQLITE_CANTOPEN,
-        LogError::Io { .. } | LogError::Lost { .. } => ffi::SQLITE_IOERR,
-        LogError::NotAStore { .. }
-        | LogError::NewerFormat { .. }
-        | LogError::NewerFeatures { .. }
-        | LogError::NewerEntry { .. }
-        | LogError::OtherBuild { .. } => ffi::SQLITE_CANTOPEN,
-    }
-}
-
-fn is_about_the_path(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
-    matches!(error.kind(), NotADirectory | NotFound | PermissionDenied)
 }
 
 impl From<HistoryError> for VfsError {
     fn from(error: HistoryError) -> VfsError {
-        match error {
-            HistoryError::Store(error) => error.into(),
-            other => VfsError::new(ffi::SQLITE_ERROR, other.to_string()),
-        }
+        VfsError::of(error.kind(), &error)
     }
 }
 
 impl From<PageError> for VfsError {
     fn from(error: PageError) -> VfsError {
-        let code = match error.kind {
-            PageErrorKind::Io => ffi::SQLITE_IOERR_READ,
-            PageErrorKind::Corrupt | PageErrorKind::OutOfRange => ffi::SQLITE_IOERR_DATA,
-        };
-        VfsError { code, message: error.to_string() }
+        VfsError::of(error.kind(), &error)
     }
 }
 
@@ -131,4 +95,31 @@ fn log(code: c_int, message: &str) {
 /// An SQL function's failure.
 pub fn sql(error: impl Into<VfsError>) -> rusqlite::Error {
     rusqlite::Error::UserFunctionError(error.into().shown().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use maniac_base::CODES;
+    use rusqlite::ffi;
+
+    #[test]
+    fn the_codes_are_sqlites() {
+        for codes in CODES {
+            let (name, number) = codes.sqlite;
+            let known = match name {
+                "SQLITE_BUSY" => ffi::SQLITE_BUSY,
+                "SQLITE_BUSY_SNAPSHOT" => ffi::SQLITE_BUSY_SNAPSHOT,
+                "SQLITE_INTERRUPT" => ffi::SQLITE_INTERRUPT,
+                "SQLITE_ERROR" => ffi::SQLITE_ERROR,
+                "SQLITE_CANTOPEN" => ffi::SQLITE_CANTOPEN,
+                "SQLITE_READONLY" => ffi::SQLITE_READONLY,
+                "SQLITE_IOERR_DATA" => ffi::SQLITE_IOERR_DATA,
+                "SQLITE_IOERR" => ffi::SQLITE_IOERR,
+                "SQLITE_FULL" => ffi::SQLITE_FULL,
+                "SQLITE_INTERNAL" => ffi::SQLITE_INTERNAL,
+                other => panic!("{other}"),
+            };
+            assert_eq!(number, known, "{name}");
+        }
+    }
 }

@@ -3,12 +3,14 @@
 
 mod checksum;
 mod ids;
+mod kind;
 mod pages;
 mod value;
 mod varint;
 
 pub use checksum::{Checksum, checksum};
 pub use ids::{BranchId, PageNo, Term, Version};
+pub use kind::{CODES, Codes, Kind};
 pub use pages::{PageError, PageErrorKind, PageSource};
 pub use value::Value;
 pub use varint::{read_varint, write_varint};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::PageNo;
+use crate::{Kind, PageNo};
 
 /// One immutable view of a database: a snapshot, a transaction under way, a plain file.
 pub trait PageSource: Send + Sync {
@@ -50,6 +50,13 @@ pub struct PageError {
 }
 
 impl PageError {
+    pub fn kind(&self) -> Kind {
+        match self.kind {
+            PageErrorKind::Io => Kind::Unavailable,
+            PageErrorKind::Corrupt | PageErrorKind::OutOfRange => Kind::Corrupt,
+        }
+    }
+
     pub fn out_of_range(page: PageNo, page_count: u32) -> Self {
         let reason = format!("the database has pages 1 to {page_count}");
         PageError { page, kind: PageErrorKind::OutOfRange, reason }

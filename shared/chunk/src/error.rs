@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use maniac_base::Kind;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ChunkError {
     #[error("{path} is damaged at byte {offset}: {reason}")]
@@ -16,6 +18,14 @@ pub enum ChunkError {
 }
 
 impl ChunkError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            ChunkError::Corrupt { .. } => Kind::Corrupt,
+            ChunkError::NewerFormat { .. } => Kind::NewerFormat,
+            ChunkError::Io { source, .. } => Kind::of_io(source),
+        }
+    }
+
     pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> ChunkError {
         move |source| ChunkError::Io { path: path.to_owned(), action, source }
     }

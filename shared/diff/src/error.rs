@@ -1,6 +1,6 @@
 //! Why two snapshots could not be compared.
 
-use maniac_base::{PageError, PageErrorKind};
+use maniac_base::{Kind, PageError, PageErrorKind};
 use maniac_sqlite_format::FormatError;
 
 #[derive(Clone, Debug, thiserror::Error)]
@@ -19,6 +19,13 @@ pub enum DiffError {
 }
 
 impl DiffError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            DiffError::Old(error) | DiffError::New(error) => error.kind(),
+            DiffError::OutOfStep { .. } => Kind::Internal,
+        }
+    }
+
     /// Whether what SQLite has stored makes no sense here, as after a `PRAGMA writable_schema`; not because a page could not
     /// be had.
     pub fn is_about_content(&self) -> bool {

@@ -1,4 +1,4 @@
-use maniac_base::Version;
+use maniac_base::{Kind, Version};
 use maniac_changeset::ChangesetError;
 use maniac_diff::DiffError;
 use maniac_sqlite_format::FormatError;
@@ -19,4 +19,16 @@ pub enum HistoryError {
     Backwards { from: Version, to: Version },
     #[error("\"{asked}\" is no branch, no version and no ISO-8601 time; maniac_branches lists the branches")]
     BadPoint { asked: String },
+}
+
+impl HistoryError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            HistoryError::Store(error) => error.kind(),
+            HistoryError::Changeset { .. } => Kind::Corrupt,
+            HistoryError::Schema { source, .. } => source.kind(),
+            HistoryError::Diff { source, .. } => source.kind(),
+            HistoryError::Backwards { .. } | HistoryError::BadPoint { .. } => Kind::Input,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use maniac_base::Version;
+use maniac_base::{Kind, Version};
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -38,6 +38,21 @@ pub enum LogError {
 }
 
 impl LogError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            LogError::NotAStore { .. } => Kind::NotFound,
+            LogError::NewerFormat { .. }
+            | LogError::NewerFeatures { .. }
+            | LogError::NewerEntry { .. }
+            | LogError::OtherBuild { .. } => Kind::NewerFormat,
+            LogError::Lost { .. } => Kind::Unavailable,
+            LogError::ReadOnly { .. } => Kind::ReadOnly,
+            LogError::Forked { .. } => Kind::Input,
+            LogError::Corrupt { .. } => Kind::Corrupt,
+            LogError::Io { source, .. } => Kind::of_io(source),
+        }
+    }
+
     pub fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> LogError {
         move |source| LogError::Io { path: path.to_owned(), action, source }
     }

@@ -1,6 +1,6 @@
 //! Why a database could not be read.
 
-use maniac_base::{PageError, PageNo};
+use maniac_base::{Kind, PageError, PageNo};
 
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum FormatError {
@@ -18,6 +18,13 @@ pub enum FormatError {
 }
 
 impl FormatError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            FormatError::Page(error) => error.kind(),
+            FormatError::Malformed { .. } | FormatError::Schema { .. } => Kind::Corrupt,
+        }
+    }
+
     pub fn malformed(page: PageNo, offset: usize, what: &'static str) -> Self {
         FormatError::Malformed { page, offset, what }
     }

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use maniac_base::Version;
+use maniac_base::{Kind, Version};
 use maniac_log::LogError;
 
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +44,26 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    pub fn kind(&self) -> Kind {
+        match self {
+            StoreError::Log(error) => error.kind(),
+            StoreError::NotFound { .. }
+            | StoreError::NoSuchBranch { .. }
+            | StoreError::BranchDropped { .. }
+            | StoreError::Future { .. }
+            | StoreError::BeforeHistory { .. } => Kind::NotFound,
+            StoreError::BranchExists { .. } => Kind::Exists,
+            StoreError::BadBranchName { .. }
+            | StoreError::CannotDrop { .. }
+            | StoreError::BadMoment { .. }
+            | StoreError::PageSize { .. }
+            | StoreError::BadTarget { .. } => Kind::Input,
+            StoreError::Busy { .. } => Kind::Busy,
+            StoreError::Stale { .. } => Kind::Stale,
+            StoreError::Interrupted { .. } => Kind::Interrupted,
+        }
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str) -> impl FnOnce(io::Error) -> StoreError {
         let io = LogError::io(path, action);
         move |source| io(source).into()

@@ -286,6 +286,7 @@ unsafe extern "C" fn open(
                         .collect(),
                 };
                 let database = Request::new(path, flags, &keys, parameter).and_then(|request| Database::open(&request));
+                let database = database.map_err(VfsError::on_opening);
                 OpenFile::Database(Box::new(database.inspect_err(|error| eprintln!("maniac: {}", error.message))?))
             } else {
                 let file = ffi::sqlite3_database_file_object(name);
