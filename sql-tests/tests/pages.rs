@@ -137,6 +137,23 @@ fn lakes() {
     assert!(run("docs/lakes.md") >= 2);
 }
 
+/// A page with SQL that a person would paste has a test above.
+#[test]
+fn every_page_is_run() {
+    let tested = ["sqlite.md", "merges.md", "duckdb.md", "types.md", "lakes.md"];
+    for page in std::fs::read_dir(workspace_root().join("docs")).unwrap() {
+        let page = page.unwrap();
+        let name = page.file_name().into_string().unwrap();
+        if name.ends_with(".md") && !tested.contains(&name.as_str()) {
+            let text = std::fs::read_to_string(page.path()).unwrap();
+            assert!(
+                blocks(&text).iter().all(|block| !block.label.starts_with("sql ")),
+                "{name} has SQL that nothing runs"
+            );
+        }
+    }
+}
+
 /// The commands that the README names are the Makefile's.
 #[test]
 fn make_targets_exist() {
