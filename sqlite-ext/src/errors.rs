@@ -4,7 +4,8 @@
 
 use std::ffi::{CString, c_int};
 
-use maniac_base::{Kind, PageError};
+use maniac_base::Kind;
+use maniac_connection::ConnectionError;
 use maniac_history::HistoryError;
 use maniac_store::StoreError;
 use rusqlite::ffi;
@@ -57,14 +58,14 @@ impl From<StoreError> for VfsError {
     }
 }
 
-impl From<HistoryError> for VfsError {
-    fn from(error: HistoryError) -> VfsError {
+impl From<ConnectionError> for VfsError {
+    fn from(error: ConnectionError) -> VfsError {
         VfsError::of(error.kind(), &error)
     }
 }
 
-impl From<PageError> for VfsError {
-    fn from(error: PageError) -> VfsError {
+impl From<HistoryError> for VfsError {
+    fn from(error: HistoryError) -> VfsError {
         VfsError::of(error.kind(), &error)
     }
 }

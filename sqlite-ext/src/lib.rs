@@ -1,9 +1,8 @@
 //! Maniac for SQLite: a loadable extension that registers the VFS `maniac` and its SQL functions.
 //!
-//! A shell around `maniac-store` and `maniac-diff`: it registers, converts and maps errors.
+//! A shell around `maniac-connection` and `maniac-history`: it registers, converts and maps errors.
 
 mod apply;
-mod capture;
 mod connection;
 mod entry_point;
 mod errors;

@@ -76,10 +76,11 @@ impl Turn {
     }
 
     /// Sleeps until it is this connection's turn, at most for `timeout`, or until `stop` holds, which is asked now and
-    /// then.
-    pub fn wait(&self, timeout: Duration, stop: &dyn Fn() -> bool) {
+    /// then. Gives the time that it has slept.
+    pub fn wait(&self, timeout: Duration, stop: &dyn Fn() -> bool) -> Duration {
         let (head, disk) = (self.store.log.head(), self.store.log.disk());
-        let end = disk.monotonic_ns().saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
+        let start = disk.monotonic_ns();
+        let end = start.saturating_add(u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX));
         let place = self.enter();
         let looks_free = || self.locks.is_held_elsewhere(writer(self.branch)).is_ok_and(|held| !held);
         let mut state = OUT;
@@ -126,7 +127,9 @@ impl Turn {
         }
         // It sleeps here, and can be woken.
         *self.refusals.lock() = None;
-        *self.woken.lock() = Some(disk.monotonic_ns());
+        let woken = disk.monotonic_ns();
+        *self.woken.lock() = Some(woken);
+        Duration::from_nanos(woken - start)
     }
 
     /// Whether a wait has ended just now, and the connection has not been here since.

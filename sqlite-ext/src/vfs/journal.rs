@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
-use super::peers::Journalled;
+use maniac_connection::Journalled;
 
 thread_local! {
     /// The first block of the journal before: each transaction has a journal of its own, and most need one block.

@@ -16,10 +16,7 @@
 #![allow(unsafe_code)]
 
 mod database;
-mod group;
 mod journal;
-mod page_one;
-mod peers;
 mod uri;
 mod waiting;
 
@@ -28,7 +25,9 @@ use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::{Arc, LazyLock};
 
+use maniac_connection::Process;
 use parking_lot::Mutex;
 use rusqlite::ffi;
 
@@ -37,11 +36,14 @@ use journal::Journal;
 use uri::{PlainName, Request};
 pub use waiting::{find_is_interrupted, is_interrupted};
 
-use crate::errors::{VfsError, VfsResult, report};
+use crate::errors::{VfsError, VfsResult, report, warn};
 use crate::last_error::Newest;
 
 pub const NAME: &CStr = c"maniac";
 const DEFAULT_NAME: &CStr = c"maniac-default";
+
+/// What all databases of this process share.
+static PROCESS: LazyLock<Arc<Process>> = LazyLock::new(|| Process::new(warn));
 
 /// The platform's VFS.
 static PLATFORM: AtomicPtr<ffi::sqlite3_vfs> = AtomicPtr::new(std::ptr::null_mut());
@@ -246,7 +248,7 @@ unsafe extern "C" fn open(
         // A super-journal is made for a commit; to roll back, SQLite only reads what a crash has left.
         let made = ffi::SQLITE_OPEN_SUPER_JOURNAL | ffi::SQLITE_OPEN_CREATE;
         if flags & made == made && !name.is_null() {
-            group::open(CStr::from_ptr(name).to_bytes());
+            PROCESS.open_group(CStr::from_ptr(name).to_bytes());
         }
         let named = !name.is_null() && flags & (NAMED | ffi::SQLITE_OPEN_WAL) != 0;
         if !named || is_others(vfs, name, flags) {
@@ -434,14 +436,11 @@ unsafe extern "C" fn unlock(file: *mut ffi::sqlite3_file, level: c_int) -> c_int
     unsafe {
         let connection = (*file.cast::<FileHandle>()).connection;
         on_file(file, |file| {
-            if let OpenFile::Database(database) = file {
-                database.unlock(level);
-                if level == ffi::SQLITE_LOCK_NONE
-                    && let Some(turn) = database.refused_turn()
-                {
-                    let connection = if connection.is_null() { std::ptr::null_mut() } else { *connection };
-                    waiting::note(turn, connection);
-                }
+            if let OpenFile::Database(database) = file
+                && let Some(turn) = database.unlock(level)
+            {
+                let connection = if connection.is_null() { std::ptr::null_mut() } else { *connection };
+                waiting::note(turn, connection);
             }
             Ok(ffi::SQLITE_OK)
         })
@@ -539,7 +538,10 @@ unsafe fn is_journal(vfs: *mut ffi::sqlite3_vfs, name: *const c_char) -> bool {
 unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char, sync_dir: c_int) -> c_int {
     // SAFETY: SQLite's C string, handed on.
     unsafe {
-        let commit = || group::commit(CStr::from_ptr(name).to_bytes()).map(|()| ffi::SQLITE_OK);
+        let commit = || {
+            PROCESS.commit_group(CStr::from_ptr(name).to_bytes())?;
+            Ok(ffi::SQLITE_OK)
+        };
         let committed = contain(&Newest::of_thread(), commit);
         if committed != ffi::SQLITE_OK {
             return committed;

@@ -1,15 +1,11 @@
 //! Between SQLite's pages and the log: what rows a transaction changed.
 
-use std::collections::HashMap;
-use std::sync::{Arc, LazyLock, Weak};
-
-use maniac_base::{BranchId, PageNo, Version};
+use maniac_base::{PageNo, Version};
 use maniac_diff::{DiffError, Tracker, TrackerUpdate};
-use maniac_store::{Losses, Payload, Snapshot, Store, Transaction};
+use maniac_store::{Losses, Payload, Snapshot, Transaction};
 use parking_lot::Mutex;
-use rusqlite::ffi;
 
-use crate::errors::{VfsError, VfsResult, warn};
+use crate::error::ConnectionError;
 
 /// The tracker of one branch and the version it describes, shared by the connections of this process. Whoever holds the
 /// branch's write lock takes it out and puts it back; when it is not there, it is made anew.
@@ -23,10 +19,6 @@ struct Known {
     tracker: Box<Tracker>,
 }
 
-/// Trackers by store (its address while it is open) and branch.
-type Captures = HashMap<(usize, BranchId), Weak<Capture>>;
-static KNOWN: LazyLock<Mutex<Captures>> = LazyLock::new(Mutex::default);
-
 /// What a transaction changed, and the tracker that will follow once it is in the log.
 pub struct Captured {
     pub payload: Payload,
@@ -35,20 +27,13 @@ pub struct Captured {
 }
 
 impl Capture {
-    pub fn of(store: &Arc<Store>, branch: BranchId) -> Arc<Capture> {
-        let mut known = KNOWN.lock();
-        known.retain(|_, capture| capture.strong_count() > 0);
-        let key = (Arc::as_ptr(store) as usize, branch);
-        if let Some(capture) = known.get(&key).and_then(Weak::upgrade) {
-            return capture;
-        }
-        let capture = Arc::new(Capture::default());
-        known.insert(key, Arc::downgrade(&capture));
-        capture
-    }
-
     /// Decodes what changed, unless that is better left to the readers of the entry.
-    pub fn decode(&self, transaction: &Transaction, changed: &[PageNo]) -> VfsResult<Captured> {
+    pub fn decode(
+        &self,
+        transaction: &Transaction,
+        changed: &[PageNo],
+        warn: fn(&str),
+    ) -> Result<Captured, ConnectionError> {
         let base = transaction.base();
         let known = self.0.lock().take().filter(|known| !base.store().is_lost(known.version, known.losses));
         if Transaction::is_large(changed) {
@@ -67,7 +52,7 @@ impl Capture {
                 let payload = Payload { derived: true, ..Payload::default() };
                 return Ok(Captured { payload, follow: None });
             }
-            Err(error) => return Err(unreadable(error)),
+            Err(error) => return Err(ConnectionError::Unreadable(error)),
         };
         let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false, merged: None };
         Ok(Captured { payload, follow: Some((tracker, captured.update)) })
@@ -103,8 +88,4 @@ fn tracker_at(base: &Snapshot, known: Option<Known>) -> Result<Box<Tracker>, Dif
         }
     }
     Tracker::new(base).map(Box::new)
-}
-
-fn unreadable(error: maniac_diff::DiffError) -> VfsError {
-    VfsError::new(ffi::SQLITE_CORRUPT, format!("the rows of a transaction cannot be read: {error}"))
 }
