@@ -6,7 +6,8 @@ pub(crate) fn length(pages: &dyn PageSource) -> u64 {
     pages.page_size() as u64 * u64::from(pages.page_count())
 }
 
-/// Fills `out` from `offset`, and says whether the database reaches that far; what lies beyond reads as zeroes.
+/// Fills `out` from `offset`, and says whether the database reaches that far; what lies beyond
+/// reads as zeroes.
 pub(crate) fn read(pages: &dyn PageSource, out: &mut [u8], offset: u64) -> Result<bool, PageError> {
     let (size, count) = (pages.page_size(), pages.page_count());
     let mut done = 0;

@@ -7,8 +7,9 @@ use parking_lot::Mutex;
 
 use crate::error::ConnectionError;
 
-/// The tracker of one branch and the version it describes, shared by the connections of this process. Whoever holds the
-/// branch's write lock takes it out and puts it back; when it is not there, it is made anew.
+/// The tracker of one branch and the version it describes, shared by the connections of this
+/// process. Whoever holds the branch's write lock takes it out and puts it back; when it is not
+/// there, it is made anew.
 #[derive(Default)]
 pub struct Capture(Mutex<Option<Known>>);
 
@@ -45,8 +46,8 @@ impl Capture {
         });
         let (tracker, captured) = match captured {
             Ok(captured) => captured,
-            // SQLite commits what it can't read itself, a schema of nonsense for example, and so does a store. Readers of
-            // the entry find that out again, or what it says after all.
+            // SQLite commits what it can't read itself, a schema of nonsense for example, and so
+            // does a store. Readers of the entry find that out again, or what it says after all.
             Err(error) if error.is_about_content() => {
                 warn(&format!("it cannot be determined which rows a transaction changed: {error}"));
                 let payload = Payload { derived: true, ..Payload::default() };
@@ -70,8 +71,8 @@ impl Capture {
 /// More pages than these are not followed one by one.
 const FAR: usize = 1024;
 
-/// A tracker of the snapshot: the one that is known, brought there over what other processes have committed since, or a
-/// new one.
+/// A tracker of the snapshot: the one that is known, brought there over what other processes have
+/// committed since, or a new one.
 fn tracker_at(base: &Snapshot, known: Option<Known>) -> Result<Box<Tracker>, DiffError> {
     if let Some(Known { version, mut tracker, .. }) = known {
         if version == base.version() {

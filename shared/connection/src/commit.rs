@@ -1,4 +1,5 @@
-//! From what a host has written to a version: when it says that all is written, and when it says that its commit is over.
+//! From what a host has written to a version: when it says that all is written, and when it says
+//! that its commit is over.
 
 use maniac_base::{PageNo, PageSource};
 
@@ -11,12 +12,13 @@ use crate::peers::Joining;
 use crate::state::{Hold, Joined, State, Step, Writing, finish};
 
 impl Database {
-    /// The host has written all pages of a transaction: make it a version, or get ready to become one together with
-    /// others. These are the databases that name the same group (see `Process::open_group`), or else those of the same
-    /// connection that have EXCLUSIVE.
+    /// The host has written all pages of a transaction: make it a version, or get ready to become
+    /// one together with others. These are the databases that name the same group (see
+    /// `Process::open_group`), or else those of the same connection that have EXCLUSIVE.
     ///
-    /// SQLite calls this in a rollback too, after it has put the old pages back. It does not put all of them back: pages
-    /// that were free before may hold anything. What tells a rollback is page 1, which every commit changes.
+    /// SQLite calls this in a rollback too, after it has put the old pages back. It does not put
+    /// all of them back: pages that were free before may hold anything. What tells a rollback is
+    /// page 1, which every commit changes.
     pub fn commit(&mut self, group: Option<&[u8]>) -> Result<(), ConnectionError> {
         self.go(|state, database| match state {
             State::Writing(writing) => database.propose(writing, group),
@@ -35,14 +37,18 @@ impl Database {
     }
 
     fn propose(&mut self, mut writing: Writing, group: Option<&[u8]>) -> Step {
+        // Without the lock, others may have changed what the pages are compared with.
+        if let Err(error) = writing.hold_lock() {
+            return match writing.transaction.is_undone() {
+                Ok(true) => (writing.undone(), Ok(())),
+                _ => (State::Writing(writing), Err(error)),
+            };
+        }
         let (changed, captured) = match self.prepare(&mut writing) {
             Ok(Some(ready)) => ready,
             Ok(None) => return (writing.undone(), Ok(())),
             Err(error) => return (State::Writing(writing), Err(error)),
         };
-        if let Err(error) = writing.hold_lock() {
-            return (State::Writing(writing), Err(error));
-        }
         let Writing { transaction, lock, hold } = writing;
         let snapshot = transaction.base().clone();
         let (capture, committer, durability) = (self.capture.clone(), self.committer.clone(), self.durability);

@@ -7,19 +7,23 @@ use crate::error::ConnectionError;
 
 /// What decides whether transactions count: this machine's log, or a cluster.
 ///
-/// Each transaction was built on a version of its branch, `commit.transaction.base()`, and counts only if that is the
-/// branch's head when it is committed.
+/// Each transaction was built on a version of its branch, `commit.transaction.base()`, and counts
+/// only if that is the branch's head when it is committed.
 pub trait Committer: Send + Sync {
-    /// Proposes transactions on different branches of one store, whose locks are held. All of them become versions, or none.
+    /// Proposes transactions on different branches of one store, whose locks are held. All of them
+    /// become versions, or none.
     ///
-    /// Returns their versions, in order, once they are as durable as asked for, and readers of the store see them.
+    /// Returns their versions, in order, once they are as durable as asked for, and readers of the
+    /// store see them.
     ///
-    /// `written` is called at most once, as soon as they have versions and before they count. From then on the next writer may
-    /// build on them, and the branches' locks may be handed on. If they are lost after that, so is what was built on them.
+    /// `written` is called at most once, as soon as they have versions and before they count. From
+    /// then on the next writer may build on them, and the branches' locks may be handed on. If they
+    /// are lost after that, so is what was built on them.
     ///
     /// # Errors
-    /// After any error but `Unavailable` none of them counts, nor ever will: `StoreError::Stale` says that a branch has
-    /// moved on, and the host runs the transaction again from a new snapshot.
+    /// After any error but `Unavailable` none of them counts, nor ever will: `StoreError::Stale`
+    /// says that a branch has moved on, and the host runs the transaction again from a new
+    /// snapshot.
     fn commit(
         &self,
         commits: &[Commit<'_>],

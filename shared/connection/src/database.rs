@@ -1,10 +1,11 @@
-//! One database that a connection has open: a branch of a store, read from a snapshot and written to in a transaction.
+//! One database that a connection has open: a branch of a store, read from a snapshot and written
+//! to in a transaction.
 //!
 //! The calls are those that SQLite makes of a file, in its order:
 //!
 //! ```text
 //!   lock(Shared)     pins the branch's head          write            into the transaction
-//!   lock(Reserved)   takes the branch's write lock   commit           captures the rows, and has them committed
+//!   lock(Reserved)   takes the branch's write lock   commit           makes it a version
 //!   lock(Exclusive)  before a commit of several      commit_is_over   after it
 //!   stop_writing, unlock: let go of all this
 //! ```
@@ -107,8 +108,8 @@ impl Database {
         }
     }
 
-    /// Takes a lock; those below it are taken on the way. The databases of one connection that have `Exclusive` commit
-    /// together.
+    /// Takes a lock; those below it are taken on the way. The databases of one connection that have
+    /// `Exclusive` commit together.
     ///
     /// # Errors
     /// `Busy` and `Stale` leave what was locked before. Nothing here waits: see `begin`.
@@ -136,16 +137,16 @@ impl Database {
         self.state = mem::replace(&mut self.state, State::Broken).stop_writing();
     }
 
-    /// Lets go of everything. Gives the place in the queue of those who want to write, if the right to write was refused
-    /// just now: wait there, and try again from the start.
+    /// Lets go of everything. Gives the place in the queue of those who want to write, if the right
+    /// to write was refused just now: wait there, and try again from the start.
     pub fn unlock(&mut self) -> Option<Arc<Turn>> {
         let (state, turn) = mem::replace(&mut self.state, State::Broken).unlock();
         self.state = state;
         turn
     }
 
-    /// Begins a transaction that may write: `Reserved`, on the branch's head. Waits for the others at most for `timeout`, in
-    /// the order in which they came.
+    /// Begins a transaction that may write: `Reserved`, on the branch's head. Waits for the others
+    /// at most for `timeout`, in the order in which they came.
     pub fn begin(&mut self, timeout: Duration, stop: &dyn Fn() -> bool) -> Result<(), ConnectionError> {
         let mut left = timeout;
         loop {
@@ -168,14 +169,16 @@ impl Database {
         }
     }
 
-    /// Fills `out` from `offset`, and says whether the database reaches that far; what lies beyond reads as zeroes.
+    /// Fills `out` from `offset`, and says whether the database reaches that far; what lies beyond
+    /// reads as zeroes.
     pub fn read(&mut self, out: &mut [u8], offset: u64) -> Result<bool, ConnectionError> {
         let whole = match self.state.pages()? {
             Some(pages) => bytes::read(pages, out, offset)?,
             None => bytes::read(&self.view.newest()?, out, offset)?,
         };
         if offset == page_one::CHANGE_COUNTER as u64 && out.len() == 16 && mem::take(&mut self.reread) {
-            // SQLite looks here whether its cache still holds; a number that it doesn't know makes it read page 1 anew.
+            // SQLite looks here whether its cache still holds; a number that it doesn't know makes
+            // it read page 1 anew.
             out[0] ^= 0x80;
         }
         Ok(whole)
@@ -212,8 +215,8 @@ impl Database {
         }
     }
 
-    /// The transaction to write to, which begins with the first write. A write after `commit` is a rollback: SQLite puts the
-    /// old pages back.
+    /// The transaction to write to, which begins with the first write. A write after `commit` is a
+    /// rollback: SQLite puts the old pages back.
     fn transaction(&mut self) -> Result<&mut Transaction, ConnectionError> {
         if self.read_only {
             return Err(ConnectionError::ReadOnly);

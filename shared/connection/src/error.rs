@@ -30,8 +30,8 @@ pub enum ConnectionError {
     TooManyPages,
     #[error("the rows of a transaction cannot be read: {0}")]
     Unreadable(DiffError),
-    /// Who decides on commits cannot be reached. Only this error leaves it open whether the transaction counts: look
-    /// whether it does before running it again.
+    /// Who decides on commits cannot be reached. Only this error leaves it open whether the
+    /// transaction counts: look whether it does before running it again.
     #[error("the transaction could not be committed: {reason}")]
     Unavailable { reason: String },
     /// End the transaction; nothing of it was committed.

@@ -1,9 +1,10 @@
 //! Transactions that a host commits on several databases at once.
 //!
-//! SQLite makes a super-journal, syncs each database with its name, and then deletes it: that is the commit. So each
-//! store's databases wait under that name, and the deletion commits them together. A plain file in the same transaction
-//! has its own journal; when the machine stops between its commit and ours, one of them is there without the other. Commits
-//! of several that a host makes without such a name are in `peers`.
+//! SQLite makes a super-journal, syncs each database with its name, and then deletes it: that is
+//! the commit. So each store's databases wait under that name, and the deletion commits them
+//! together. A plain file in the same transaction has its own journal; when the machine stops
+//! between its commit and ours, one of them is there without the other. Commits of several that a
+//! host makes without such a name are in `peers`.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! The life of a connection to a store: locks, snapshot, transaction, commit. A host, SQLite for one, makes its calls; a
-//! committer decides what counts.
+//! The life of a connection to a store: locks, snapshot, transaction, commit. A host, SQLite for
+//! one, makes its calls; a committer decides what counts.
 //!
 //! ```text
 //!   host ──lock, read, write, commit──> Database ──> Committer ──> the store's log (Local)

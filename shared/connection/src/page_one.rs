@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | 24 | 4 | change counter |
 //! | 28 | 4 | pages in the database |
-//! | 92 | 4 | change counter when the number of pages was written; that one counts only while both are equal |
+//! | 92 | 4 | change counter when the number of pages was written, which counts while both are equal |
 
 use std::ops::Range;
 
@@ -22,8 +22,8 @@ fn u32_at(page: &[u8], at: usize) -> u32 {
     u32::from_be_bytes(page[at..at + 4].try_into().expect("four bytes"))
 }
 
-/// Ends the database where its header says. SQLite cuts off the rest of a file only after the commit, which is too late
-/// for a version that is never changed.
+/// Ends the database where its header says. SQLite cuts off the rest of a file only after the
+/// commit, which is too late for a version that is never changed.
 pub fn fit_to_header(transaction: &mut Transaction) -> Result<(), ConnectionError> {
     if transaction.page_count() == 0 {
         return Ok(());
@@ -38,8 +38,8 @@ pub fn fit_to_header(transaction: &mut Transaction) -> Result<(), ConnectionErro
     Ok(())
 }
 
-/// Moves the change counter on from the base's. In exclusive locking mode SQLite does so only once, because no other
-/// connection could look at the file; at a store one can.
+/// Moves the change counter on from the base's. In exclusive locking mode SQLite does so only once,
+/// because no other connection could look at the file; at a store one can.
 pub fn count_change(transaction: &mut Transaction) -> Result<(), ConnectionError> {
     let counter = u32_at(&transaction.base().page(PageNo(1))?, CHANGE_COUNTER).wrapping_add(1).to_be_bytes();
     let mut page = transaction.page(PageNo(1))?.into_owned();
@@ -51,7 +51,8 @@ pub fn count_change(transaction: &mut Transaction) -> Result<(), ConnectionError
 /// Where page 1 says which journal the database wants: 1 a rollback journal, 2 a WAL file.
 const FORMAT_VERSIONS: Range<usize> = 18..20;
 
-/// A copied database may say that it wants a WAL file. Its log is the store: the page without that wish, if it has it.
+/// A copied database may say that it wants a WAL file. Its log is the store: the page without that
+/// wish, if it has it.
 pub fn without_wal(page: &[u8]) -> Option<Vec<u8>> {
     (page.get(FORMAT_VERSIONS) == Some(&[2, 2])).then(|| {
         let mut page = page.to_vec();

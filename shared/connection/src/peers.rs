@@ -1,8 +1,9 @@
 //! The databases of one connection that write in the same transaction.
 //!
-//! Where the connection's first database lies in a store, SQLite makes a super-journal that is seen here; see `group`. Where
-//! it is in memory, or a plain file, nothing is deleted here that could be the commit. What SQLite does all the same is to
-//! take EXCLUSIVE on every database that writes, to sync them all, and only then to end their transactions:
+//! Where the connection's first database lies in a store, SQLite makes a super-journal that is seen
+//! here; see `group`. Where it is in memory, or a plain file, nothing is deleted here that could be
+//! the commit. What SQLite does all the same is to take EXCLUSIVE on every database that writes, to
+//! sync them all, and only then to end their transactions:
 //!
 //! ```text
 //!   lock(EXCLUSIVE) a, b     commit a         commit b              commit_is_over a, b
@@ -18,11 +19,12 @@ use rustc_hash::FxHashMap;
 use crate::error::ConnectionError;
 use crate::group::{Member, SharedMember, commit_all};
 
-/// Whether the host keeps a journal of the transaction that is open on a database. Then pages have changed, and a commit
-/// will sync them.
+/// Whether the host keeps a journal of the transaction that is open on a database. Then pages have
+/// changed, and a commit will sync them.
 pub type Journalled = Arc<AtomicBool>;
 
-/// A connection of the host, which may have several databases open. It is the host's number, and means nothing here.
+/// A connection of the host, which may have several databases open. It is the host's number, and
+/// means nothing here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConnectionId(pub usize);
 
@@ -67,8 +69,8 @@ impl Announced {
     pub fn join(&self, member: Member, elsewhere: bool) -> Joining {
         let mut all = self.writers.0.lock();
         let Some(writers) = all.get_mut(&self.connection) else { return Joining::Alone(member) };
-        // Without journals, which writers have changed anything shows only at the end. With a super-journal elsewhere the
-        // last sync is the last chance to fail.
+        // Without journals, which writers have changed anything shows only at the end. With a
+        // super-journal elsewhere the last sync is the last chance to fail.
         let guess = !elsewhere && !self.journalled.load(Ordering::Relaxed);
         let others = || writers.iter().filter(|writer| !self.is(writer));
         let to_come =

@@ -34,8 +34,8 @@ impl Process {
         self.groups.open(name);
     }
 
-    /// Commits the databases that have joined the group of this name, if there is one: those of each store become versions
-    /// together, or none of them does.
+    /// Commits the databases that have joined the group of this name, if there is one: those of
+    /// each store become versions together, or none of them does.
     pub fn commit_group(&self, name: &[u8]) -> Result<(), ConnectionError> {
         self.groups.commit(name)
     }

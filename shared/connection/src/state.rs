@@ -9,7 +9,8 @@
 //!                          (of all three)      └── committed, or taken back ────────┘
 //! ```
 //!
-//! A transition takes the state that it leaves, and gives the next one, which is the same one again where it fails.
+//! A transition takes the state that it leaves, and gives the next one, which is the same one again
+//! where it fails.
 
 use std::sync::Arc;
 
@@ -45,7 +46,8 @@ pub(crate) enum State {
     Reserved(Reserved),
     Writing(Writing),
     Joined(Joined),
-    /// A transition is under way, or has panicked: then nothing works any more until all is let go of.
+    /// A transition is under way, or has panicked: then nothing works any more until all is let go
+    /// of.
     Broken,
 }
 
@@ -129,8 +131,8 @@ impl State {
         }
     }
 
-    /// Sees to it that readers see what this connection sees. What a writer builds on may be on its way to the disk still;
-    /// when it is given up, or asked about, it has to arrive.
+    /// Sees to it that readers see what this connection sees. What a writer builds on may be on its
+    /// way to the disk still; when it is given up, or asked about, it has to arrive.
     pub fn settle(&self) {
         if let Some(snapshot) = self.snapshot()
             && let Some(losses) = snapshot.losses()
@@ -202,8 +204,8 @@ impl State {
         state
     }
 
-    /// Down to no lock. Gives the place in the queue of writers if the right to write was refused, and was the last thing
-    /// asked for.
+    /// Down to no lock. Gives the place in the queue of writers if the right to write was refused,
+    /// and was the last thing asked for.
     pub fn unlock(self) -> (State, Option<Arc<Turn>>) {
         match self.stop_writing() {
             State::Reading(Reading { lock, refused, .. }) => {
@@ -216,8 +218,8 @@ impl State {
     }
 }
 
-/// What a reader that begins sees. One whose turn it is to write takes the lock first: what is read now is what will be
-/// written on.
+/// What a reader that begins sees. One whose turn it is to write takes the lock first: what is read
+/// now is what will be written on.
 fn pin(lock: &mut Option<WriteLock>, view: &mut View) -> Result<Snapshot, ConnectionError> {
     if let Some(lock) = lock
         && lock.turn().was_woken()
@@ -256,8 +258,8 @@ fn reserve(snapshot: &Snapshot, lock: Option<WriteLock>) -> Result<WriteLock, (O
 }
 
 impl Writing {
-    /// Has the lock for a commit. It is handed on early when others wait for it, and in exclusive locking mode SQLite goes on
-    /// without a new one.
+    /// Has the lock for a commit. It is handed on early when others wait for it, and in exclusive
+    /// locking mode SQLite goes on without a new one.
     pub fn hold_lock(&mut self) -> Result<(), ConnectionError> {
         if self.lock.is_held() {
             return Ok(());
@@ -293,8 +295,9 @@ impl Joined {
         member.map(|member| (member, self.hold))
     }
 
-    /// The commit of all is over: goes on from the version that the transaction has become, if it has. All parts are synced,
-    /// so that one that still waits does so in vain, for a writer that changed nothing.
+    /// The commit of all is over: goes on from the version that the transaction has become, if it
+    /// has. All parts are synced, so that one that still waits does so in vain, for a writer that
+    /// changed nothing.
     pub fn finish(self, view: &mut View) -> Step {
         let waits = self.member.lock().as_ref().is_some_and(|member| member.version.is_none());
         if let (true, Some(announced)) = (waits, &self.hold.announced)

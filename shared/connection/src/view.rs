@@ -1,4 +1,5 @@
-//! What a connection sees that has nothing pinned: its branch's newest version, or the one that it was opened at.
+//! What a connection sees that has nothing pinned: its branch's newest version, or the one that it
+//! was opened at.
 
 use std::sync::Arc;
 
@@ -57,8 +58,8 @@ impl View {
         self.recent = None;
     }
 
-    /// Whether written entries were lost since this was last asked: what a host keeps of a version that is lost may pass for
-    /// one that took its number.
+    /// Whether written entries were lost since this was last asked: what a host keeps of a version
+    /// that is lost may pass for one that took its number.
     pub fn has_lost(&mut self) -> bool {
         let losses = self.store.losses();
         let lost = losses != std::mem::replace(&mut self.losses, losses);

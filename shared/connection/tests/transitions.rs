@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::{Rows, count_change, counter, first_page, read_table, table_page, write_table};
 use maniac_base::Version;
 use maniac_connection::{Committer, ConnectionError, ConnectionId, Database, Level, Local, Process, Target};
-use maniac_disk::sim::{Sim, World};
+use maniac_disk::sim::{Chances, Sim, World};
 use maniac_store::{Commit, Durability, Losses, OpenOptions, Store, StoreError};
 
 /// A process with a store open.
@@ -23,10 +23,6 @@ impl Host {
     fn on(world: &Arc<World>) -> Host {
         let store = Store::open_on(Sim::process(world, 0), Path::new("/s.maniac"), OpenOptions { create: true });
         Host { process: Process::new(|_| ()), store: store.unwrap() }
-    }
-
-    fn new() -> Host {
-        Host::on(&World::new(1))
     }
 
     fn open_with(&self, branch: &str, committer: Arc<dyn Committer>) -> Database {
@@ -45,7 +41,11 @@ impl Host {
 
     /// A branch with an empty database.
     fn with_database() -> Host {
-        let host = Host::new();
+        Host::with_database_on(&World::new(1))
+    }
+
+    fn with_database_on(world: &Arc<World>) -> Host {
+        let host = Host::on(world);
         let mut database = host.open("main");
         database.lock(Level::Reserved, None).unwrap();
         (0..common::TABLES).for_each(|n| write_table(&mut database, n, &Rows::new()).unwrap());
@@ -469,4 +469,51 @@ fn a_commit_of_several_that_fails_counts_for_none() {
     let mut other = two(&host, [true, true]);
     other.iter_mut().for_each(|database| database.commit(None).unwrap());
     check_two(&host, &mut other, base);
+}
+
+/// The lock goes on to a waiter before the commit is on disk, and a host in exclusive locking mode
+/// goes on without a new one.
+#[test]
+fn a_lock_that_was_handed_on_is_not_taken_for_granted() {
+    let world = World::new(1);
+    let host = Host::with_database_on(&world);
+    let base = host.head("main");
+    let open = |process: usize| {
+        let store = Store::open_on(Sim::process(&world, process), Path::new("/s.maniac"), OpenOptions::default());
+        Host { process: Process::new(|_| ()), store: store.unwrap() }.open("main")
+    };
+    let sleep = |process: usize, ms: u64| Sim::process(&world, process).sleep(Duration::from_millis(ms));
+    let keeps = Box::new(|process: usize| {
+        let mut database = open(process);
+        begin(&mut database);
+        sleep(process, 10);
+        change(&mut database, 1);
+        database.commit(None).unwrap();
+        sleep(process, 10);
+        // Another connection of this process may have looked; and the counter is the other's, too.
+        database.store().refresh().unwrap();
+        change(&mut database, 3);
+        let error = database.commit(None).unwrap_err();
+        let head = base.next().next();
+        let overtaken = ConnectionError::Overtaken { base: base.next(), head };
+        assert_eq!(error.to_string(), overtaken.to_string());
+        assert_eq!(read_table(&mut database, 0).unwrap(), rows(3), "it can be rolled back");
+        write_table(&mut database, 0, &rows(1)).unwrap();
+        database.write(&first_page(2), 0).unwrap();
+        database.commit(None).unwrap();
+        assert_eq!(database.version().unwrap(), base.next());
+        database.unlock();
+        assert_eq!(read_table(&mut database, 0).unwrap(), rows(2));
+    });
+    let waits = Box::new(|process: usize| {
+        let mut database = open(process);
+        sleep(process, 1);
+        database.begin(Duration::from_secs(1), &|| false).unwrap();
+        assert_eq!(read_table(&mut database, 0).unwrap(), rows(1));
+        change(&mut database, 2);
+        database.commit(None).unwrap();
+        database.unlock();
+    });
+    world.run(Chances::default(), vec![keeps, waits]);
+    assert_eq!(host.head("main"), base.next().next());
 }

@@ -293,6 +293,18 @@ impl Transaction {
         Ok(changed)
     }
 
+    /// Whether all that was written is as in the base. Needs no lock, and leaves all pages where they are.
+    pub fn is_undone(&self) -> Result<bool, StoreError> {
+        let page =
+            |source: &dyn PageSource, no| source.page(no).map(Cow::into_owned).map_err(|error| self.broken(&error));
+        for no in self.pages.keys().copied() {
+            if no.0 > self.base.page_count() || page(self, no)? != page(&self.base, no)? {
+                return Ok(false);
+            }
+        }
+        Ok(self.page_count == self.base.page_count())
+    }
+
     /// What the page is best stored as, if not as a whole; `changed` has been asked before.
     pub(crate) fn difference(&self, no: PageNo) -> Option<&[u8]> {
         self.compared(no)?.difference.as_deref()

@@ -85,7 +85,8 @@ impl Database {
         self.connection.level() as i32
     }
 
-    /// Whether the connection has a transaction open that has written, if only to SQLite's page cache.
+    /// Whether the connection has a transaction open that has written, if only to SQLite's page
+    /// cache.
     pub fn has_write_transaction(&self) -> bool {
         self.connection.level() >= Level::Reserved
     }
@@ -102,7 +103,8 @@ impl Database {
         Ok(self.connection.lock(level, connection.map(ConnectionId))?)
     }
 
-    /// Gives the place in the queue for the write lock, if SQLite was refused it and has let go of everything.
+    /// Gives the place in the queue for the write lock, if SQLite was refused it and has let go of
+    /// everything.
     pub fn unlock(&mut self, level: i32) -> Option<Arc<Turn>> {
         if level == ffi::SQLITE_LOCK_NONE {
             return self.connection.unlock();
@@ -116,7 +118,8 @@ impl Database {
         Ok(self.connection.size()?)
     }
 
-    /// Fills `out` from `offset`, and says whether the file reached that far; what lies beyond reads as zeroes.
+    /// Fills `out` from `offset`, and says whether the file reached that far; what lies beyond
+    /// reads as zeroes.
     pub fn read(&mut self, out: &mut [u8], offset: u64) -> VfsResult<bool> {
         Ok(self.connection.read(out, offset)?)
     }
@@ -134,7 +137,8 @@ impl Database {
         Ok(self.connection.commit(super_journal)?)
     }
 
-    /// Every database of the transaction is synced, and the super-journal is gone, if there was one.
+    /// Every database of the transaction is synced, and the super-journal is gone, if there was
+    /// one.
     pub fn commit_is_over(&mut self) -> VfsResult<()> {
         // So late SQLite rolls back for these codes only.
         let late = |error: VfsError| match error.code {
@@ -150,7 +154,8 @@ impl Database {
         match (name.to_ascii_lowercase().as_str(), value) {
             // The store is a write-ahead log, and stays one.
             ("journal_mode", _) => Ok(Some("wal".into())),
-            // An exclusive connection would keep its snapshot for ever, and could not write once another has.
+            // An exclusive connection would keep its snapshot for ever, and could not write once
+            // another has.
             ("locking_mode", _) => Ok(Some("normal".into())),
             // Inside a transaction SQLite refuses to change it.
             ("synchronous", Some(value)) if autocommit => {
