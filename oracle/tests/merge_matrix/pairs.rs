@@ -248,6 +248,7 @@ impl Matrix<'_> {
                 let state = state::read(&fresh);
                 if habit.is_none() {
                     found.extend(self.recorded(into, &fresh, &head[0][0], &state));
+                    found.extend(self.back(from, &copy, &state));
                 }
                 Outcome::Merged { state, values }
             }
@@ -273,6 +274,31 @@ impl Matrix<'_> {
         let title = if *left { "to the left" } else { "to the right" };
         failures.extend(found.into_iter().map(|found| format!("{policy}, {title}: {found}")));
         outcome
+    }
+
+    /// The branch that was merged takes the other one's version over as it is: nothing is in the way, and
+    /// both are the same afterwards.
+    fn back(&self, from: &Branch, merged: &str, state: &[String]) -> Vec<String> {
+        let name = format!("back{}", self.copies);
+        query(&self.open(&from.name), "SELECT maniac_branch_create(?1)", [&name]).unwrap();
+        let db = self.open(&name);
+        // An index that is in memory must not be stale afterwards.
+        state::read(&db);
+        let mut faults = Vec::new();
+        match query(&db, "SELECT maniac_merge(?1) ->> '$.conflicts'", [merged]) {
+            Ok(conflicts) => {
+                faults.extend((conflicts.concat() != ["0"]).then(|| format!("conflicts: {conflicts:?}")));
+                let fresh = self.open(&name);
+                for db in [&db, &fresh] {
+                    faults.extend(differ(state, &state::read(db)));
+                    faults.extend(sound::faults(db));
+                }
+            }
+            Err(error) => faults.push(error.to_string()),
+        }
+        drop(db);
+        query(&self.open("main"), "SELECT maniac_branch_drop(?1)", [&name]).unwrap();
+        faults.into_iter().map(|fault| format!("back: {fault}")).collect()
     }
 
     fn recorded(&self, into: &Branch, db: &Connection, before: &str, state: &[String]) -> Vec<String> {

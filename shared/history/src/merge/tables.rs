@@ -158,11 +158,12 @@ pub fn decide(
 fn taken_over(line: &Line) -> Decision {
     match (&line.ours, &line.theirs) {
         (Some(ours), Some(theirs)) if same_rows(line) => {
-            if ours.table.sql == theirs.table.sql {
+            // A shadow table is made by its module, which writes the same text another way when it is renamed.
+            if ours.table.sql == theirs.table.sql || line.is_shadow() {
                 return Decision::both(kept_shape(ours, theirs), false);
             }
             let copied = line.base.as_ref().is_some_and(|base| columns::only_names_and_columns(base, theirs));
-            if copied || line.is_shadow() {
+            if copied {
                 return Decision::both(their_shape(ours, theirs), true);
             }
             // The rows that are here need not be what the other branch's table takes, before they are changed as there.
@@ -210,13 +211,13 @@ fn both(line: &Line, encoding: Encoding) -> Result<Decision, String> {
         return Ok(Decision::both(side_by_side(ours), false));
     }
     let (here, there) = (&ours.table.sql, &theirs.table.sql);
-    if *there == base.sql || (same_statement(there, &base.sql) && *here != base.sql) {
+    if *there == base.sql || (same_statement(there, &base.sql) && *here != base.sql) || line.is_shadow() {
         return Ok(Decision::both(kept_shape(ours, theirs), false));
     }
     if same_statement(here, &base.sql) {
         return Ok(Decision::both(their_shape(ours, theirs), true));
     }
-    if line.is_shadow() || line.is_virtual() {
+    if line.is_virtual() {
         return Err("changed differently on both branches".into());
     }
     let merged = columns::merge(base, ours, theirs, encoding)?;
