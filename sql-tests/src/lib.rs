@@ -14,6 +14,7 @@ pub mod dice;
 pub mod histories;
 pub mod lakes;
 pub mod process;
+pub mod python;
 pub mod script;
 pub mod session;
 mod step;

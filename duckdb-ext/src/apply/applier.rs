@@ -9,6 +9,7 @@ use super::Target;
 use super::afresh::is_stale;
 use super::copy::{Copied, Tally, copy_table};
 use super::direct::{Direct, Insertions, insertions};
+use super::flushes::Flushes;
 use super::joining::parts;
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
@@ -91,6 +92,7 @@ pub struct Applier {
     pub(super) direct: Direct,
     /// For the status: whether new rows may go past DuckLake, or why not.
     pub(super) direct_writes: Option<String>,
+    pub(super) flushes: Flushes,
     pub(super) upkeep: Upkeep,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::copy::{Copied, Tally};
 use super::direct::Direct;
+use super::flushes::{Damage, Flushes};
 use super::keys::Keys;
 use super::ledger::{self, Ledger};
 use super::rejects::Rejects;
@@ -82,6 +83,7 @@ impl Applier {
             ledger: Ledger::default(),
             direct: direct.unwrap_or_default(),
             direct_writes,
+            flushes: Flushes::default(),
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
             inlined: HashSet::new(),
@@ -186,7 +188,7 @@ impl Applier {
         }
     }
 
-    fn terms(&self) -> Terms<'_> {
+    pub(super) fn terms(&self) -> Terms<'_> {
         Terms { selection: &self.selection, on_mismatch: self.on_mismatch, upkeep: self.upkeep }
     }
 
@@ -318,11 +320,22 @@ impl Applier {
             }
             sure => sure?,
         }
+        let flushed = if self.target.lake { self.damage_by_flushes()? } else { Damage::default() };
+        if flushed.memory || flushed.rejects {
+            let all = Damage { memory: true, rejects: true, ..flushed };
+            let copied = self.transaction(|applier| {
+                applier.renew_own_tables(&all)?;
+                applier.copy_again(progress)
+            })?;
+            self.leave_version();
+            return Ok(copied);
+        }
         let sources = self.selected(self.version)?;
         let stored = self.tables.clone();
         let renewed = renew(&mut self.tables, &sources, self.target.lake);
         let mut damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
         damaged.extend(renewed);
+        damaged.extend(flushed.tables);
         if !damaged.is_empty() {
             self.transaction(|applier| applier.repair(&damaged, &stored, progress))?;
             self.leave_version();

@@ -16,6 +16,7 @@ mod bounds;
 mod catalog;
 mod copy;
 mod direct;
+mod flushes;
 mod inlining;
 mod joining;
 mod keys;

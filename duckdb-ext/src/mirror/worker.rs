@@ -169,6 +169,16 @@ fn step(
     if at_work(instance, mirror, || applier.make_sure())?.is_break() {
         return Ok(ControlFlow::Break(()));
     }
+    let ControlFlow::Continue(repaired) = at_work(instance, mirror, || applier.check_flushes())? else {
+        return Ok(ControlFlow::Break(()));
+    };
+    if repaired > 0 {
+        let differing = applier.differing();
+        mirror.update(|report| {
+            report.repaired += repaired;
+            report.differing = differing;
+        });
+    }
     let gathered = gather(mirror, applier.version(), behind);
     if matches!(gathered, Err(Error::Unreadable { .. })) {
         *seen = head;
