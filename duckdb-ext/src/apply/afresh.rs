@@ -11,7 +11,8 @@
 //!     or         a later one reads            data_1_7              the open one: rows are missing
 //! ```
 //!
-//! So both must not have the same number. To give a table the comment that it has makes a new one:
+//! So both must not have the same number. To give a table the comment that it has makes a new one, and so does a snapshot that
+//! is written into the catalog directly (`direct`), where that can be:
 //!
 //! - in the transaction of the flush, if it will drop something, and once more when it has, since that is a transaction of its own;
 //! - after a change of the tables, since maintenance looks at the versions that changed tables, and at no others;
@@ -32,16 +33,35 @@ impl Applier {
     /// Makes a new schema version of a lake, without any other change.
     pub(super) fn renew_schema(&mut self) -> Result<()> {
         self.direct.forget();
+        let what = format!("schema version renewed at version {}", self.version);
+        if self.renew_directly(&what) {
+            return Ok(());
+        }
         self.transaction(|applier| {
             applier.ledger.begin(&applier.session, &applier.target, &applier.owner)?;
             applier.alter_nothing()?;
-            applier.mark(&format!("schema version renewed at version {}", applier.version), Some(applier.version))
+            applier.mark(&what, Some(applier.version))
         })?;
         if self.ledger.has_others() {
             self.direct.give_way();
         }
         self.ledger.renewed();
         Ok(())
+    }
+
+    /// The same past DuckLake, if that can be done: right after the applier's own last snapshot.
+    fn renew_directly(&mut self, what: &str) -> bool {
+        let Some(base) = self.ledger.last() else { return false };
+        let (message, extra) = self.labels(what, Some(self.version));
+        let renewed =
+            self.transaction(|applier| applier.direct.renew(&applier.session, &applier.target, base, &message, &extra));
+        match renewed {
+            Ok(true) => self.ledger.added(base),
+            Ok(false) => {}
+            // Somebody else has made a snapshot meanwhile, or this one was made and its commit failed afterwards.
+            Err(_) => self.ledger.lost_count(),
+        }
+        matches!(renewed, Ok(true))
     }
 
     /// To be called after the tables of a lake were changed. Without it a transaction of somebody else's may read too little

@@ -395,7 +395,7 @@ impl Applier {
     }
 
     /// The message of a snapshot and its extra information.
-    fn labels(&self, what: &str, version: Option<Version>) -> (String, String) {
+    pub(super) fn labels(&self, what: &str, version: Option<Version>) -> (String, String) {
         let identity = self.source.identity();
         let message = format!("{} {}: {what}", identity.location, identity.branch);
         let version = version.map_or(String::new(), |version| format!(", \"version\": {version}"));

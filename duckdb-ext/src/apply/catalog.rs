@@ -6,7 +6,7 @@ use super::Target;
 use super::bounds::Bounds;
 use crate::error::Result;
 use crate::host::{Session, TextRow};
-use crate::schema::{MirrorColumn, Tables, quote, quote_text};
+use crate::schema::{MirrorColumn, STATE_TABLE, Tables, quote, quote_text};
 
 /// The format of catalogs that are written directly, and the versions of DuckDB whose DuckLake was seen to write it so.
 const FORMAT: &str = "1.0";
@@ -132,6 +132,26 @@ pub fn learn(
     }
     learn_columns(session, place, tables, &mut inlined)?;
     Ok(Learnt::Plan(Plan { snapshot: base, schema_version, next_catalog, next_file, tables: inlined }))
+}
+
+/// The schema version of the snapshot `base`, its next numbers for tables and files, the number of the mirror's state table,
+/// and the time; `None` if it is not the newest snapshot, or the catalog was migrated meanwhile.
+pub fn newest(session: &Session, target: &Target, place: &Place, base: i64) -> Result<Option<[i64; 5]>> {
+    let snapshots = place.table("ducklake_snapshot");
+    let rows = session.query(&format!(
+        "SELECT schema_version::VARCHAR, next_catalog_id::VARCHAR, next_file_id::VARCHAR, table_id::VARCHAR, \
+         epoch_us(now())::VARCHAR FROM {snapshots}, {} AS t JOIN {} AS s USING (schema_id) \
+         WHERE snapshot_id = {base} AND (SELECT max(snapshot_id) FROM {snapshots}) = {base} AND table_name = {} \
+         AND lower(schema_name) = lower({}) AND t.end_snapshot IS NULL AND s.end_snapshot IS NULL \
+         AND ({}) = '{FORMAT}'",
+        place.table("ducklake_table"),
+        place.table("ducklake_schema"),
+        quote_text(STATE_TABLE),
+        quote_text(&target.schema),
+        place.format(),
+    ))?;
+    let numbers = rows.iter().flatten().map(|text| text.as_ref()?.parse().ok()).collect::<Option<Vec<i64>>>();
+    Ok(numbers.and_then(|numbers| numbers.try_into().ok()))
 }
 
 fn learn_tables(

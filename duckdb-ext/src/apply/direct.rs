@@ -15,6 +15,9 @@
 //! changed rows, tables or the mirror's owner since. Whatever is not exactly like that is left to DuckLake: other changes
 //! than new rows, more rows than it was just seen to put inline, catalogs of another format or outside a DuckDB file, other
 //! versions of DuckDB. `maniac_status` says so, and `direct_writes := false` leaves everything to DuckLake.
+//!
+//! A new schema version without any other change (`afresh`) is written on the same terms: a row each in `ducklake_snapshot`
+//! and `ducklake_snapshot_changes`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -142,6 +145,21 @@ impl Direct {
         self.rest = Some(Instant::now() + GIVE_WAY);
     }
 
+    /// Makes a snapshot of a new schema version after `base`, in a transaction, with nothing else in it; not if somebody else has
+    /// made a snapshot since. DuckLake reads all tables twice to do so. Fails if somebody makes a snapshot meanwhile.
+    pub fn renew(&self, session: &Session, target: &Target, base: i64, message: &str, extra: &str) -> Result<bool> {
+        let Some(place) = &self.place else { return Ok(false) };
+        let Some([version, next_catalog, next_file, state, now]) = catalog::newest(session, target, place, base)?
+        else {
+            return Ok(false);
+        };
+        let snapshot = [base + 1, now, version + 1, next_catalog, next_file];
+        append(session, place, "ducklake_snapshot", [snapshot.map(Cell::Integer)])?;
+        let changes = format!("altered_table:{state}");
+        note_changes(session, place, base + 1, &changes, message, extra)?;
+        Ok(true)
+    }
+
     /// The batch that makes the snapshot after `base`, the applier's own last one; `None` if it is DuckLake's to make.
     pub fn prepare<'a>(
         &mut self,
@@ -212,10 +230,7 @@ impl Direct {
             }
             changes.push(format!("inlined_insert:{}", table.id));
         }
-        let changes = changes.join(",");
-        let texts = [&changes, AUTHOR, message, extra].map(|text| Cell::Bytes(text.as_bytes()));
-        let row = [Cell::Integer(after.snapshot)].into_iter().chain(texts);
-        append(session, place, "ducklake_snapshot_changes", [row])?;
+        note_changes(session, place, after.snapshot, &changes.join(","), message, extra)?;
         Ok(true)
     }
 
@@ -224,6 +239,19 @@ impl Direct {
         self.plan = Some(batch.after);
         self.last = Some(Instant::now());
     }
+}
+
+/// Says what the snapshot changes.
+fn note_changes(
+    session: &Session,
+    place: &Place,
+    snapshot: i64,
+    changes: &str,
+    message: &str,
+    extra: &str,
+) -> Result<()> {
+    let texts = [changes, AUTHOR, message, extra].map(|text| Cell::Bytes(text.as_bytes()));
+    append(session, place, "ducklake_snapshot_changes", [[Cell::Integer(snapshot)].into_iter().chain(texts)])
 }
 
 fn append<'a>(
