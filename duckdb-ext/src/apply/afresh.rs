@@ -68,6 +68,7 @@ impl Applier {
     /// later, or fail, so that the mirror is none the worse when this fails.
     pub(super) fn leave_version(&mut self) {
         if self.target.lake {
+            drop(self.put_in_place(self.ledger.last().map_or(0, |last| last - 1)));
             drop(self.renew_schema());
         }
     }

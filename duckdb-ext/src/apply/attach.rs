@@ -320,6 +320,9 @@ impl Applier {
             }
             sure => sure?,
         }
+        if self.target.lake && self.put_in_place(0)? {
+            self.renew_schema()?;
+        }
         let flushed = if self.target.lake { self.damage_by_flushes()? } else { Damage::default() };
         if flushed.memory || flushed.rejects {
             let all = Damage { memory: true, rejects: true, ..flushed };

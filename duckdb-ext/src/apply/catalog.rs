@@ -9,7 +9,7 @@ use crate::host::{Session, TextRow};
 use crate::schema::{MirrorColumn, STATE_TABLE, Tables, quote, quote_text};
 
 /// The format of catalogs that are written directly, and the versions of DuckDB whose DuckLake was seen to write it so.
-const FORMAT: &str = "1.0";
+pub const FORMAT: &str = "1.0";
 const DUCKDB: &str = "v1.5.";
 
 /// Where the catalog's tables are.

@@ -21,6 +21,7 @@ mod inlining;
 mod joining;
 mod keys;
 mod ledger;
+mod misplaced;
 mod net;
 mod packing;
 mod pin;
