@@ -1,16 +1,18 @@
 //! A database file as SQLite sees it: a connection to a store, with SQLite's numbers and words.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use maniac_base::{BranchId, Version};
-use maniac_connection::{ConnectionId, Journalled, Level, Local, Target};
+use maniac_connection::{ConnectionId, Journalled, Level, Local, Process, Target};
 use maniac_store::{Durability, OpenOptions, Store, Turn};
 use rusqlite::ffi;
 
-use super::PROCESS;
 use super::uri::{self, Request};
 use crate::apply::Conflict;
-use crate::errors::{VfsError, VfsResult};
+use crate::errors::{VfsError, VfsResult, warn};
+
+/// What all databases of this process share.
+pub static PROCESS: LazyLock<Arc<Process>> = LazyLock::new(|| Process::new(warn));
 
 pub struct Database {
     connection: maniac_connection::Database,
