@@ -50,7 +50,7 @@ fn of_two_processes_one_applies_and_the_other_is_told() {
     let mut hosts = [host(&tools, directory.path(), "a.db"), host(&tools, directory.path(), "b.db")];
     hosts[0].run(ATTACH).unwrap();
     let refused = hosts[1].run(ATTACH).unwrap_err().to_string();
-    assert!(refused.contains("is being applied by process"), "{refused}");
+    assert!(refused.contains("on this machine applies changes to"), "{refused}");
 
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {

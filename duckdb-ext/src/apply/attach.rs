@@ -287,14 +287,14 @@ impl Applier {
             && crate::mirror::may_live(other)
         {
             return Err(Error::input(format!(
-                "{shown} is being compacted by process {} of another machine since {seconds} s, and can't be taken over \
+                "process {} of another machine has been compacting {shown} for {seconds} s, and it can't be taken over \
                  meanwhile: try again, or detach it there",
                 other.process
             )));
         }
         if let Some(other) = rival.filter(crate::mirror::is_alive) {
             return Err(Error::input(format!(
-                "{shown} is being applied by process {} on this machine: call maniac_detach there, or end it, first",
+                "process {} on this machine applies changes to {shown}: call maniac_detach there first, or end it",
                 other.process
             )));
         }
