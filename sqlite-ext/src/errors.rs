@@ -54,13 +54,20 @@ impl VfsError {
 
 impl From<StoreError> for VfsError {
     fn from(error: StoreError) -> VfsError {
-        VfsError::of(error.kind(), &error)
+        let mut shown = VfsError::of(error.kind(), &error);
+        if let StoreError::PlainFile { path } = &error {
+            shown.message += &format!("; to use it beside a store, ATTACH 'file:{}?vfs=unix'", path.display());
+        }
+        shown
     }
 }
 
 impl From<ConnectionError> for VfsError {
     fn from(error: ConnectionError) -> VfsError {
-        VfsError::of(error.kind(), &error)
+        match error {
+            ConnectionError::Store(error) => error.into(),
+            error => VfsError::of(error.kind(), &error),
+        }
     }
 }
 

@@ -21,7 +21,7 @@ use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
-use crate::schema::{COLUMNS_TABLE, MirrorTable, OnMismatch, Selection, Tables, quote, quote_text, renew};
+use crate::schema::{COLUMNS_TABLE, MirrorTable, OnMismatch, Selection, Tables, quote_text, renew};
 use crate::source::Source;
 
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
@@ -350,12 +350,13 @@ impl Applier {
 /// Has the files of a mirror's own schema written in Parquet's version 2, unless the lake's owner has chosen: numbers are
 /// stored as differences there, in a quarter to about half of the room.
 fn prefer_parquet_2(session: &Session, target: &Target) -> Result<()> {
-    let (lake, schema) = (quote(&target.catalog), quote_text(&target.schema));
+    let schema = quote_text(&target.schema);
     let chosen = session.value(&format!(
-        "SELECT value FROM {lake}.options() WHERE option_name = 'parquet_version' AND scope = 'GLOBAL'"
+        "SELECT value FROM {}() WHERE option_name = 'parquet_version' AND scope = 'GLOBAL'",
+        target.function("options")
     ))?;
     if chosen.is_none() {
-        session.run(&format!("CALL {lake}.set_option('parquet_version', 2, schema => {schema})"))?;
+        session.run(&format!("CALL {}('parquet_version', 2, schema => {schema})", target.function("set_option")))?;
     }
     Ok(())
 }

@@ -171,7 +171,7 @@ pub fn version(session: &Session, target: &Target, of: &Identity, state: &State)
 /// catalog, since `snapshots()` reads all there are, 300,000 of them in four seconds. `snapshots()` only if the catalog is
 /// attached under a name that was chosen for it.
 pub fn history(session: &Session, target: &Target) -> String {
-    let Some(place) = metadata(session, target) else { return format!("{}.snapshots()", quote(&target.catalog)) };
+    let Some(place) = metadata(session, target) else { return format!("{}()", target.function("snapshots")) };
     format!(
         "(SELECT snapshot_id, snapshot_time::TIMESTAMPTZ AS snapshot_time, commit_extra_info \
          FROM {place}.ducklake_snapshot LEFT JOIN {place}.ducklake_snapshot_changes USING (snapshot_id))"
@@ -217,7 +217,7 @@ pub fn bar(session: &Session, target: &Target, tables: &Tables) -> Result<()> {
 }
 
 fn current_snapshot(session: &Session, target: &Target) -> Result<i64> {
-    let sql = format!("SELECT id::VARCHAR FROM {}.current_snapshot()", quote(&target.catalog));
+    let sql = format!("SELECT id::VARCHAR FROM {}()", target.function("current_snapshot"));
     let id = session.value(&sql)?.and_then(|id| id.parse().ok());
     id.ok_or_else(|| Error::input(format!("{} names no current snapshot", target.catalog)))
 }

@@ -11,7 +11,6 @@
 
 use super::Target;
 use crate::instance::Lease;
-use crate::schema::quote;
 
 pub struct Pin {
     session: Lease,
@@ -22,7 +21,7 @@ impl Pin {
     /// `None` for what is not a lake, and if there is no connection to spare.
     pub fn new(session: &Lease, target: &Target) -> Option<Pin> {
         let session = if target.lake { session.another() } else { None }?;
-        let pin = Pin { session, statement: format!("FROM {}.current_snapshot()", quote(&target.catalog)) };
+        let pin = Pin { session, statement: format!("FROM {}()", target.function("current_snapshot")) };
         pin.renew();
         Some(pin)
     }

@@ -50,11 +50,11 @@ impl Target {
         else {
             return Err(Error::input(match lake {
                 Some(_) => format!(
-                    "no DuckLake named {wanted} is attached (attached: {}): run ATTACH 'ducklake:<path>' AS {} first",
+                    "no DuckLake named \"{wanted}\" is attached (attached: {}): run ATTACH 'ducklake:<path>' AS {} first",
                     known(),
                     quote(&wanted)
                 ),
-                None => format!("no database named {wanted} is attached (attached: {})", known()),
+                None => format!("no database named \"{wanted}\" is attached (attached: {})", known()),
             }));
         };
         match (lake, kind.as_str()) {
@@ -85,6 +85,12 @@ impl Target {
     /// A table's full name for SQL.
     pub fn table(&self, name: &str) -> String {
         format!("{}.{}", self.schema_name(), quote(name))
+    }
+
+    /// A function of the lake's. With its schema: a lake's name alone is ambiguous where the default database has a schema of
+    /// that name.
+    pub fn function(&self, name: &str) -> String {
+        format!("{}.main.{name}", quote(&self.catalog))
     }
 
     pub fn schema_name(&self) -> String {
@@ -141,8 +147,8 @@ impl Target {
     pub fn mark(&self, message: &str, extra: &str) -> Option<String> {
         self.lake.then(|| {
             format!(
-                "CALL {}.set_commit_message('{AUTHOR}', {}, extra_info => {})",
-                quote(&self.catalog),
+                "CALL {}('{AUTHOR}', {}, extra_info => {})",
+                self.function("set_commit_message"),
                 quote_text(message),
                 quote_text(extra)
             )

@@ -20,7 +20,7 @@ use super::afresh::is_stale;
 use super::{Applier, ledger, state};
 use crate::error::{Error, Result};
 use crate::host::TextRow;
-use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, Tables, quote, quote_text};
+use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, Tables, quote_text};
 use crate::source::Commit;
 
 /// When and how far it is done; stored with the mirror.
@@ -379,10 +379,10 @@ impl Applier {
             "SELECT snapshot_id::VARCHAR FROM (SELECT snapshot_id, epoch(now()) - epoch(snapshot_time) AS age, \
              row_number() OVER (PARTITION BY epoch(snapshot_time) // 60 ORDER BY snapshot_id DESC) - 1 AS newer \
              FROM {} WHERE snapshot_time <= now() - to_seconds({}) AND {own}) \
-             WHERE ({old}) AND snapshot_id < (SELECT id FROM {}.current_snapshot())",
+             WHERE ({old}) AND snapshot_id < (SELECT id FROM {}())",
             ledger::history(&self.session, &self.target),
             least.as_secs(),
-            quote(&self.target.catalog)
+            self.target.function("current_snapshot")
         ))?;
         Ok(rows.into_iter().flatten().flatten().collect())
     }

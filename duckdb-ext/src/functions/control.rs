@@ -90,7 +90,7 @@ fn standing(mirror: &Arc<Mirror>) -> Rows {
     let report = mirror.report();
     let row = vec![
         Field::text(mirror.name.clone()),
-        Field::text(report.state.to_string()),
+        Field::text(report.shown().0.to_string()),
         Field::Integer(report.complete.0 as i64),
     ];
     Box::new(std::iter::once(Ok(row)))

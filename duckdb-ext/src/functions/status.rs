@@ -51,6 +51,7 @@ const COUNTED_LAG: usize = 10_000;
 
 fn row(mirror: &Mirror) -> Vec<Field> {
     let report = mirror.report();
+    let (state, retry_ms) = report.shown();
     // A store that cannot be read now shows as an error of the mirror, not of the status.
     let committed = mirror.source.head();
     let (pending, since) = match report.state {
@@ -65,7 +66,7 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::text(mirror.location.clone()),
         Field::text(mirror.branch.clone()),
         Field::text(mirror.target.shown()),
-        Field::text(report.state.to_string()),
+        Field::text(state.to_string()),
         committed.map_or(Field::Null, |version| Field::Integer(version.0 as i64)),
         Field::Integer(report.applied.0 as i64),
         Field::Integer(pending as i64),
@@ -81,7 +82,7 @@ fn row(mirror: &Mirror) -> Vec<Field> {
         Field::Integer(report.repaired as i64),
         Field::Integer(report.errors as i64),
         Field::optional(last_error),
-        report.retry.map_or(Field::Null, |retry| Field::Integer(retry.at_ms * 1000)),
+        retry_ms.map_or(Field::Null, |ms| Field::Integer(ms * 1000)),
         Field::optional(copying),
         report.maintained_ms.map_or(Field::Null, |ms| Field::Integer(ms * 1000)),
         Field::optional(report.direct_writes.clone()),

@@ -87,6 +87,8 @@ pub struct Report {
     pub copying: Option<(String, Arc<Tally>)>,
     /// When maintenance in a lake, or a step of it, last ended well, in ms since 1970.
     pub maintained_ms: Option<i64>,
+    /// The scheduled maintenance in a lake has failed; when it is tried again, in ms since 1970. Batches go on meanwhile.
+    pub unmaintained: Option<i64>,
     /// In a lake: whether new rows may go past DuckLake, or why not.
     pub direct_writes: Option<String>,
     /// Transactions applied in the seconds just past, with the time of each batch.
@@ -151,6 +153,7 @@ impl Mirror {
             stuck: None,
             copying: None,
             maintained_ms: None,
+            unmaintained: None,
             direct_writes: None,
             recent: VecDeque::new(),
         };
@@ -438,6 +441,14 @@ impl Report {
         match self.state {
             State::Error => self.retry.is_none(),
             state => state == State::Paused,
+        }
+    }
+
+    /// The state to show, and when what has failed is tried again: one whose maintenance fails is not well, though it follows.
+    pub fn shown(&self) -> (State, Option<i64>) {
+        match (self.state, self.unmaintained) {
+            (State::Streaming | State::CatchingUp, Some(at_ms)) => (State::Error, Some(at_ms)),
+            (state, _) => (state, self.retry.map(|retry| retry.at_ms)),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 
 use super::status::{Mirror, Retry, State, Wish};
-use crate::apply::{Applier, Done, Joining, Order};
+use crate::apply::{Applier, Done, Joining, Order, UpkeepStep};
 use crate::error::{Error, Result};
 use crate::host::busy;
 use crate::instance::Instance;
@@ -266,7 +266,12 @@ fn maintain(
 ) -> Result<ControlFlow<(), Result<Vec<Done>>>> {
     let outcome = at_work(instance, mirror, || Ok(applier.maintain(order)))?;
     if matches!(outcome, ControlFlow::Continue(Ok(_))) && !order.dry_run {
-        mirror.update(|report| report.maintained_ms = Some(now_ms()));
+        mirror.update(|report| {
+            report.maintained_ms = Some(now_ms());
+            if order.steps == UpkeepStep::ALL {
+                report.unmaintained = None;
+            }
+        });
     }
     Ok(outcome)
 }
@@ -283,11 +288,12 @@ fn scheduled(
     schedule.put_off();
     match outcome {
         ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
-        ControlFlow::Continue(Ok(_)) => {}
+        ControlFlow::Continue(Ok(_)) => mirror.update(|report| report.unmaintained = None),
         ControlFlow::Continue(Err(error)) if error.is_final() => return Err(error),
         ControlFlow::Continue(Err(error)) => mirror.update(|report| {
             report.errors += 1;
             report.last_error = Some(error.to_string());
+            report.unmaintained = Some(now_ms() + schedule.every.as_millis() as i64);
         }),
     }
     Ok(ControlFlow::Continue(()))

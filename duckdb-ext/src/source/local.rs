@@ -24,6 +24,7 @@ use super::{
     TableChanges, TableScan, Value,
 };
 use crate::error::{Error, Result};
+use crate::schema::quote_text;
 
 /// Fewer rows are read before a thread has started.
 const ROWS_PER_THREAD: usize = 256;
@@ -83,6 +84,10 @@ fn open_store(location: &str) -> Result<Arc<Store>> {
                 path.display()
             ))
         }
+        StoreError::PlainFile { ref path } => Error::input(format!(
+            "{error}. To read the file itself in DuckDB, use sqlite_scanner: ATTACH {} AS plain (TYPE sqlite)",
+            quote_text(&path.display().to_string())
+        )),
         other => Error::input(other.to_string()),
     })
 }

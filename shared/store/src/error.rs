@@ -13,6 +13,12 @@ pub enum StoreError {
     Log(#[from] LogError),
     #[error("{path}: no such store; check the path, or open it with mode=rwc to create it")]
     NotFound { path: PathBuf },
+    /// A host adds how it reads such a file.
+    #[error(
+        "{path} is not a Maniac store: it is an ordinary SQLite file; to turn it into one, open a new store in SQLite and \
+         SELECT maniac_import('{path}')"
+    )]
+    PlainFile { path: PathBuf },
     #[error("no branch \"{name}\" in {path}; its branches are: {known}")]
     NoSuchBranch { path: PathBuf, name: String, known: String },
     #[error("branch \"{name}\" of {path} has been dropped")]
@@ -48,6 +54,7 @@ impl StoreError {
         match self {
             StoreError::Log(error) => error.kind(),
             StoreError::NotFound { .. }
+            | StoreError::PlainFile { .. }
             | StoreError::NoSuchBranch { .. }
             | StoreError::BranchDropped { .. }
             | StoreError::Future { .. }

@@ -84,7 +84,8 @@ impl Store {
         };
         match stat {
             Ok(stat) if stat.is_directory => Ok(stat.identity),
-            Ok(_) => Err(not_a_store(path, describe_file(&**disk, path))),
+            Ok(_) if is_plain(&**disk, path) => Err(StoreError::PlainFile { path: path.to_owned() }),
+            Ok(_) => Err(not_a_store(path, "it is a file, and a store is a directory")),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(StoreError::NotFound { path: path.to_owned() })
             }
@@ -213,15 +214,8 @@ fn not_a_store(path: &Path, reason: impl Into<String>) -> StoreError {
     LogError::NotAStore { path: path.to_owned(), reason: reason.into() }.into()
 }
 
-fn describe_file(disk: &dyn Disk, path: &Path) -> String {
+fn is_plain(disk: &dyn Disk, path: &Path) -> bool {
     let mut magic = [0; 16];
     let read = disk.open(path, Open::Read).and_then(|file| file.read_exact_at(&mut magic, 0));
-    match read {
-        Ok(()) if &magic == b"SQLite format 3\0" => {
-            "it is an ordinary SQLite file; to use it beside a store, ATTACH 'file:<this file>?vfs=unix'; to turn it into \
-             one, open a new store and SELECT maniac_import('<this file>')"
-                .into()
-        }
-        _ => "it is a file, and a store is a directory".into(),
-    }
+    read.is_ok() && &magic == b"SQLite format 3\0"
 }
