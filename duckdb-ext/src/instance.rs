@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex, RwLock, RwLockReadGuard};
 
 use crate::error::{Error, Result};
-use crate::host::{Barrier, Busy, Hold, Prepared, Session, busy};
+use crate::host::{Barrier, Busy, Hold, Loans, Prepared, Session, busy};
 use crate::mirror::Mirror;
 use crate::source::Source;
 
@@ -53,6 +53,8 @@ pub struct Instance {
     /// Where workers of DuckDB are about to wait, and those that do.
     barrier: Mutex<Option<Arc<Barrier>>>,
     hold: Mutex<Option<Hold>>,
+    /// What the statements of its sessions name by number.
+    pub loans: Arc<Loans>,
 }
 
 /// Idle connections.
@@ -78,7 +80,7 @@ pub struct Work<'a> {
 
 impl Instance {
     /// Starts with the connections that the extension has in the instance, and starts the reaper.
-    pub fn start(mut sessions: Vec<Session>) -> Result<Arc<Instance>> {
+    pub fn start(mut sessions: Vec<Session>, loans: Arc<Loans>) -> Result<Arc<Instance>> {
         let own = sessions.len() + 1;
         let reaper = sessions.pop().ok_or_else(|| Error::input("no connection is left for the reaper"))?;
         let instance = Arc::new(Instance {
@@ -91,6 +93,7 @@ impl Instance {
             last_read: Mutex::default(),
             barrier: Mutex::default(),
             hold: Mutex::default(),
+            loans,
         });
         let weak = Arc::downgrade(&instance);
         thread::Builder::new()

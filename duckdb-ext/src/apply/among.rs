@@ -2,59 +2,34 @@
 //! condition is cheaper than a join with a temporary table: DuckDB takes it into the scan, which then reads, or makes up, the
 //! other columns only for rows that meet it.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
 
-use parking_lot::RwLock;
-
-use crate::host::{FilterFunction, NumberSet};
+use crate::host::{FilterFunction, Loan, NumberSet, Session};
 use crate::source::Value;
 
-pub static AMONG: FilterFunction = FilterFunction { name: "_maniac_among", set };
-
-/// Sets by number. Numbers are of the process and never used twice, so that instances do not see each other's.
-static SETS: RwLock<Option<HashMap<i64, Arc<dyn NumberSet>>>> = RwLock::new(None);
-
-fn set(number: i64) -> Option<Arc<dyn NumberSet>> {
-    SETS.read().as_ref()?.get(&number).cloned()
-}
+pub static AMONG: FilterFunction =
+    FilterFunction { name: "_maniac_among", set: |loans, number| Some(loans.get::<Numbers>(number)?) };
 
 /// Keys that a condition can name, until it is dropped.
 pub struct Among {
-    number: i64,
+    set: Loan,
     least: i64,
     greatest: i64,
 }
 
 impl Among {
     /// `None` unless each key is one integer.
-    pub fn new(keys: &[&[Value]]) -> Option<Among> {
-        static NUMBER: AtomicI64 = AtomicI64::new(1);
-        let number_of = |key: &&[Value]| match key {
-            [Value::Integer(number)] => Some(*number),
-            _ => None,
-        };
-        let set = Numbers::new(keys.iter().map(number_of).collect::<Option<Vec<i64>>>()?);
+    pub fn new(session: &Session, keys: &[&[Value]]) -> Option<Among> {
+        let set = Numbers::of_keys(keys)?;
         let (least, greatest) = (*set.sorted.first()?, *set.sorted.last()?);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        SETS.write().get_or_insert_default().insert(number, Arc::new(set));
-        Some(Among { number, least, greatest })
+        Some(Among { set: session.lend(Arc::new(set)), least, greatest })
     }
 
     /// The condition that a BIGINT column's value is one of the keys. Their range comes first, by which parts of the table are
     /// passed over.
     pub fn condition(&self, column: &str) -> String {
-        let Among { number, least, greatest } = self;
-        format!("{column} BETWEEN {least} AND {greatest} AND {}({column}, {number})", AMONG.name)
-    }
-}
-
-impl Drop for Among {
-    fn drop(&mut self) {
-        if let Some(sets) = &mut *SETS.write() {
-            sets.remove(&self.number);
-        }
+        let Among { set, least, greatest } = self;
+        format!("{column} BETWEEN {least} AND {greatest} AND {}({column}, {})", AMONG.name, set.number)
     }
 }
 
@@ -70,6 +45,14 @@ struct Numbers {
 }
 
 impl Numbers {
+    fn of_keys(keys: &[&[Value]]) -> Option<Numbers> {
+        let number_of = |key: &&[Value]| match key {
+            [Value::Integer(number)] => Some(*number),
+            _ => None,
+        };
+        Some(Numbers::new(keys.iter().map(number_of).collect::<Option<Vec<i64>>>()?))
+    }
+
     fn new(mut numbers: Vec<i64>) -> Numbers {
         numbers.sort_unstable();
         let places = (numbers.len() * BITS_PER_NUMBER).next_power_of_two().max(64);
@@ -137,16 +120,11 @@ mod tests {
     }
 
     #[test]
-    fn a_set_is_known_as_long_as_it_is_used() {
+    fn keys_are_a_set_if_each_is_one_integer() {
         let keys = [vec![Value::Integer(7)], vec![Value::Integer(-2)]];
         let keys: Vec<&[Value]> = keys.iter().map(Vec::as_slice).collect();
-        let among = Among::new(&keys).unwrap();
-        let number = among.number;
-        assert_eq!(among.condition("t.id"), format!("t.id BETWEEN -2 AND 7 AND _maniac_among(t.id, {number})"));
-        assert!(set(number).is_some());
-        drop(among);
-        assert!(set(number).is_none());
-        assert!(Among::new(&[&[Value::Null]]).is_none());
-        assert!(Among::new(&[]).is_none());
+        assert_eq!(Numbers::of_keys(&keys).unwrap().sorted, [-2, 7]);
+        assert!(Numbers::of_keys(&[&[Value::Null]]).is_none());
+        assert!(Numbers::of_keys(&[&[Value::Integer(1), Value::Integer(2)]]).is_none());
     }
 }

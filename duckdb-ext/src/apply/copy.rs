@@ -2,9 +2,8 @@
 //!
 //! The rows are read and converted by DuckDB's own threads: `INSERT INTO the table FROM _maniac_copy(job)`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use maniac_base::Version;
 use parking_lot::Mutex;
@@ -130,34 +129,6 @@ pub fn misfit_error<'v>(
     }
 }
 
-/// Jobs by number. Numbers are of the process and never used twice, so that instances do not see each other's.
-static JOBS: Mutex<Option<HashMap<i64, Arc<CopyJob>>>> = Mutex::new(None);
-
-/// A job's place in `JOBS`, for as long as it runs.
-struct Listed(i64);
-
-impl Listed {
-    fn new(job: &Arc<CopyJob>) -> Listed {
-        static NUMBER: AtomicI64 = AtomicI64::new(1);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        JOBS.lock().get_or_insert_default().insert(number, job.clone());
-        Listed(number)
-    }
-}
-
-impl Drop for Listed {
-    fn drop(&mut self) {
-        if let Some(jobs) = &mut *JOBS.lock() {
-            jobs.remove(&self.0);
-        }
-    }
-}
-
-/// The job of a number, while it runs.
-pub fn copy_job(number: i64) -> Option<Arc<CopyJob>> {
-    JOBS.lock().as_ref()?.get(&number).cloned()
-}
-
 /// What a copy did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Copied {
@@ -224,14 +195,15 @@ pub fn copy_table(
         let tally = Arc::new(Tally::default());
         progress(tally.clone());
         let job = Arc::new(CopyJob::new(scan, table, CopyOutput::Rows, on_mismatch, tally.clone()));
-        let listed = Listed::new(&job);
+        let lent = session.lend(job.clone());
         // The pages are read in any order, by all of DuckDB's threads, only if rows need not stay in order.
         session.run("SET SESSION preserve_insertion_order = false")?;
         let in_files = target.lake && is_for_file(source, at, table)?;
         if in_files {
             session.run(&Target::inline(0))?;
         }
-        let filled = session.run(&format!("INSERT INTO {} FROM _maniac_copy({})", target.table(&table.name), listed.0));
+        let filled =
+            session.run(&format!("INSERT INTO {} FROM _maniac_copy({})", target.table(&table.name), lent.number));
         if let Some(refusal) = job.refusal.lock().take() {
             return Err(refusal);
         }
@@ -251,8 +223,9 @@ pub fn copy_table(
             if !rejected.is_empty() {
                 let scan = source.scan(at, &table.source)?;
                 let output = CopyOutput::Misfits(rejected);
-                let listed = Listed::new(&Arc::new(CopyJob::new(scan, table, output, on_mismatch, Arc::default())));
-                let from = format!("_maniac_copy({})", listed.0);
+                let job = CopyJob::new(scan, table, output, on_mismatch, Arc::default());
+                let lent = session.lend(Arc::new(job));
+                let from = format!("_maniac_copy({})", lent.number);
                 copied.rejected = session.run(&rejects::fill(target, table, at, &from))?;
             }
             return Ok(copied);

@@ -36,7 +36,7 @@ mod wear;
 pub use among::AMONG;
 pub use applier::{Applied, Applier, Differing};
 pub use attach::{Attached, Choices};
-pub use copy::{CopyJob, CopyOutput, Tally, copy_job};
+pub use copy::{CopyJob, CopyOutput, Tally};
 pub use joining::Joining;
 pub use ledger::{history, marked_by};
 pub use shown::{Shown, shown};

@@ -118,7 +118,7 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     if let (Some(condition), [_]) = (&condition, table.key.as_slice()) {
         return session.run(&format!("DELETE FROM {name} AS t WHERE {condition}"));
     }
-    if let Some((among, column)) = among(table, keys) {
+    if let Some((among, column)) = among(session, table, keys) {
         return session.run(&format!("DELETE FROM {name} AS t WHERE {}", among.condition(&format!("t.{column}"))));
     }
     write_keys(session, table, keys)?;
@@ -159,7 +159,7 @@ pub fn damaged(session: &Session, target: &Target, tables: &Tables) -> Result<Ha
 /// How many of the keys the mirror's table has.
 pub fn count(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
     let name = target.table(&table.name);
-    let among = among(table, keys);
+    let among = among(session, table, keys);
     let rows = match (listed(table, keys, "").filter(|_| table.key.len() == 1), &among) {
         (Some(condition), _) => format!("{name} WHERE {condition}"),
         (None, Some((among, column))) => format!("{name} WHERE {}", among.condition(column)),
@@ -287,10 +287,10 @@ fn listed(table: &MirrorTable, keys: &[&[Value]], row: &str) -> Option<String> {
 }
 
 /// The keys as a condition that reads the column of every row, if they are integers in one column, which is given too.
-fn among(table: &MirrorTable, keys: &[&[Value]]) -> Option<(Among, String)> {
+fn among(session: &Session, table: &MirrorTable, keys: &[&[Value]]) -> Option<(Among, String)> {
     let [place] = table.key.as_slice() else { return None };
     let column = &table.columns[*place];
-    (column.column_type == ColumnType::BigInt).then(|| Some((Among::new(keys)?, quote(&column.name))))?
+    (column.column_type == ColumnType::BigInt).then(|| Some((Among::new(session, keys)?, quote(&column.name))))?
 }
 
 /// The value in a list; `None` for one that a list does not find, that a statement does not hold, or of a type that DuckDB

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::fill::Filler;
-use crate::apply::{CopyJob, CopyOutput, copy_job};
+use crate::apply::{CopyJob, CopyOutput};
 use crate::error::{Error, Result};
 use crate::host::{Args, Cell, Columns, Kind, Parameter, Producer, Scan, ScanFunction, ScanPlan};
 use crate::instance::Instance;
@@ -14,8 +14,8 @@ use crate::source::{BorrowedValue, Reader, RowsView};
 pub static COPY: ScanFunction =
     ScanFunction { name: "_maniac_copy", parameters: &[Parameter::Positional(Kind::Integer)], bind: copy };
 
-fn copy(_: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
-    let job = args.integer_at(0).and_then(copy_job);
+fn copy(instance: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
+    let job = args.integer_at(0).and_then(|number| instance.loans.get::<CopyJob>(number));
     let job =
         job.ok_or_else(|| Error::input("_maniac_copy is the extension's own; to read a table, use maniac_scan"))?;
     let columns = match &job.output {

@@ -7,10 +7,11 @@
 
 use std::ffi::{CStr, CString};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use libduckdb_sys as ffi;
 
-use super::{Session, exit, python};
+use super::{Loans, Session, exit, python};
 use crate::functions;
 use crate::instance::{Instance, MIRROR_LIMIT, OWN_SESSIONS};
 
@@ -66,18 +67,19 @@ unsafe fn load(info: ffi::duckdb_extension_info, access: *const ffi::duckdb_exte
         ffi::duckdb_rs_extension_api_init(info, access, "v1.2.0").map_err(str::to_string)?;
 
         let database = *get_database(info);
+        let loans = Arc::new(Loans::default());
         let mut sessions = Vec::with_capacity(MIRROR_LIMIT + OWN_SESSIONS);
         for _ in 0..MIRROR_LIMIT + OWN_SESSIONS {
             let mut connection: ffi::duckdb_connection = std::ptr::null_mut();
             if ffi::duckdb_connect(database, &mut connection) != ffi::duckdb_state_DuckDBSuccess {
                 return Err("maniac: DuckDB refused a connection to the extension".to_string());
             }
-            sessions.push(Session::adopt(connection));
+            sessions.push(Session::adopt(connection, loans.clone()));
         }
         exit::watch();
         python::watch();
         let registrar = sessions.pop().ok_or("maniac: no connection to register functions with")?;
-        let instance = Instance::start(sessions).map_err(|e| format!("maniac: {e}"))?;
+        let instance = Instance::start(sessions, loans).map_err(|e| format!("maniac: {e}"))?;
         functions::register_all(&registrar, &instance).map_err(|e| format!("maniac: {e}"))?;
         instance.keep(registrar);
         Ok(())

@@ -9,14 +9,21 @@ use libduckdb_sys as ffi;
 
 use super::Session;
 use super::exit::watch;
+use super::loans::Loans;
 use super::table_function::{Kind, c_string, contain, destroy, with_type};
 use crate::error::{Error, Result};
 
 /// `name(number, set)`.
 pub struct FilterFunction {
     pub name: &'static str,
-    /// The set of that number. What it has must not change.
-    pub set: fn(i64) -> Option<Arc<dyn NumberSet>>,
+    /// The set of that number among the instance's loans. What it has must not change.
+    pub set: fn(&Loans, i64) -> Option<Arc<dyn NumberSet>>,
+}
+
+/// What DuckDB keeps with a registered filter.
+struct Registered {
+    function: &'static FilterFunction,
+    loans: Arc<Loans>,
 }
 
 pub trait NumberSet: Send + Sync {
@@ -36,8 +43,8 @@ pub fn register_filter(session: &Session, function: &'static FilterFunction) -> 
             with_type(Kind::Integer, |t| ffi::duckdb_scalar_function_add_parameter(scalar, t));
         }
         with_type(Kind::Boolean, |t| ffi::duckdb_scalar_function_set_return_type(scalar, t));
-        let extra = Box::into_raw(Box::new(function)).cast();
-        ffi::duckdb_scalar_function_set_extra_info(scalar, extra, Some(destroy::<&'static FilterFunction>));
+        let extra = Box::into_raw(Box::new(Registered { function, loans: session.loans().clone() })).cast();
+        ffi::duckdb_scalar_function_set_extra_info(scalar, extra, Some(destroy::<Registered>));
         ffi::duckdb_scalar_function_set_function(scalar, Some(decide));
         let state = ffi::duckdb_register_scalar_function(session.raw(), scalar);
         ffi::duckdb_destroy_scalar_function(&mut scalar);
@@ -60,7 +67,8 @@ unsafe extern "C" fn decide(
         // vector with room for as many rows as the chunk has. Both are alive during the call, and nobody else writes to
         // them; the output's bytes are truth values once they are zeroes.
         || unsafe {
-            let function = *ffi::duckdb_scalar_function_get_extra_info(info).cast::<&'static FilterFunction>();
+            let Registered { function, loans } =
+                &*ffi::duckdb_scalar_function_get_extra_info(info).cast::<Registered>();
             let rows = ffi::duckdb_data_chunk_get_size(input) as usize;
             if rows == 0 {
                 return Ok(());
@@ -69,7 +77,7 @@ unsafe extern "C" fn decide(
                 let data = ffi::duckdb_vector_get_data(ffi::duckdb_data_chunk_get_vector(input, place));
                 std::slice::from_raw_parts(data.cast::<i64>(), rows)
             };
-            let set = (function.set)(numbers(1)[0])
+            let set = (function.set)(loans, numbers(1)[0])
                 .ok_or_else(|| Error::input(format!("{} is the extension's own", function.name)))?;
             let marks = ffi::duckdb_vector_get_data(output).cast::<bool>();
             std::ptr::write_bytes(marks, 0, rows);

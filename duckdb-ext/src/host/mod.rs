@@ -6,6 +6,7 @@
 //! - `table_function`: Rust functions that SQL calls as tables
 //! - `scan_function`: the same for tables whose columns the arguments tell, filled by several threads
 //! - `filter_function`: conditions on whole numbers that SQL calls
+//! - `loans`: what our own statements name by number
 //! - `caller`: keeps a call on its caller's thread, so that DuckDB's workers are free for what it asks of DuckDB
 //! - `vector`: one column of a chunk
 //! - `exit`, `python`: hold our threads still when the process, or Python in it, ends
@@ -15,6 +16,7 @@ mod chunk;
 mod entry;
 mod exit;
 mod filter_function;
+mod loans;
 mod python;
 mod scan_function;
 mod session;
@@ -25,6 +27,7 @@ pub use caller::{Barrier, HOLD, Hold};
 pub use chunk::TableWriter;
 pub use exit::{Busy, busy};
 pub use filter_function::{FilterFunction, NumberSet, register_filter};
+pub use loans::{Loan, Loans};
 pub use scan_function::{Columns, Producer, Scan, ScanFunction, ScanPlan, register_scan};
 pub use session::{Prepared, Session, TextRow};
 pub use table_function::{Args, Field, Function, Kind, Parameter, Rows, register};

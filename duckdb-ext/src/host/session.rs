@@ -2,13 +2,16 @@
 
 #![allow(unsafe_code)]
 
+use std::any::Any;
 use std::ffi::{CStr, CString, c_char};
 use std::marker::PhantomData;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{mem, ptr, thread};
 
 use libduckdb_sys as ffi;
 
+use super::loans::{Loan, Loans};
 use crate::error::{Error, Result};
 
 /// A row of a text result; `None` is NULL.
@@ -20,6 +23,7 @@ const TASK_PAUSE: Duration = Duration::from_micros(20);
 /// A connection of the extension's own. Used by one thread at a time.
 pub struct Session {
     connection: ffi::duckdb_connection,
+    loans: Arc<Loans>,
 }
 
 // SAFETY: DuckDB's connections may move between threads; `Session` is not `Sync`, so that two never use one at once.
@@ -28,8 +32,18 @@ unsafe impl Send for Session {}
 impl Session {
     /// # Safety
     /// `connection` must be open and owned by nobody else; the session closes it.
-    pub unsafe fn adopt(connection: ffi::duckdb_connection) -> Session {
-        Session { connection }
+    pub unsafe fn adopt(connection: ffi::duckdb_connection, loans: Arc<Loans>) -> Session {
+        Session { connection, loans }
+    }
+
+    /// Gives a thing a number for statements of this instance.
+    pub fn lend(&self, thing: Arc<dyn Any + Send + Sync>) -> Loan {
+        Loan::new(&self.loans, thing)
+    }
+
+    /// The loans of the session's instance.
+    pub(super) fn loans(&self) -> &Arc<Loans> {
+        &self.loans
     }
 
     /// The connection, for calls of this folder; valid as long as the session.
