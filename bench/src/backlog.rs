@@ -88,7 +88,12 @@ fn measure(backlog: &Backlog, table: &mut Table) -> Outcome<()> {
 
 /// The most memory that a process has had resident.
 pub fn peak_bytes(process: u32) -> Outcome<u64> {
+    bytes_of(process, "VmHWM:")
+}
+
+/// A figure of a process's memory, by its name in `/proc`.
+pub fn bytes_of(process: u32, name: &str) -> Outcome<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).ok_or("no VmHWM")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).ok_or_else(|| format!("no {name}"))?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }

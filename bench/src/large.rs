@@ -2,12 +2,15 @@
 //! process that mirrors. The last step is a backlog of middle-sized ones.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use maniac_sql_tests::{Kind, Session, Tools};
 use rusqlite::Connection;
 
-use crate::backlog::peak_bytes;
+use crate::backlog::{bytes_of, peak_bytes};
 use crate::engine::{Engine, scratch};
 use crate::figures::{Table, median, number};
 use crate::{Outcome, scale};
@@ -29,7 +32,8 @@ const TARGETS: [Target; 2] =
 
 pub fn run(rows: Option<u64>) -> Outcome<String> {
     let rows = rows.unwrap_or(ROWS / scale()).max(SHARE * 2);
-    let mut table = Table::new(&["target", "memory_limit", "transaction", "s", "first copy, s", "ratio", "peak MB"]);
+    let heads = ["target", "memory_limit", "transaction", "s", "first copy, s", "ratio", "peak MB", "own MB"];
+    let mut table = Table::new(&heads);
     for target in &TARGETS {
         for limit in LIMITS {
             measure(rows, target, limit, &mut table)?;
@@ -40,7 +44,8 @@ pub fn run(rows: Option<u64>) -> Outcome<String> {
          paused; then resumed, until `maniac_wait` returns. Beside it the first copy of the same result by another \
          process: the median of {COPIES}. The backlog is {TRANSACTIONS} transactions that update a {SHARE}th of the rows \
          each. Peak MB: the most that the mirror's process had resident during the step (`VmHWM`), in which the mapped \
-         log counts; DuckDB's own share is limited by `memory_limit`.\n\n{}\n",
+         log counts. Own MB: without what is mapped (`RssAnon`, looked at every 2 ms); DuckDB's share of it is limited by \
+         `memory_limit`.\n\n{}\n",
         number(rows as f64),
         table.finish()
     ))
@@ -80,10 +85,11 @@ fn measure(rows: u64, target: &Target, limit: &str, table: &mut Table) -> Outcom
         mirror.run("CALL maniac_pause('shop')")?;
         commit(&writer, &statements)?;
         forget_peak(process)?;
+        let own = Own::watch(process);
         let start = Instant::now();
         mirror.run("CALL maniac_resume('shop'); CALL maniac_wait('shop', timeout_ms := 3600000)")?;
         let seconds = start.elapsed().as_secs_f64();
-        let peak = peak_bytes(process)?;
+        let (peak, own) = (peak_bytes(process)?, own.peak()?);
         let mut copies = Vec::with_capacity(COPIES);
         for n in 0..COPIES {
             let mut copy = open(directory.path(), &format!("copy {name} {n}"), limit)?;
@@ -99,6 +105,7 @@ fn measure(rows: u64, target: &Target, limit: &str, table: &mut Table) -> Outcom
             &format!("{copy:.2}"),
             &format!("{:.2}", seconds / copy),
             &number(peak as f64 / 1e6),
+            &number(own as f64 / 1e6),
         ]);
     }
     mirror.exit()?;
@@ -132,4 +139,31 @@ fn attach(duckdb: &mut Session, target: &Target) -> Outcome<f64> {
 /// Has `VmHWM` start anew.
 fn forget_peak(process: u32) -> Outcome<()> {
     Ok(std::fs::write(format!("/proc/{process}/clear_refs"), "5")?)
+}
+
+/// Watches the memory of a process that is not mapped from files.
+struct Own {
+    ends: Arc<AtomicBool>,
+    watcher: thread::JoinHandle<u64>,
+}
+
+impl Own {
+    fn watch(process: u32) -> Own {
+        let ends = Arc::new(AtomicBool::new(false));
+        let end = ends.clone();
+        let watcher = thread::spawn(move || {
+            let mut peak = 0;
+            while !end.load(Ordering::Relaxed) {
+                peak = bytes_of(process, "RssAnon:").unwrap_or(0).max(peak);
+                thread::sleep(Duration::from_millis(2));
+            }
+            peak
+        });
+        Own { ends, watcher }
+    }
+
+    fn peak(self) -> Outcome<u64> {
+        self.ends.store(true, Ordering::Relaxed);
+        Ok(self.watcher.join().map_err(|_| "the watcher of the memory panicked")?)
+    }
 }

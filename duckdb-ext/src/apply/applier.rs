@@ -19,6 +19,7 @@ use super::state::{self, Owner};
 use super::target::INLINED_ROWS;
 use super::upkeep::Upkeep;
 use super::wear::Wear;
+use super::weighing::Weighing;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
 use crate::schema::{OnMismatch, Selection, Tables};
@@ -81,6 +82,7 @@ pub struct Applier {
     pub(super) rejects: Rejects,
     pub(super) keys: Keys,
     pub(super) wear: Wear,
+    pub(super) weighing: Weighing,
     pub(super) tables: Tables,
     pub(super) version: Version,
     /// A transaction failed, and what it was to do may have been done nevertheless.

@@ -17,6 +17,7 @@ use super::shown::counted;
 use super::state::{self, Owner, State, Terms};
 use super::target::INLINED_ROWS;
 use super::wear::Wear;
+use super::weighing::Weighing;
 use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
@@ -76,6 +77,7 @@ impl Applier {
             rejects: Rejects::default(),
             keys: Keys::default(),
             wear: Wear::default(),
+            weighing: Weighing::default(),
             tables: Tables::default(),
             version: Version(0),
             unsure: false,

@@ -21,8 +21,8 @@ use crate::source::{Commit, TableChange, Value};
 /// What a batch's commits come to.
 struct Followed<'c> {
     rows: Vec<(String, NetTable)>,
-    /// Tables that had changes which name no row.
-    unkeyed: HashSet<&'c str>,
+    /// Tables that had changes which are not followed row by row.
+    unfollowed: HashSet<&'c str>,
     /// Tables to be made and filled, by their names in lower case.
     copies: HashSet<String>,
     /// Whether tables were altered or dropped.
@@ -42,14 +42,14 @@ impl Applier {
         if self.target.lake {
             self.ledger.begin(&self.session, &self.target, &self.owner)?;
         }
-        let Followed { rows: mut netted, unkeyed, copies, altered } = self.follow(commits, refused)?;
+        let Followed { rows: mut netted, unfollowed, copies, altered } = self.follow(commits, refused)?;
         let mut places: Vec<usize> = copies.iter().filter_map(|source| self.tables.place(source)).collect();
         places.sort_unstable();
         for place in places {
             applied.add(self.copy_at(place, at, &|_| {})?);
         }
         let mut copied = copies;
-        for name in &unkeyed {
+        for name in &unfollowed {
             if !netted.iter().any(|(table, _)| table == name) {
                 netted.push((name.to_string(), NetTable::default()));
             }
@@ -58,8 +58,8 @@ impl Applier {
             // Tables that a mirror does not have are SQLite's own.
             let Some(place) = self.tables.place(&name) else { continue };
             let lost = damaged.contains(&self.tables[place].source);
-            // Rows without a key are found by nothing.
-            let copied_anew = unkeyed.contains(name.as_str())
+            // Rows without a key are found by nothing, and others cost more to follow than to copy.
+            let copied_anew = unfollowed.contains(name.as_str())
                 || !lost && self.wear.count(&self.session, &self.target, &self.tables[place], &changes)?;
             let outcome = match copied_anew || lost {
                 true => Outcome::Diverged,
@@ -120,7 +120,7 @@ impl Applier {
 
     /// Makes the batch's changes of the schema, but for tables that are to be copied, and nets those of the rows.
     fn follow<'c>(&mut self, commits: &'c [Commit], refused: bool) -> Result<Followed<'c>> {
-        let (mut nets, mut unkeyed) = (Nets::default(), HashSet::new());
+        let (mut nets, mut unfollowed) = (Nets::default(), HashSet::new());
         let (mut copies, mut altered) = (HashSet::new(), false);
         for commit in commits {
             let changes = self.selected_changes(commit.schema.as_deref().unwrap_or_default());
@@ -131,15 +131,15 @@ impl Applier {
             // Rows of a table that is dropped, or copied whatever they were.
             for before in changes.iter().filter_map(|change| change.before.as_deref()) {
                 nets.discard(before);
-                unkeyed.remove(before);
+                unfollowed.remove(before);
             }
             altered |= !steps.is_empty();
             steps.iter().try_for_each(|step| self.make(step))?;
             let is_copied = |name: &str| copies.contains(&name.to_ascii_lowercase());
             commit.tables.iter().filter(|changes| !is_copied(&changes.table)).for_each(|changes| nets.add(changes));
-            unkeyed.extend(commit.unkeyed.iter().map(String::as_str).filter(|name| !is_copied(name)));
+            unfollowed.extend(commit.unfollowed().map(String::as_str).filter(|name| !is_copied(name)));
         }
-        Ok(Followed { rows: nets.finish(), unkeyed, copies, altered })
+        Ok(Followed { rows: nets.finish(), unfollowed, copies, altered })
     }
 
     /// The changes as far as the mirror has the tables.
@@ -196,8 +196,9 @@ impl Applier {
 
     /// The source's names of the tables with changes in the commits that somebody else has dropped or altered in the mirror.
     pub(super) fn damaged(&self, commits: &[Commit]) -> HashSet<String> {
-        let names =
-            commits.iter().flat_map(|commit| commit.tables.iter().map(|changes| &changes.table).chain(&commit.unkeyed));
+        let names = commits
+            .iter()
+            .flat_map(|commit| commit.tables.iter().map(|changes| &changes.table).chain(commit.unfollowed()));
         let places: HashSet<usize> = names.filter_map(|name| self.tables.place(name)).collect();
         let tables = places.into_iter().map(|place| &self.tables[place]);
         let damaged = tables.filter(|table| !rows::is_intact(&self.session, &self.target, table));

@@ -87,7 +87,7 @@ struct Part<'a> {
 
 /// The batch's new rows, if it has some, few, and nothing else.
 pub fn insertions(commits: &[Commit], tables: &Tables) -> Option<Insertions> {
-    if commits.iter().any(|commit| commit.schema.is_some() || !commit.unkeyed.is_empty()) {
+    if commits.iter().any(|commit| commit.schema.is_some() || commit.unfollowed().next().is_some()) {
         return None;
     }
     let changes = commits.iter().flat_map(|commit| &commit.tables).flat_map(|changes| &changes.rows);

@@ -53,7 +53,7 @@ impl Joining {
                 names.insert(after.name.clone());
             }
         }
-        let written = commit.tables.iter().map(|changes| &changes.table).chain(&commit.unkeyed);
+        let written = commit.tables.iter().map(|changes| &changes.table).chain(commit.unfollowed());
         self.written.extend(written.filter(|name| !self.made.contains(*name)).cloned());
         true
     }
@@ -93,8 +93,7 @@ mod tests {
             unreadable: None,
             tables: what.split(' ').filter(|word| !word.contains('>')).map(rows).collect(),
             unkeyed: Vec::new(),
-            bytes: 0,
-            pages: 0,
+            left_out: Vec::new(),
         }
     }
 

@@ -32,6 +32,7 @@ mod state;
 mod target;
 mod upkeep;
 mod wear;
+mod weighing;
 
 pub use among::AMONG;
 pub use applier::{Applied, Applier, Differing};

@@ -14,8 +14,7 @@ fn commit(rows: Vec<RowChange>) -> Commit {
         unreadable: None,
         tables,
         unkeyed: vec![],
-        bytes: 0,
-        pages: 0,
+        left_out: vec![],
     }
 }
 

@@ -327,7 +327,7 @@ impl Applier {
     /// Notes that the tables of the commits may have rows or deletions in the lake's catalog.
     pub(super) fn note_inlined(&mut self, commits: &[Commit]) {
         for commit in commits {
-            for name in commit.tables.iter().map(|changes| &changes.table).chain(&commit.unkeyed) {
+            for name in commit.tables.iter().map(|changes| &changes.table).chain(commit.unfollowed()) {
                 let table = self.tables.place(name).map(|place| &self.tables[place]);
                 if let Some(table) = table.filter(|table| !self.inlined.contains(&table.name)) {
                     self.inlined.insert(table.name.clone());

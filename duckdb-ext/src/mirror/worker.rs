@@ -15,8 +15,8 @@ use crate::host::busy;
 use crate::instance::Instance;
 use crate::source::{Commit, now_ms};
 
-/// Bytes of changes that a batch may hold; a single larger transaction is applied alone.
-const BATCH_BYTES: usize = 32 << 20;
+/// Bytes of changes in memory that a batch may hold; a single larger transaction is applied alone.
+const BATCH_MEMORY: usize = 96 << 20;
 /// Commits of a batch while the mirror is behind: fewer, larger transactions are what lets it catch up.
 const CATCH_UP_COMMITS: usize = 20_000;
 /// Waits after a failure: doubled up to the longest.
@@ -179,7 +179,7 @@ fn step(
             report.differing = differing;
         });
     }
-    let gathered = gather(mirror, applier.version(), behind);
+    let gathered = gather(mirror, applier, behind);
     if matches!(gathered, Err(Error::Unreadable { .. })) {
         *seen = head;
     }
@@ -209,7 +209,12 @@ fn step(
         return Ok(ControlFlow::Continue(()));
     }
     *last_batch = Some(Instant::now());
-    let ControlFlow::Continue((count, applied)) = at_work(instance, mirror, || applier.apply(&batch))? else {
+    let outcome = at_work(instance, mirror, || applier.apply(&batch));
+    if matches!(outcome, Err(Error::Misfit { .. })) && batch.iter().any(|commit| !commit.left_out.is_empty()) {
+        applier.follow_next();
+        return Ok(ControlFlow::Continue(()));
+    }
+    let ControlFlow::Continue((count, applied)) = outcome? else {
         return Ok(ControlFlow::Break(()));
     };
     more |= count < batch.len();
@@ -313,24 +318,33 @@ fn at_work<T>(
 
 /// The next batch, and whether there is more behind it. Commits that can't
 /// be read are passed over together with the next one that can, which has their changes.
-fn gather(mirror: &Mirror, after: Version, behind: bool) -> Result<(Vec<Commit>, bool)> {
+fn gather(mirror: &Mirror, applier: &mut Applier, behind: bool) -> Result<(Vec<Commit>, bool)> {
     let limit = if behind { mirror.settings.batch_size.max(CATCH_UP_COMMITS) } else { mirror.settings.batch_size };
     let mut batch: Vec<Commit> = Vec::new();
     let mut joining = Joining::default();
-    let mut bytes = 0;
+    let mut memory = 0;
     let mut unreadable = None;
-    for commit in mirror.source.commits(after)? {
-        let commit = commit?;
+    applier.begin_batch(behind);
+    let mut commits = mirror.source.commits(applier.version())?;
+    while let Some(commit) = commits.next(&mut |at, table, extent| applier.follows(at, table, extent))? {
         if let Some(reason) = commit.unreadable {
             unreadable.get_or_insert(Error::Unreadable { version: commit.version, reason });
             continue;
         }
         unreadable = None;
-        bytes += commit.bytes;
-        let full = !batch.is_empty() && (batch.len() >= limit || bytes > BATCH_BYTES);
+        let more = commit.memory();
+        let full = !batch.is_empty() && (batch.len() >= limit || memory + more > BATCH_MEMORY);
         if full || !joining.takes(&commit) {
             return Ok((batch, true));
         }
+        memory += more;
+        if !commit.left_out.is_empty() {
+            for table in &commit.left_out {
+                batch.iter_mut().for_each(|earlier| earlier.leave_out(table));
+            }
+            memory = batch.iter().map(Commit::memory).sum::<usize>() + more;
+        }
+        applier.count(&commit);
         batch.push(commit);
     }
     if let Some(error) = unreadable {

@@ -8,23 +8,24 @@ use std::thread;
 use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
-use maniac_changeset::{Change, Item, Op, ROWID_COLUMN, Reader, Record, TableHeader, Target};
+use maniac_changeset::ROWID_COLUMN;
 use maniac_diff::{Tracker, match_changed};
 use maniac_history::relations::{self, declared};
 use maniac_history::{HistoryError, SchemaChange, Stream};
 use maniac_sqlite_format::{
     Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
 };
-use maniac_store::{Entry, Moment, OpenOptions, Snapshot, Store, StoreError};
+use maniac_store::{Moment, OpenOptions, Snapshot, Store, StoreError};
 
+use super::commits::LocalCommits;
 use super::records::Records;
 use super::scan::{PageScan, layout_of};
-use super::{
-    BorrowedValue, Commit, Commits, Identity, Row, RowChange, Rows, Source, SourceColumn, SourceTable, TableChange,
-    TableChanges, TableScan, Value,
-};
+use super::{Commits, Identity, Row, Rows, Source, SourceColumn, SourceTable, TableChange, TableScan, Value};
 use crate::error::{Error, Result};
 use crate::schema::quote_text;
+
+/// Rows that a sample counts at once.
+const SAMPLED_AT_ONCE: usize = 2048;
 
 /// Fewer rows are read before a thread has started.
 const ROWS_PER_THREAD: usize = 256;
@@ -34,8 +35,8 @@ pub struct LocalSource {
     store: Arc<Store>,
     branch: BranchId,
     identity: Identity,
-    records: Arc<Records>,
-    stream: Stream,
+    pub(super) records: Arc<Records>,
+    pub(super) stream: Stream,
 }
 
 impl LocalSource {
@@ -61,7 +62,7 @@ impl LocalSource {
         Ok(Box::new(rows.map(move |row| row.map_err(|error| self.of_history(error)))))
     }
 
-    fn snapshot(&self, at: Version) -> Result<Snapshot> {
+    pub(super) fn snapshot(&self, at: Version) -> Result<Snapshot> {
         self.stream.snapshot(at).map_err(|error| self.of_history(error))
     }
 }
@@ -112,20 +113,9 @@ impl Source for LocalSource {
         self.store.interrupt();
     }
 
-    fn commits(&self, after: Version) -> Result<Commits> {
-        let source = self.clone();
+    fn commits(&self, after: Version) -> Result<Box<dyn Commits>> {
         let follower = self.stream.follow(after).map_err(|error| self.of_history(error))?;
-        Ok(Box::new(follower.map(move |entry| {
-            let failed = |error| source.of_history(error);
-            let mut entry = entry.map_err(failed)?;
-            let schema = source.stream.schema_change(&entry).map_err(failed)?;
-            let newer = schema.as_ref().map(|schema| &*schema.after);
-            let snapshot = |at| source.snapshot(at);
-            if let Some(changeset) = source.records.changeset(&entry, newer, snapshot)? {
-                entry.changeset = changeset;
-            }
-            commit_of(&entry, schema.as_ref().map(table_changes))
-        })))
+        Ok(Box::new(LocalCommits::new(self.clone(), follower)))
     }
 
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
@@ -173,6 +163,24 @@ impl Source for LocalSource {
             }
             Ok(rows)
         })
+    }
+
+    fn rows_about(&self, at: Version, table: &str) -> Result<u64> {
+        if self.schema(at)?.table(table).is_none() {
+            return Ok(0);
+        }
+        let scan = self.scan(at, table)?;
+        let sample = scan.sample();
+        let parts = (scan.parts() as u64, sample.parts().max(1) as u64);
+        let mut reader = sample.reader(&[]);
+        let mut rows = 0;
+        loop {
+            let read = reader.read(SAMPLED_AT_ONCE, &mut |_, _| Ok(()))?;
+            if read == 0 {
+                return Ok(rows * parts.0 / parts.1);
+            }
+            rows += read as u64;
+        }
     }
 
     fn resolve(&self, moment: &str) -> Result<Version> {
@@ -227,7 +235,7 @@ impl LocalSource {
         Ok(rows)
     }
 
-    fn of_history(&self, error: HistoryError) -> Error {
+    pub(super) fn of_history(&self, error: HistoryError) -> Error {
         match error {
             HistoryError::Store(error) => of_store(error),
             HistoryError::Schema { version, source } => self.unreadable(version, &source),
@@ -285,7 +293,7 @@ fn source_table(table: &Table) -> SourceTable {
 }
 
 /// What became of the tables, as the row changes of the same commit have them belong together.
-fn table_changes(schema: &SchemaChange) -> Vec<TableChange> {
+pub(super) fn table_changes(schema: &SchemaChange) -> Vec<TableChange> {
     let pairs = match_changed(&schema.before, &schema.after).into_iter().map(|pair| {
         let mirrored = |table: &Arc<Table>| is_mirrored(table);
         TableChange {
@@ -294,70 +302,4 @@ fn table_changes(schema: &SchemaChange) -> Vec<TableChange> {
         }
     });
     pairs.filter(|change| change.before.is_some() || change.after.is_some()).collect()
-}
-
-fn commit_of(entry: &Entry, schema: Option<Vec<TableChange>>) -> Result<Commit> {
-    let broken = |error| Error::source(format!("the changes of version {}: {error}", entry.version));
-    let mut commit = Commit {
-        version: entry.version,
-        time_ms: entry.time_ms,
-        schema,
-        unreadable: entry.unreadable.clone(),
-        tables: Vec::new(),
-        unkeyed: Vec::new(),
-        bytes: entry.changeset.len(),
-        pages: entry.pages.len(),
-    };
-    let mut into = None;
-    for item in Reader::new(&entry.changeset) {
-        match item.map_err(broken)? {
-            Item::Table(header) => {
-                let target = Target::of(&header);
-                into = match target.null_key {
-                    true => {
-                        commit.unkeyed.push(target.table.to_string());
-                        None
-                    }
-                    false => Some(place_of(&mut commit.tables, target.table, &header)),
-                };
-            }
-            Item::Change(change) => {
-                if let Some(place) = into {
-                    let table = &mut commit.tables[place];
-                    table.rows.push(row_change(&change, &table.key));
-                }
-            }
-        }
-    }
-    Ok(commit)
-}
-
-fn place_of(tables: &mut Vec<TableChanges>, name: &str, header: &TableHeader<'_>) -> usize {
-    if let Some(place) = tables.iter().position(|table| table.table == name) {
-        return place;
-    }
-    let key = (0..header.columns()).filter(|column| header.is_key(*column)).collect();
-    tables.push(TableChanges { table: name.to_string(), key, rows: Vec::new() });
-    tables.len() - 1
-}
-
-fn row_change(change: &Change<'_>, key: &[usize]) -> RowChange {
-    let all = |record: Option<Record<'_>>| -> Vec<Option<Value>> {
-        record
-            .map_or_else(Vec::new, |record| record.values().map(|value| value.map(BorrowedValue::into_owned)).collect())
-    };
-    match change.op {
-        Op::Insert => RowChange::Insert(all(change.new).into_iter().map(Option::unwrap_or_default).collect()),
-        Op::Delete => RowChange::Delete(all(change.old)),
-        Op::Update => {
-            // A changeset has the key of an update in its old record alone.
-            let (old, mut new) = (all(change.old), all(change.new));
-            for place in key {
-                if let (Some(new), Some(old)) = (new.get_mut(*place), old.get(*place)) {
-                    new.clone_from(old);
-                }
-            }
-            RowChange::Update { old, new }
-        }
-    }
 }

@@ -1,5 +1,6 @@
 //! Where a mirror's data comes from: one branch of a store, seen as tables at a version and as commits after one.
 
+mod commits;
 mod local;
 mod records;
 mod scan;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use maniac_base::Version;
+pub use maniac_diff::Extent;
 
 use crate::error::Result;
 
@@ -60,6 +62,26 @@ pub enum RowChange {
     },
 }
 
+impl RowChange {
+    fn memory(&self) -> usize {
+        // A text or a blob is an allocation of its own.
+        const ALLOCATION: usize = 16;
+        let value = |value: &Value| match value.bytes() {
+            0 => size_of::<Value>(),
+            bytes => size_of::<Value>() + ALLOCATION + bytes,
+        };
+        let values = |values: &[Option<Value>]| {
+            values.iter().map(|known| known.as_ref().map_or(size_of::<Value>(), value)).sum::<usize>()
+        };
+        size_of::<RowChange>()
+            + match self {
+                RowChange::Insert(row) => row.iter().map(value).sum(),
+                RowChange::Delete(old) => values(old),
+                RowChange::Update { old, new } => values(old) + values(new),
+            }
+    }
+}
+
 /// The changes of one table in one commit, with columns as they are after it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableChanges {
@@ -89,10 +111,29 @@ pub struct Commit {
     pub tables: Vec<TableChanges>,
     /// Tables that had changes which name no row of a mirror: rows whose declared key holds NULL.
     pub unkeyed: Vec<String>,
-    /// Bytes of changes, for bounding what is held in memory.
-    pub bytes: usize,
-    /// Pages that it wrote.
-    pub pages: usize,
+    /// Tables whose changes were not asked for.
+    pub left_out: Vec<String>,
+}
+
+impl Commit {
+    /// Tables that had changes which are not among the rows: they have to be copied.
+    pub fn unfollowed(&self) -> impl Iterator<Item = &String> {
+        self.unkeyed.iter().chain(&self.left_out)
+    }
+
+    /// Leaves out the rows of a table, if it has some.
+    pub fn leave_out(&mut self, table: &str) {
+        let before = self.tables.len();
+        self.tables.retain(|changes| changes.table != table);
+        if self.tables.len() < before {
+            self.left_out.push(table.to_string());
+        }
+    }
+
+    /// About how many bytes of memory its rows take.
+    pub fn memory(&self) -> usize {
+        self.tables.iter().flat_map(|changes| &changes.rows).map(RowChange::memory).sum()
+    }
 }
 
 /// What a mirror is a mirror of.
@@ -106,8 +147,15 @@ pub struct Identity {
     pub location: String,
 }
 
+/// Is asked whether the rows of a table, by its name, are to be decoded, of which about so many changed in a version.
+pub type Follows<'f> = &'f mut dyn FnMut(Version, &str, Extent) -> bool;
+
 /// Commits in version order.
-pub type Commits = Box<dyn Iterator<Item = Result<Commit>> + Send>;
+pub trait Commits: Send {
+    /// The next one, with the rows of the tables for which `follows` holds, which may be asked several times; the others are
+    /// named as left out.
+    fn next(&mut self, follows: Follows<'_>) -> Result<Option<Commit>>;
+}
 /// Rows of one of the relations that a store tells about itself.
 pub type Rows = Box<dyn Iterator<Item = Result<maniac_history::relations::Row>> + Send>;
 
@@ -145,7 +193,7 @@ pub trait Source: Send + Sync {
     fn interrupt(&self);
 
     /// Commits of the branch with a version above `after`, up to the newest.
-    fn commits(&self, after: Version) -> Result<Commits>;
+    fn commits(&self, after: Version) -> Result<Box<dyn Commits>>;
 
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
@@ -159,6 +207,9 @@ pub trait Source: Send + Sync {
     /// Whole rows of a table whose key is the rowid, at a version, in the order of the `rowids`; `None` where there is
     /// no such row.
     fn rows(&self, at: Version, table: &str, rowids: &[i64]) -> Result<Vec<Option<Row>>>;
+
+    /// About how many rows a table has at a version; 0 if it isn't there.
+    fn rows_about(&self, at: Version, table: &str) -> Result<u64>;
 
     /// The version that a moment means: a version, or a time in ISO 8601.
     fn resolve(&self, moment: &str) -> Result<Version>;

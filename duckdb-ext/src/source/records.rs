@@ -69,7 +69,13 @@ impl Records {
             Some((at, tracker)) if at == entry.since => tracker,
             _ => Tracker::of_records(&before).map_err(|error| failed(&error))?,
         };
-        let captured = tracker.capture(&before, &after, &pages).map_err(|error| failed(&error))?;
+        let captured = match entry.left_out.is_empty() {
+            true => tracker.capture(&before, &after, &pages),
+            false => {
+                tracker.capture_wanted(&before, &after, &pages, &mut |table, _| !entry.left_out.contains(&table.name))
+            }
+        };
+        let captured = captured.map_err(|error| failed(&error))?;
         tracker.advance(captured.update);
         known.tracker = Some((entry.version, tracker));
         Ok(Some(captured.changeset))

@@ -55,7 +55,10 @@ impl Capture {
             }
             Err(error) => return Err(ConnectionError::Unreadable(error)),
         };
-        let payload = Payload { schema: captured.schema, changeset: captured.changeset, derived: false, merged: None };
+        let payload = match captured.changeset.len() > MOST_CHANGES {
+            true => Payload { derived: true, ..Payload::default() },
+            false => Payload { schema: captured.schema, changeset: captured.changeset, ..Payload::default() },
+        };
         Ok(Captured { payload, follow: Some((tracker, captured.update)) })
     }
 
@@ -67,6 +70,9 @@ impl Capture {
         }
     }
 }
+
+/// Larger changesets are left to the readers too: of a DELETE of all rows, which writes hardly a page, above all.
+const MOST_CHANGES: usize = 64 << 20;
 
 /// More pages than these are not followed one by one.
 const FAR: usize = 1024;

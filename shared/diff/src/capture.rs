@@ -8,13 +8,14 @@ use maniac_sqlite_format::{Database, SchemaRow, Table};
 use rustc_hash::FxHashSet;
 
 use crate::DiffError;
+use crate::extent::{Extent, Side, extent};
 use crate::leaves;
 use crate::overflow::{Chains, OverflowMap, explain_by_freelist, owner_by_ptrmap};
 use crate::page_map::MapDelta;
 use crate::row_diff::{RowDiffer, TableShape};
 use crate::schema_match::{TableMatch, differing, match_changed};
 use crate::segments::Cells;
-use crate::snapshots::diff_all;
+use crate::snapshots::{Wanted, diff_all};
 use crate::touched::Touched;
 use crate::tracker::{Step, TrackedSchema, TrackedTable, Tracker, TrackerUpdate, Update, note_chains};
 use crate::tree_diff::{Segment, TreeDiff, TreeDiffer};
@@ -55,11 +56,33 @@ impl Tracker {
     /// What changed from `old`, the snapshot that the tracker is at, to `new`, which was built on it. `dirty` are the pages whose bytes may
     /// differ; pages that SQLite freed without writing them need not be among them.
     pub fn capture(&self, old: &dyn PageSource, new: &dyn PageSource, dirty: &[PageNo]) -> Result<Captured, DiffError> {
+        self.capture_for(old, new, dirty, None)
+    }
+
+    /// The same without the rows of tables that are not wanted.
+    pub fn capture_wanted(
+        &self,
+        old: &dyn PageSource,
+        new: &dyn PageSource,
+        dirty: &[PageNo],
+        wanted: Wanted<'_>,
+    ) -> Result<Captured, DiffError> {
+        self.capture_for(old, new, dirty, Some(wanted))
+    }
+
+    fn capture_for(
+        &self,
+        old: &dyn PageSource,
+        new: &dyn PageSource,
+        dirty: &[PageNo],
+        wanted: Option<Wanted<'_>>,
+    ) -> Result<Captured, DiffError> {
         if old.page_count() != self.page_count() {
             return Err(DiffError::OutOfStep { expected: self.page_count(), found: old.page_count() });
         }
         let old_db = self.header.map(|header| Database::known(old, header));
-        if let Some(old_db) = &old_db
+        if wanted.is_none()
+            && let Some(old_db) = &old_db
             && let Some(captured) = leaves::capture(self, old_db, new, dirty)?
         {
             return Ok(captured);
@@ -70,7 +93,7 @@ impl Tracker {
         {
             let touched = Touched::new(&self.map, dirty);
             let chains = Chains { dirty: touched.dirty().collect(), ..Chains::default() };
-            return Capture { tracker: self, old: old_db, new: new_db, touched, chains }.run();
+            return Capture { tracker: self, old: old_db, new: new_db, touched, chains }.run(wanted);
         }
         // The first transaction of a database, or a VACUUM that gave its pages another shape.
         let tracker = Box::new(Tracker::start(new, self.schema.selection)?);
@@ -80,6 +103,7 @@ impl Tracker {
             (old_db.as_ref(), &self.schema.schema),
             (new_db.as_ref(), &newer.schema),
             newer.selection,
+            wanted,
             &mut |table| {
                 changeset.extend(table.changeset);
                 Ok(())
@@ -116,7 +140,7 @@ fn same_schema_page(old: &Database<'_>, new: &Database<'_>) -> Result<bool, Diff
 }
 
 impl Capture<'_, '_> {
-    fn run(mut self) -> Result<Captured, DiffError> {
+    fn run(mut self, mut wanted: Option<Wanted<'_>>) -> Result<Captured, DiffError> {
         let mut unknown = self.unknown_pages();
         self.chains.untouched = unknown.is_empty();
         let (schema, schema_delta, schema_tree) = self.schema_change(&unknown)?;
@@ -145,7 +169,12 @@ impl Capture<'_, '_> {
 
         let mut changeset = Vec::new();
         for tree in &trees {
-            let Some((_, shape)) = &tree.rows else { continue };
+            let Some((table, shape)) = &tree.rows else { continue };
+            if let Some(wanted) = &mut wanted
+                && !wanted(table, self.extent(tree, table)?)
+            {
+                continue;
+            }
             let differ = RowDiffer::new(shape, Some(self.old), Some(self.new), &self.chains);
             differ.run(&tree.diff, &mut changeset)?;
         }
@@ -164,6 +193,11 @@ impl Capture<'_, '_> {
             schema_chains,
         };
         Ok(Captured { changeset, schema, update: TrackerUpdate(Update::Step(Box::new(step))) })
+    }
+
+    fn extent(&self, tree: &Tree, table: &Table) -> Result<Extent, DiffError> {
+        let (old, new) = (Side { db: Some(self.old), root: tree.old }, Side { db: Some(self.new), root: tree.new });
+        extent(old, new, &tree.diff, !table.without_rowid)
     }
 
     /// Dirty pages that were part of no b-tree and may have been overflow pages.

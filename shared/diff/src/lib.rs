@@ -14,6 +14,7 @@
 mod capture;
 mod encode;
 mod error;
+mod extent;
 mod leaves;
 mod order;
 mod output;
@@ -30,6 +31,7 @@ mod trim;
 
 pub use capture::{Captured, changed_rows};
 pub use error::DiffError;
+pub use extent::Extent;
 pub use schema_match::{TableMatch, match_changed, match_tables};
-pub use snapshots::{TableDiff, diff, whole_tables};
+pub use snapshots::{TableDiff, Wanted, diff, whole_tables};
 pub use tracker::{Tracker, TrackerUpdate};

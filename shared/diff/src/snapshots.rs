@@ -4,6 +4,7 @@ use maniac_base::PageSource;
 use maniac_sqlite_format::{Database, Schema, Selection, Table};
 
 use crate::DiffError;
+use crate::extent::{Extent, Side, extent};
 use crate::overflow::Chains;
 use crate::page_map::{MapDelta, PageMap};
 use crate::row_diff::{RowDiffer, TableShape};
@@ -20,6 +21,9 @@ pub struct TableDiff<'t> {
     pub changeset: Vec<u8>,
 }
 
+/// Is asked whether the rows of a table are wanted, of which about so many changed.
+pub type Wanted<'f> = &'f mut dyn FnMut(&Table, Extent) -> bool;
+
 type Sink<'f> = &'f mut dyn FnMut(TableDiff<'_>) -> Result<(), DiffError>;
 
 /// Compares two snapshots, of which the older may be empty, and hands each table with changes to `sink`, in the order of
@@ -34,7 +38,7 @@ pub fn diff(old: &dyn PageSource, new: &dyn PageSource, sink: Sink<'_>) -> Resul
     let read = |db: &Option<Database<'_>>| db.as_ref().map(Schema::read_from).transpose();
     let old_schema = read(&old).map_err(DiffError::Old)?.unwrap_or_default();
     let new_schema = read(&new).map_err(DiffError::New)?.unwrap_or_default();
-    diff_all((old.as_ref(), &old_schema), (new.as_ref(), &new_schema), Selection::Changeset, sink)
+    diff_all((old.as_ref(), &old_schema), (new.as_ref(), &new_schema), Selection::Changeset, None, sink)
 }
 
 /// All rows of some tables of a snapshot, as inserts.
@@ -44,17 +48,18 @@ pub fn whole_tables(source: &dyn PageSource, wanted: &dyn Fn(&Table) -> bool) ->
     let schema = Schema::read_from(&db).map_err(DiffError::New)?;
     for pair in match_tables(&Schema::default(), &schema) {
         let Some(table) = pair.new.as_ref().filter(|table| table.root.0 != 0 && wanted(table)) else { continue };
-        rows_of_pair(&pair, table, Selection::Changeset, (None, Some(&db)), &mut changeset)?;
+        rows_of_pair(&pair, table, Selection::Changeset, (None, Some(&db)), &mut None, &mut changeset)?;
     }
     Ok(changeset)
 }
 
-/// Appends what changed in the rows of one table.
+/// Appends what changed in the rows of one table, if they are wanted.
 fn rows_of_pair(
     pair: &TableMatch,
     table: &Table,
     selection: Selection,
     (old, new): (Option<&Database<'_>>, Option<&Database<'_>>),
+    wanted: &mut Option<Wanted<'_>>,
     changeset: &mut Vec<u8>,
 ) -> Result<(), DiffError> {
     let (map, touched) = (PageMap::default(), Touched::default());
@@ -62,6 +67,12 @@ fn rows_of_pair(
     let chains = Chains { all: true, ..Chains::default() };
     let before = pair.old.as_ref().map(|table| table.root);
     let tree = differ.run(before, Some(table.root), &mut MapDelta::default())?;
+    if let Some(wanted) = wanted {
+        let (old, new) = (Side { db: old, root: before }, Side { db: new, root: Some(table.root) });
+        if !wanted(table, extent(old, new, &tree, !table.without_rowid)?) {
+            return Ok(());
+        }
+    }
     RowDiffer::new(&TableShape::new(pair, table, selection, (old, new)), old, new, &chains).run(&tree, changeset)
 }
 
@@ -69,6 +80,7 @@ pub(crate) fn diff_all<'s>(
     (old, old_schema): (Option<&Database<'s>>, &Schema),
     (new, new_schema): (Option<&Database<'s>>, &Schema),
     selection: Selection,
+    mut wanted: Option<Wanted<'_>>,
     sink: Sink<'_>,
 ) -> Result<Vec<u8>, DiffError> {
     let (map, touched) = (PageMap::default(), Touched::default());
@@ -82,7 +94,7 @@ pub(crate) fn diff_all<'s>(
     for pair in match_tables(old_schema, new_schema) {
         let Some(table) = pair.new.as_ref().filter(|table| table.is_tracked()) else { continue };
         let mut changeset = Vec::new();
-        rows_of_pair(&pair, table, selection, (old, new), &mut changeset)?;
+        rows_of_pair(&pair, table, selection, (old, new), &mut wanted, &mut changeset)?;
         if !changeset.is_empty() {
             sink(TableDiff { table, changeset })?;
         }

@@ -11,11 +11,15 @@
 
 use std::sync::Arc;
 
-use maniac_base::{BranchId, PageNo, Version};
-use maniac_diff::{DiffError, Tracker, diff};
+use maniac_base::{BranchId, Version};
+use maniac_diff::{DiffError, Extent, Tracker, diff};
+use maniac_sqlite_format::Table;
 use maniac_store::{Entry, EntryKind, Snapshot, Store};
 
 use crate::HistoryError;
+
+/// Is told a version, a table as it is there, and about how much of it changed.
+pub type Wanted<'f> = &'f mut dyn FnMut(Version, &Table, Extent) -> bool;
 
 /// `Store::entries`, where every transaction has its changesets, or says why not.
 pub fn entries(store: &Arc<Store>, branch: BranchId, after: Version) -> Result<Entries, HistoryError> {
@@ -37,15 +41,20 @@ impl Iterator for Entries {
     type Item = Result<Entry, HistoryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let told = self.stored.next()?.map_err(HistoryError::from).and_then(|entry| self.tell(entry));
+        self.next_wanted(&mut |_, _, _| true)
+    }
+}
+
+impl Entries {
+    /// The next entry, without the rows of tables that are not wanted, if its changesets have to be derived.
+    pub fn next_wanted(&mut self, wanted: Wanted<'_>) -> Option<Result<Entry, HistoryError>> {
+        let told = self.stored.next()?.map_err(HistoryError::from).and_then(|entry| self.tell(entry, wanted));
         if let Ok(entry) = &told {
             self.after = entry.version;
         }
         Some(told)
     }
-}
 
-impl Entries {
     /// Goes on, after the end, with what was committed since.
     pub fn more(&mut self) -> Result<(), HistoryError> {
         self.stored = self.store.entries(self.branch, self.after)?;
@@ -54,7 +63,7 @@ impl Entries {
 
     /// Compares the snapshots before and after, where the entry says that its changesets follow from them, and where
     /// the one before can't be read.
-    fn tell(&mut self, mut entry: Entry) -> Result<Entry, HistoryError> {
+    fn tell(&mut self, mut entry: Entry, wanted: Wanted<'_>) -> Result<Entry, HistoryError> {
         if entry.kind != EntryKind::Transaction || !entry.derived && self.gap.is_none() {
             return Ok(entry);
         }
@@ -63,9 +72,20 @@ impl Entries {
         let after = self.snapshot(entry.version)?;
         if self.gap.is_none() {
             let before = self.snapshot(entry.base)?;
-            match captured(&before, &after, &entry.pages) {
-                Ok(changes) => {
-                    (entry.schema, entry.changeset) = changes;
+            let mut left_out = Vec::new();
+            let captured = Tracker::new(&before).and_then(|tracker| {
+                tracker.capture_wanted(&before, &after, &entry.pages, &mut |table, extent| {
+                    let wanted = wanted(entry.version, table, extent);
+                    if !wanted {
+                        left_out.push(table.name.clone());
+                    }
+                    wanted
+                })
+            });
+            match captured {
+                Ok(captured) => {
+                    (entry.schema, entry.changeset) = (captured.schema, captured.changeset);
+                    entry.left_out = left_out;
                     return Ok(entry);
                 }
                 Err(error) if error.is_about_content() => {}
@@ -120,11 +140,6 @@ impl Entries {
 
 /// The changesets of the schema and of the rows.
 type Changesets = (Vec<u8>, Vec<u8>);
-
-fn captured(before: &Snapshot, after: &Snapshot, pages: &[PageNo]) -> Result<Changesets, DiffError> {
-    let captured = Tracker::new(before)?.capture(before, after, pages)?;
-    Ok((captured.schema, captured.changeset))
-}
 
 /// Trusts nothing but the two, of which a tracker could make no sense.
 fn whole(before: &Snapshot, after: &Snapshot) -> Result<Changesets, DiffError> {

@@ -20,6 +20,7 @@ use maniac_store::{Entry, EntryKind, Snapshot, Store};
 use parking_lot::Mutex;
 
 use crate::difference::schema_failed;
+use crate::entries::Wanted;
 use crate::schemas::Schemas;
 use crate::{Entries, HistoryError, TableRows, entries};
 
@@ -175,13 +176,20 @@ impl Iterator for Follower {
     type Item = Result<Entry, HistoryError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.next_wanted(&mut |_, _, _| true)
+    }
+}
+
+impl Follower {
+    /// The next transaction, perhaps without the rows of tables that are not wanted; see `Entries::next_wanted`.
+    pub fn next_wanted(&mut self, wanted: Wanted<'_>) -> Option<Result<Entry, HistoryError>> {
         if self.failed
             && let Err(error) = self.more()
         {
             return Some(Err(error));
         }
         loop {
-            let entry = self.entries.next()?.inspect_err(|_| self.failed = true);
+            let entry = self.entries.next_wanted(wanted)?.inspect_err(|_| self.failed = true);
             let Ok(entry) = entry else { return Some(entry) };
             self.told = entry.version;
             if entry.kind == EntryKind::Transaction {

@@ -29,6 +29,8 @@ pub struct Entry {
     pub changeset: Vec<u8>,
     /// The two changesets are not in the log: they follow from the snapshots before and after.
     pub derived: bool,
+    /// Tables whose rows were not asked for when the changesets were derived.
+    pub left_out: Vec<String>,
     /// The version that the changesets lead from: the base, unless that can't be read and they were derived.
     pub since: Version,
     /// Why there are no changesets, where they should have been derived and a snapshot can't be read.
@@ -105,6 +107,7 @@ impl Entries {
             schema: entry.schema().to_vec(),
             changeset: entry.changeset().to_vec(),
             derived: header.derived,
+            left_out: Vec::new(),
             since: header.base,
             unreadable: None,
         })
