@@ -3,8 +3,8 @@
 mod common;
 
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use common::{Rows, count_change, counter, first_page, read_table, table_page, write_table};
@@ -516,4 +516,137 @@ fn a_lock_that_was_handed_on_is_not_taken_for_granted() {
     });
     world.run(Chances::default(), vec![keeps, waits]);
     assert_eq!(host.head("main"), base.next().next());
+}
+
+/// Commits, and keeps what it was told.
+#[derive(Default)]
+struct Remembers(Mutex<Vec<(usize, Durability)>>);
+
+impl Committer for Remembers {
+    fn commit(
+        &self,
+        commits: &[Commit<'_>],
+        durability: Durability,
+        written: &mut dyn FnMut(&[Version], Losses),
+    ) -> Result<Vec<Version>, ConnectionError> {
+        self.0.lock().unwrap().push((commits.len(), durability));
+        Local.commit(commits, durability, written)
+    }
+}
+
+#[test]
+fn a_commit_of_several_is_as_durable_as_the_strictest_of_them() {
+    use Durability::{Full, Normal, Off};
+    for (asked, expected) in [([Off, Full], Full), ([Normal, Off], Normal), ([Off, Off], Off), ([Full, Normal], Full)] {
+        let host = with_branch();
+        let committer = Arc::new(Remembers::default());
+        let mut both = two_with(&host, [true, true], committer.clone());
+        for (database, durability) in both.iter_mut().zip(asked) {
+            database.set_durability(durability);
+            database.commit(None).unwrap();
+        }
+        assert_eq!(*committer.0.lock().unwrap(), [(2, expected)], "{asked:?}");
+    }
+}
+
+/// Fails once.
+#[derive(Default)]
+struct FailsFirst(AtomicBool);
+
+impl Committer for FailsFirst {
+    fn commit(
+        &self,
+        commits: &[Commit<'_>],
+        durability: Durability,
+        written: &mut dyn FnMut(&[Version], Losses),
+    ) -> Result<Vec<Version>, ConnectionError> {
+        if self.0.swap(true, Ordering::Relaxed) {
+            Local.commit(commits, durability, written)
+        } else {
+            Err(unavailable())
+        }
+    }
+}
+
+#[test]
+fn what_was_ready_for_a_commit_that_failed_waits_for_no_other() {
+    let host = with_branch();
+    let base = host.store.head();
+    let mut both = two_with(&host, [true, true], Arc::new(FailsFirst::default()));
+    both[0].commit(None).unwrap();
+    assert!(both[1].commit(None).is_err());
+    both[0].commit_is_over().unwrap();
+    assert_eq!(host.store.head(), base);
+}
+
+#[test]
+fn a_commit_notes_what_it_merges() {
+    let host = with_branch();
+    let mut dev = host.open("dev");
+    begin(&mut dev);
+    change(&mut dev, 1);
+    dev.commit(None).unwrap();
+    let merged = (dev.branch(), dev.version().unwrap());
+    let mut main = host.open("main");
+    main.set_merged(Some(merged));
+    begin(&mut main);
+    change(&mut main, 2);
+    main.commit(None).unwrap();
+    let snapshot = |database: &mut Database| host.store.snapshot(database.branch(), host.store.head()).unwrap();
+    let ancestor = snapshot(&mut main).common_ancestor(&snapshot(&mut dev)).unwrap();
+    assert_eq!((ancestor.branch(), ancestor.version()), merged);
+}
+
+#[test]
+fn a_host_reads_again_when_the_disk_has_lost_something() {
+    let world = World::new(1);
+    let host = Host::with_database_on(&world);
+    let base = host.head("main");
+    let always = Chances { sync_fails: 1_000_000, ..Chances::default() };
+    let run = Box::new(|_: usize| {
+        let mut database = host.open("main");
+        begin(&mut database);
+        change(&mut database, 1);
+        database.commit(None).unwrap_err();
+        assert_eq!(read_table(&mut database, 0).unwrap(), rows(1), "it can be rolled back");
+        database.unlock();
+        database.lock(Level::Shared, None).unwrap();
+        assert_eq!(database.version().unwrap(), base);
+        let mut look = || {
+            let mut bytes = [0; 16];
+            database.read(&mut bytes, 24).unwrap();
+            u32::from_be_bytes(bytes[..4].try_into().unwrap())
+        };
+        assert_eq!((look(), look()), (1 ^ 0x8000_0000, 1));
+    });
+    world.run(always, vec![run]);
+}
+
+/// A process that died between writing an entry and making it visible is in nobody's way.
+#[test]
+fn what_a_dead_writer_left_behind_can_be_written_on() {
+    let mut left_behind = 0;
+    for seed in 1..=60 {
+        let world = World::new(seed);
+        let base = Host::with_database_on(&world).head("main");
+        let dies = Box::new(|process: usize| {
+            let store = Store::open_on(Sim::process(&world, process), Path::new("/s.maniac"), OpenOptions::default());
+            let host = Host { process: Process::new(|_| ()), store: store.unwrap() };
+            let mut database = host.open("main");
+            begin(&mut database);
+            change(&mut database, 1);
+            database.commit(None).unwrap();
+        });
+        world.run(Chances { kill: 40_000, ..Chances::default() }, vec![dies]);
+        let host = Host::on(&world);
+        let visible = host.store.head();
+        let mut database = host.open("main");
+        database.begin(Duration::ZERO, &|| false).unwrap();
+        let found = read_table(&mut database, 0).unwrap();
+        assert_eq!(found, if database.version().unwrap() == base { Rows::new() } else { rows(1) });
+        left_behind += u32::from(database.version().unwrap() > visible);
+        change(&mut database, 2);
+        database.commit(None).unwrap();
+    }
+    assert!(left_behind > 0, "some die at that moment");
 }
