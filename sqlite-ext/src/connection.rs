@@ -7,8 +7,7 @@ use std::ffi::{CStr, CString};
 use rusqlite::{Connection, ffi};
 
 use crate::errors::{VfsError, VfsResult};
-use crate::last_error::Failure;
-use crate::vfs::{Database, database_of, newest_of};
+use crate::vfs::{Database, database_of};
 
 /// Does something with the store's database that this connection works on: `main`, or, when that is something else,
 /// the first attached one that lies in a store.
@@ -50,31 +49,14 @@ fn no_store() -> VfsError {
     VfsError::new(ffi::SQLITE_ERROR, message)
 }
 
-/// What has failed last in each of the connection's stores.
-///
-/// # Safety
-/// As for [`with_database`].
-pub unsafe fn failures_of(db: *mut ffi::sqlite3) -> rusqlite::Result<Vec<Failure>> {
-    // SAFETY: by the caller's word.
-    let names = unsafe { schema_names(&Connection::from_handle(db)?)? };
-    let names = names.into_iter().filter_map(|name| CString::new(name).ok());
-    // SAFETY: by the caller's word.
-    Ok(names.filter_map(|name| unsafe { newest_of(file_named(db, &name)) }?.get()).collect())
-}
-
 unsafe fn database_named<'a>(db: *mut ffi::sqlite3, schema: &CStr) -> Option<&'a mut Database> {
-    // SAFETY: by the caller's word.
-    unsafe { database_of(file_named(db, schema)) }
-}
-
-/// The file of a connection's database; null if it has none.
-unsafe fn file_named(db: *mut ffi::sqlite3, schema: &CStr) -> *mut ffi::sqlite3_file {
     let mut file: *mut ffi::sqlite3_file = std::ptr::null_mut();
-    // SAFETY: by the caller's word; the answer is a pointer.
-    let code = unsafe {
-        ffi::sqlite3_file_control(db, schema.as_ptr(), ffi::SQLITE_FCNTL_FILE_POINTER, (&raw mut file).cast())
-    };
-    if code == ffi::SQLITE_OK { file } else { std::ptr::null_mut() }
+    // SAFETY: by the caller's word.
+    unsafe {
+        let out = (&raw mut file).cast();
+        let code = ffi::sqlite3_file_control(db, schema.as_ptr(), ffi::SQLITE_FCNTL_FILE_POINTER, out);
+        if code == ffi::SQLITE_OK { database_of(file) } else { None }
+    }
 }
 
 fn schema_names(connection: &Connection) -> rusqlite::Result<Vec<String>> {

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rusqlite::{Connection, ffi};
 
-use crate::last_error::Newest;
+use crate::last_error::Known;
 use crate::{functions, tables, vfs};
 
 type EntryPoint = unsafe extern "C" fn(*mut ffi::sqlite3, *mut *mut c_char, *mut ffi::sqlite3_api_routines) -> c_int;
@@ -90,9 +90,10 @@ unsafe fn set_error(error: *mut *mut c_char, api: *mut ffi::sqlite3_api_routines
 /// must outlive the connection that loaded it.
 fn set_up(connection: Connection) -> rusqlite::Result<bool> {
     vfs::register()?;
-    let newest = Newest::default();
-    functions::register(&connection, &newest)?;
-    tables::register(&connection, &newest)?;
+    // SAFETY: the handle is looked at as a number.
+    let known = Known::new(unsafe { connection.handle() });
+    tables::register(&connection, &known.newest)?;
+    functions::register(&connection, known)?;
     // SAFETY: SQLite declares auto-extensions without arguments and calls them with those of an entry point, as its
     // documentation says; the list takes each function once.
     let code = unsafe {

@@ -15,9 +15,9 @@ use rusqlite::functions::{Context, FunctionFlags, SqlFnOutput};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result, ffi};
 
-use crate::connection::{failures_of, with_database};
+use crate::connection::with_database;
 use crate::errors::{VfsError, VfsResult, sql};
-use crate::last_error::{Newest, newest_of};
+use crate::last_error::{Known, Newest};
 use crate::vfs::{self, Database};
 
 /// Functions that change a store may only be called from the top level: not from a trigger or view that somebody else
@@ -43,15 +43,10 @@ impl Functions<'_> {
     }
 }
 
-pub fn register(connection: &Connection, newest: &Newest) -> Result<()> {
-    let functions = Functions { connection, newest };
+pub fn register(connection: &Connection, known: Known) -> Result<()> {
+    let functions = Functions { connection, newest: &known.newest.clone() };
     functions.add(c"maniac_version", 0, READS, |_| Ok(env!("CARGO_PKG_VERSION")))?;
-    let of_connection = newest.clone();
-    functions.add(c"maniac_last_error", 0, READS, move |context| {
-        // SAFETY: the connection is the one that is calling the function.
-        let of_files = unsafe { failures_of(context.get_connection()?.handle()) }?;
-        Ok(newest_of(of_files.into_iter().chain(of_connection.get()).chain(Newest::of_thread().get())))
-    })?;
+    functions.add(c"maniac_last_error", 0, READS, move |_| Ok(known.message()))?;
     functions.add(c"maniac_default_vfs", 0, CHANGES, |context| {
         check_may_change(context, "maniac_default_vfs")?;
         vfs::become_default()

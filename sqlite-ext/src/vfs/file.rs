@@ -16,18 +16,12 @@ pub enum OpenFile {
     Journal(Journal),
 }
 
-pub struct Opened {
-    pub file: OpenFile,
-    /// What has failed last in the database, or in that of the journal.
-    pub newest: Newest,
-}
-
 /// What SQLite's `sqlite3_file` is for the files of this VFS.
 #[repr(C)]
 pub struct FileHandle {
     base: ffi::sqlite3_file,
-    pub opened: *mut Opened,
-    /// Where SQLite keeps the connection that uses the file; null for a journal.
+    pub file: *mut OpenFile,
+    /// Where SQLite keeps the connection that uses the file, or the database of the journal; null before it tells.
     pub connection: *mut *mut ffi::sqlite3,
 }
 
@@ -41,30 +35,18 @@ pub unsafe fn database_of<'a>(file: *mut ffi::sqlite3_file) -> Option<&'a mut Da
         if file.is_null() || (*file).pMethods != &raw const METHODS {
             return None;
         }
-        match &mut (*(*file.cast::<FileHandle>()).opened).file {
+        match &mut *(*file.cast::<FileHandle>()).file {
             OpenFile::Database(database) => Some(database),
             OpenFile::Journal(_) => None,
         }
     }
 }
 
-/// What has failed last in a database that this VFS has opened.
-///
-/// # Safety
-/// As for [`database_of`].
-pub unsafe fn newest_of(file: *mut ffi::sqlite3_file) -> Option<Newest> {
-    // SAFETY: by the caller's word; the methods tell whose file it is.
-    unsafe {
-        let ours = !file.is_null() && (*file).pMethods == &raw const METHODS;
-        ours.then(|| (*(*file.cast::<FileHandle>()).opened).newest.clone())
-    }
-}
-
 /// Runs one call, and turns what went wrong into a code, with the words left in `newest`.
-pub fn contain(newest: &Newest, call: impl FnOnce() -> VfsResult<c_int>) -> c_int {
+pub fn contain(newest: impl FnOnce() -> Newest, call: impl FnOnce() -> VfsResult<c_int>) -> c_int {
     let panicked = |_| Err(VfsError::new(ffi::SQLITE_INTERNAL, "a panic was contained; this is a bug in Maniac"));
     let outcome = catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(panicked);
-    outcome.unwrap_or_else(|error| report(error, newest))
+    outcome.unwrap_or_else(|error| report(error, &newest()))
 }
 
 /// Runs one call on an open file.
@@ -73,8 +55,12 @@ pub fn contain(newest: &Newest, call: impl FnOnce() -> VfsResult<c_int>) -> c_in
 /// `file` is a handle that `open` has filled, as all handles with `METHODS` are.
 unsafe fn on_file(file: *mut ffi::sqlite3_file, call: impl FnOnce(&mut OpenFile) -> VfsResult<c_int>) -> c_int {
     // SAFETY: by the caller's word; SQLite uses a file from one thread at a time.
-    let Opened { file, newest } = unsafe { &mut *(*file.cast::<FileHandle>()).opened };
-    contain(newest, || call(file))
+    let (file, connection) = unsafe {
+        let handle = file.cast::<FileHandle>();
+        (&mut *(*handle).file, (*handle).connection)
+    };
+    // SAFETY: the place of the connection is valid as long as the file is open.
+    contain(|| unsafe { Newest::of(connection) }, || call(file))
 }
 
 /// A journal's file failed.
@@ -104,9 +90,9 @@ pub static METHODS: ffi::sqlite3_io_methods = {
 };
 
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
-    contain(&Newest::of_thread(), || {
+    contain(Newest::of_thread, || {
         // SAFETY: `open` leaked the box into the handle, and SQLite closes a file once.
-        drop(unsafe { Box::from_raw((*file.cast::<FileHandle>()).opened) });
+        drop(unsafe { Box::from_raw((*file.cast::<FileHandle>()).file) });
         Ok(ffi::SQLITE_OK)
     })
 }
@@ -226,7 +212,6 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
             return ffi::SQLITE_OK;
         }
         let connection = (*file.cast::<FileHandle>()).connection;
-        let newest = (*(*file.cast::<FileHandle>()).opened).newest.clone();
         on_file(file, |file| match (file, op) {
             (OpenFile::Database(database), ffi::SQLITE_FCNTL_SYNC) => {
                 let super_journal = argument.cast::<c_char>().cast_const();
@@ -249,7 +234,7 @@ unsafe extern "C" fn file_control(file: *mut ffi::sqlite3_file, op: c_int, argum
                 let (code, answer) = match database.pragma(&name, value.as_deref(), autocommit) {
                     Ok(None) => return Ok(ffi::SQLITE_NOTFOUND),
                     Ok(Some(answer)) => (ffi::SQLITE_OK, answer),
-                    Err(error) => (error.code, newest.keep(error)),
+                    Err(error) => (error.code, Newest::of(connection).keep(error)),
                 };
                 *texts = host_string(&answer);
                 Ok(code)

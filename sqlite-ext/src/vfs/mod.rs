@@ -27,6 +27,6 @@ mod waiting;
 
 pub use behind::{NAME, platform_name};
 pub use database::Database;
-pub use file::{database_of, newest_of};
+pub use file::database_of;
 pub use register::{become_default, register};
 pub use waiting::{find_is_interrupted, is_interrupted};

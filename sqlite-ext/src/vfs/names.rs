@@ -28,7 +28,7 @@ pub unsafe extern "C" fn delete(vfs: *mut ffi::sqlite3_vfs, name: *const c_char,
             PROCESS.commit_group(CStr::from_ptr(name).to_bytes())?;
             Ok(ffi::SQLITE_OK)
         };
-        let committed = contain(&Newest::of_thread(), commit);
+        let committed = contain(Newest::of_thread, commit);
         if committed != ffi::SQLITE_OK {
             return committed;
         }

@@ -8,7 +8,7 @@ use rusqlite::ffi;
 
 use super::behind::{behind, passes_files_on};
 use super::database::{Database, PROCESS};
-use super::file::{FileHandle, METHODS, OpenFile, Opened, contain, database_of, newest_of};
+use super::file::{FileHandle, METHODS, OpenFile, contain, database_of};
 use super::journal::Journal;
 use super::uri::{self, PlainName, Request};
 use crate::errors::{VfsError, report};
@@ -62,8 +62,8 @@ pub unsafe extern "C" fn open(
             let reason = "a store has no separate WAL file; run PRAGMA locking_mode = normal and try again";
             return report(VfsError::new(ffi::SQLITE_CANTOPEN, reason), &Newest::of_thread());
         }
-        let code = contain(&Newest::of_thread(), || {
-            let mut newest = Newest::default();
+        let code = contain(Newest::of_thread, || {
+            let mut connection = std::ptr::null_mut();
             let opened = if flags & ffi::SQLITE_OPEN_MAIN_DB != 0 {
                 let whole = CStr::from_ptr(name).to_bytes();
                 // Where SQLite takes no URIs, the parameters are a part of the name.
@@ -91,9 +91,9 @@ pub unsafe extern "C" fn open(
                 OpenFile::Database(Box::new(database.inspect_err(|error| eprintln!("maniac: {}", error.message))?))
             } else {
                 let file = ffi::sqlite3_database_file_object(name);
-                let alone = || VfsError::new(ffi::SQLITE_CANTOPEN, "a journal without its database");
-                newest = newest_of(file).ok_or_else(alone)?;
-                let database = database_of(file).ok_or_else(alone)?;
+                let database = database_of(file)
+                    .ok_or_else(|| VfsError::new(ffi::SQLITE_CANTOPEN, "a journal without its database"))?;
+                connection = (*file.cast::<FileHandle>()).connection;
                 OpenFile::Journal(Journal::new(database.store().path().to_owned(), database.journalled()))
             };
             if !out_flags.is_null() {
@@ -101,8 +101,8 @@ pub unsafe extern "C" fn open(
                 let mode = if read_only { ffi::SQLITE_OPEN_READONLY } else { ffi::SQLITE_OPEN_READWRITE };
                 *out_flags = flags & !(ffi::SQLITE_OPEN_READONLY | ffi::SQLITE_OPEN_READWRITE) | mode;
             }
-            (*file.cast::<FileHandle>()).opened = Box::into_raw(Box::new(Opened { file: opened, newest }));
-            (*file.cast::<FileHandle>()).connection = std::ptr::null_mut();
+            (*file.cast::<FileHandle>()).file = Box::into_raw(Box::new(opened));
+            (*file.cast::<FileHandle>()).connection = connection;
             Ok(ffi::SQLITE_OK)
         });
         if code == ffi::SQLITE_OK {
