@@ -78,6 +78,7 @@ bench: build ## measure against stock SQLite, and the delay until DuckDB sees a 
 
 torture: build ## hours of it: 1,000 crashes, 500 machines that stop, a million captured transactions, fuzzing, 5 GB
 	MANIAC_CASES=20000 cargo test --locked -p maniac-store --test simulation -- --nocapture
+	MANIAC_CASES=10000 cargo test --locked -p maniac-connection --test model --test simulation -- --nocapture
 	cd torture && MANIAC_ROUNDS=1000 cargo test --locked --release --test crash -- --nocapture
 	cd torture && MANIAC_ROUNDS=500 cargo test --locked --release --test lost_writes -- --nocapture
 	cd torture && MANIAC_CASES=2000 MANIAC_STEPS=500 cargo test --locked --release --test oracle -- --nocapture
