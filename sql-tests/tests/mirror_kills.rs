@@ -1,5 +1,6 @@
 //! A mirror is killed again and again while transactions that change two tables stream in. No query ever sees one half
-//! of a transaction, and what was attached again ends equal to the source: nothing twice, nothing missing.
+//! of a transaction, and what was attached again ends equal to the source: nothing twice, nothing missing. Another one is
+//! killed while it applies a batch of changes of the schema, and shows the tables of one version afterwards.
 //!
 //! `MANIAC_ROUNDS` makes the loops longer.
 
@@ -134,4 +135,78 @@ fn a_native_mirror_in_micro_batches_does_too() {
 #[test]
 fn a_lake_shows_whole_transactions_through_kills() {
     stream_and_kill("lake_kills", "lake.shop", true, ", mode := 'streaming'", rounds(5));
+}
+
+/// A transaction of a round: a new table with a row, or a change of one that is there.
+fn change_schema(dice: &mut Dice, round: u64, n: u64) -> String {
+    let (table, other) = (format!("t_{round}_{n}"), format!("t_{round}_{}", dice.below(n.max(1))));
+    match dice.below(12) {
+        0 => format!("ALTER TABLE {other} ADD COLUMN more_{n} INTEGER DEFAULT {n};"),
+        1 => format!("BEGIN; UPDATE {other} SET v = 'changed'; ALTER TABLE {other} RENAME COLUMN v TO v_{n}; COMMIT;"),
+        2 => format!(
+            "BEGIN; DROP TABLE {other}; CREATE TABLE {other}(k TEXT, v TEXT); INSERT INTO {other} VALUES (1, 2); COMMIT;"
+        ),
+        3 => format!("ALTER TABLE {other} RENAME TO {table};"),
+        _ => format!(
+            "BEGIN; CREATE TABLE {table}(id INTEGER PRIMARY KEY, v TEXT); INSERT INTO {table} VALUES ({n}, 'row'); COMMIT;"
+        ),
+    }
+}
+
+/// The mirror shows the tables and rows of one version, whatever it was doing when it was killed.
+fn assert_whole(tools: &Tools, directory: &Path, duckdb: &mut Session, schema: &str) -> u64 {
+    let shown = duckdb.run("SELECT applied_version FROM maniac_status()").unwrap();
+    let [[Value::Integer(version)]] = shown.iter().map(Vec::as_slice).collect::<Vec<_>>()[..] else {
+        panic!("one version: {shown:?}")
+    };
+    let mut then = Session::new(Kind::Sqlite, tools, directory);
+    then.open(&format!("{STORE}&at={version}")).unwrap();
+    compare::all(&mut then, duckdb, schema).unwrap_or_else(|error| panic!("at version {version}: {error}"));
+    version.parse().unwrap()
+}
+
+fn change_schema_and_kill(test: &str, schema: &str, lake: bool, longest_ms: u64, rounds: u64) {
+    const TRANSACTIONS: u64 = 60;
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(&tools, directory.path());
+    writer.run("PRAGMA synchronous = NORMAL; CREATE TABLE first(id INTEGER PRIMARY KEY)").unwrap();
+    let mut dice = Dice::new(test, 20_261_130);
+    let mut duckdb = Session::new(Kind::Duckdb, &tools, directory.path());
+    duckdb.open("olap.db").unwrap();
+    let attach = attach(&tools, lake, "");
+    duckdb.run(&attach).unwrap();
+    let mut under_way = 0;
+    for round in 0..rounds {
+        duckdb.run("CALL maniac_pause('shop')").unwrap();
+        let before = assert_whole(&tools, directory.path(), &mut duckdb, schema);
+        // SQLite refuses those whose table is gone.
+        for n in 0..TRANSACTIONS {
+            if let Err(error) = writer.run(&change_schema(&mut dice, round, n)) {
+                assert!(error.to_string().contains("no such"), "{error}");
+                drop(writer.run("ROLLBACK"));
+            }
+        }
+        duckdb.run("CALL maniac_resume('shop')").unwrap();
+        std::thread::sleep(Duration::from_millis(dice.below(longest_ms)));
+        duckdb.kill().unwrap();
+        duckdb.run(&format!("{attach}; CALL maniac_pause('shop')")).unwrap_or_else(|e| panic!("round {round}: {e}"));
+        under_way += u64::from(assert_whole(&tools, directory.path(), &mut duckdb, schema) > before);
+        duckdb.run("CALL maniac_resume('shop'); CALL maniac_wait('shop')").unwrap();
+    }
+    compare::all(&mut writer, &mut duckdb, schema).unwrap();
+    let repaired = duckdb.run("SELECT repaired_tables, errors FROM maniac_status()").unwrap();
+    assert_eq!(repaired, [[Value::Integer("0".into()), Value::Integer("0".into())]], "repaired tables, errors");
+    println!("{rounds} kills, {under_way} mirrors that had moved by the first look");
+    duckdb.exit().unwrap();
+}
+
+#[test]
+fn a_native_mirror_is_killed_in_batches_of_schema_changes() {
+    change_schema_and_kill("native_schema_kills", "shop", false, 200, rounds(6));
+}
+
+#[test]
+fn a_mirror_in_a_lake_is_killed_in_batches_of_schema_changes() {
+    change_schema_and_kill("lake_schema_kills", "lake.shop", true, 800, rounds(4));
 }
