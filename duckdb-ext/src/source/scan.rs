@@ -7,7 +7,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use maniac_base::PageNo;
+use maniac_base::{PageNo, PageSource};
 use maniac_sqlite_format::{
     Database, FieldSource, KeyForm, PageKind, RowBlock, RowLayout, Selection, Table, TreePage, full_payload, tree_pages,
 };
@@ -20,6 +20,9 @@ use crate::error::{Error, Result};
 const PAGES_AT_ONCE: usize = 32;
 /// And at most: about as many as fill a row group of DuckDB, so that its keys follow each other.
 const MOST_PAGES_AT_ONCE: usize = 2048;
+
+/// Of the mapped log about so much stays in this process's memory, however large the table is.
+const RELEASED_BYTES: usize = 64 << 20;
 
 /// What a sample reads of a table: so many stretches of so many pages.
 const SAMPLE_STRETCHES: usize = 8;
@@ -55,7 +58,13 @@ impl PageScan {
         let taken = self
             .next
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| (next < self.pages.len()).then(|| end_of(next)));
-        taken.ok().map(|start| start..end_of(start))
+        let taken = taken.ok().map(|start| start..end_of(start))?;
+        // All readers' pages: what they are at is mapped again when they touch it.
+        let pages = (RELEASED_BYTES / self.snapshot.page_size()).max(1);
+        if taken.start / pages < taken.end / pages {
+            self.snapshot.release();
+        }
+        Some(taken)
     }
 }
 

@@ -29,4 +29,4 @@ pub use error::LogError;
 pub use head::{Head, LogEnd, Losses};
 pub use lock::{LockFile, LockName};
 pub use log::Log;
-pub use segment::{FORMAT, HEADER, Segment, StoreId, segment_path};
+pub use segment::{FORMAT, HEADER, Segment, StoreId, TARGET_BYTES, segment_path};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
-use maniac_log::{LogError, Losses};
+use maniac_log::{LogError, Losses, Segment};
 
 use crate::branches::before_history;
 use crate::delta;
@@ -85,6 +85,12 @@ impl Snapshot {
         pages.dedup();
         pages.truncate(pages.partition_point(|page| page.0 <= newer.page_count));
         pages
+    }
+
+    /// Gives back the memory that the mapped log takes in this process, also for other snapshots: what is read again comes
+    /// from the system's cache. For those who read much once.
+    pub fn release(&self) {
+        self.store.log.segments().for_each(Segment::release);
     }
 
     /// The newest snapshot whose changes both have: where their branches parted, or what one merged of the other since.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, Version};
-use maniac_log::EntryKind;
+use maniac_log::{EntryKind, TARGET_BYTES};
 
 use crate::error::StoreError;
 use crate::index::Lineage;
@@ -96,7 +96,7 @@ impl Entries {
         let entry = segment.entry(offset)?;
         entry.check_body().map_err(|defect| defect.at(segment.path(), offset))?;
         let header = entry.header;
-        Ok(Entry {
+        let read = Entry {
             version: header.version,
             branch: header.branch,
             base: header.base,
@@ -110,6 +110,11 @@ impl Entries {
             left_out: Vec::new(),
             since: header.base,
             unreadable: None,
-        })
+        };
+        // An entry that has a segment to itself was looked through for the checksums of its pages.
+        if header.length > TARGET_BYTES {
+            segment.release();
+        }
+        Ok(read)
     }
 }
