@@ -18,6 +18,7 @@ use super::rejects::{self, Rejects};
 use super::state::{self, Owner};
 use super::target::INLINED_ROWS;
 use super::upkeep::Upkeep;
+use super::views::{OfferedView, Views};
 use super::wear::Wear;
 use super::weighing::Weighing;
 use crate::error::{Error, Result};
@@ -95,6 +96,7 @@ pub struct Applier {
     /// For the status: whether new rows may go past DuckLake, or why not.
     pub(super) direct_writes: Option<String>,
     pub(super) flushes: Flushes,
+    pub(super) views: Views,
     pub(super) upkeep: Upkeep,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,
@@ -128,6 +130,11 @@ impl Applier {
     /// Whether new rows may go past DuckLake, or why not; `None` for a native target.
     pub fn direct_writes(&self) -> Option<String> {
         self.direct_writes.clone()
+    }
+
+    /// The source's views.
+    pub fn views(&self) -> Vec<OfferedView> {
+        self.views.offered()
     }
 
     /// What a lake needs from time to time; `None` for a native target.

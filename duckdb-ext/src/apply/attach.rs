@@ -16,6 +16,7 @@ use super::rows;
 use super::shown::counted;
 use super::state::{self, Owner, State, Terms};
 use super::target::INLINED_ROWS;
+use super::views::Views;
 use super::wear::Wear;
 use super::weighing::Weighing;
 use super::{Applier, Target, Upkeep, UpkeepChange};
@@ -86,6 +87,7 @@ impl Applier {
             direct: direct.unwrap_or_default(),
             direct_writes,
             flushes: Flushes::default(),
+            views: Views::default(),
             upkeep: upkeep.of(Upkeep::default()),
             changed: true,
             inlined: HashSet::new(),
@@ -94,6 +96,7 @@ impl Applier {
         let attached = match state {
             Some(state) => {
                 let _turn = turn.map(Mutex::lock);
+                applier.views = applier.session.look_around(|session| Views::find(session, &applier.target))?;
                 applier.resume(&state, upkeep, progress)?
             }
             None => {
@@ -112,6 +115,10 @@ impl Applier {
         };
         applier.learn_keys()?;
         applier.note_all_inlined();
+        let _turn = turn.map(Mutex::lock);
+        applier.note_views(true);
+        applier.refresh_views();
+        drop(_turn);
         Ok((applier, attached))
     }
 
@@ -198,6 +205,7 @@ impl Applier {
     fn copy_again(&mut self, progress: Progress) -> Result<Vec<Attached>> {
         let at = self.source.head()?;
         self.pin();
+        self.views.clear(&self.session, &self.target)?;
         for table in std::mem::take(&mut self.tables).iter() {
             self.session.run(&format!("DROP TABLE IF EXISTS {}", self.target.table(&table.name)))?;
         }

@@ -42,6 +42,7 @@ impl Applier {
         if self.target.lake {
             self.ledger.begin(&self.session, &self.target, &self.owner)?;
         }
+        self.views.make_room(&self.session, &self.target, commits)?;
         let Followed { rows: mut netted, unfollowed, copies, altered } = self.follow(commits, refused)?;
         let mut places: Vec<usize> = copies.iter().filter_map(|source| self.tables.place(source)).collect();
         places.sort_unstable();

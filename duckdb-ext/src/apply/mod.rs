@@ -31,6 +31,7 @@ mod shown;
 mod state;
 mod target;
 mod upkeep;
+mod views;
 mod wear;
 mod weighing;
 
@@ -44,3 +45,4 @@ pub use shown::{Shown, shown};
 pub use state::Owner;
 pub use target::Target;
 pub use upkeep::{Done, Order, Upkeep, UpkeepChange, UpkeepStep};
+pub use views::OfferedView;

@@ -11,6 +11,7 @@ mod progress;
 mod scan;
 mod snapshot;
 mod status;
+mod views;
 
 use std::sync::Arc;
 
@@ -35,6 +36,7 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &history::CHANGES,
         &history::DIFF,
         &history::LOG,
+        &views::VIEWS,
         &history::BRANCHES,
         &history::ABOUT,
         &history::TABLES,

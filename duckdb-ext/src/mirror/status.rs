@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
-use crate::apply::{Applied, Differing, Done, Order, Tally, Target};
+use crate::apply::{Applied, Differing, Done, OfferedView, Order, Tally, Target};
 use crate::error::{Error, Result};
 use crate::source::{Identity, Source};
 
@@ -74,6 +74,8 @@ pub struct Report {
     pub widened: u64,
     /// Columns that have been widened, now or before the mirror was attached, or have other names.
     pub differing: Vec<Differing>,
+    /// The source's views.
+    pub views: Vec<OfferedView>,
     pub rounded: u64,
     pub rejected: u64,
     pub repaired: u64,
@@ -144,6 +146,7 @@ impl Mirror {
             batches: 0,
             widened: 0,
             differing: Vec::new(),
+            views: Vec::new(),
             rounded: 0,
             rejected: 0,
             repaired: 0,

@@ -32,9 +32,10 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(5);
 pub fn start(instance: &Arc<Instance>, mirror: &Arc<Mirror>, applier: Applier) -> Result<()> {
     let at = applier.version();
     let beginning = mirror.beginning(at);
-    let (differing, direct_writes) = (applier.differing(), applier.direct_writes());
+    let (differing, direct_writes, views) = (applier.differing(), applier.direct_writes(), applier.views());
     mirror.update(|report| {
         report.differing = differing;
+        report.views = views;
         report.direct_writes = direct_writes;
         report.applied = at;
         report.complete = at;
@@ -224,10 +225,22 @@ fn step(
     if !more {
         *seen = head.max(last);
     }
+    applier.note_views(applied.altered || batch.iter().any(|commit| commit.schema.is_some()));
+    // While there is more to apply, views come last.
+    let mut views = None;
+    if !more {
+        match at_work(instance, mirror, || Ok(applier.refresh_views()))? {
+            ControlFlow::Continue(refreshed) => views = refreshed,
+            ControlFlow::Break(()) => return Ok(ControlFlow::Break(())),
+        }
+    }
     let differing = applied.altered.then(|| applier.differing());
     mirror.update(|report| {
         if let Some(differing) = differing {
             report.differing = differing;
+        }
+        if let Some(views) = views {
+            report.views = views;
         }
         report.applied = last;
         report.applied_time_ms = time_ms;

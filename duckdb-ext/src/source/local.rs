@@ -20,7 +20,9 @@ use maniac_store::{Moment, OpenOptions, Snapshot, Store, StoreError};
 use super::commits::LocalCommits;
 use super::records::Records;
 use super::scan::{PageScan, layout_of};
-use super::{Commits, Identity, Row, Rows, Source, SourceColumn, SourceTable, TableChange, TableScan, Value};
+use super::{
+    Commits, Identity, Row, Rows, Source, SourceColumn, SourceTable, SourceView, TableChange, TableScan, Value,
+};
 use crate::error::{Error, Result};
 use crate::schema::quote_text;
 
@@ -121,6 +123,13 @@ impl Source for LocalSource {
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
         let schema = self.schema(at)?;
         Ok(schema.tables.iter().filter(|table| is_mirrored(table)).map(|table| source_table(table)).collect())
+    }
+
+    fn views(&self, at: Version) -> Result<Vec<SourceView>> {
+        let schema = self.schema(at)?;
+        let views = schema.rows.iter().filter(|row| row.kind == "view");
+        let told = views.filter_map(|row| Some(SourceView { name: row.name.clone(), sql: row.sql.clone()? }));
+        Ok(told.collect())
     }
 
     fn check_readable(&self, at: Version) -> Result<()> {

@@ -48,6 +48,13 @@ pub struct SourceTable {
     pub key_is_rowid: bool,
 }
 
+/// A view of the source, with the statement that SQLite keeps of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceView {
+    pub name: String,
+    pub sql: String,
+}
+
 /// A change of one row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum RowChange {
@@ -197,6 +204,9 @@ pub trait Source: Send + Sync {
 
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
+
+    /// The views at a version.
+    fn views(&self, at: Version) -> Result<Vec<SourceView>>;
 
     /// Fails if the commits behind a version could not be told, because it can't be read itself.
     fn check_readable(&self, at: Version) -> Result<()>;

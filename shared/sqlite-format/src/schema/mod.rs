@@ -9,6 +9,7 @@ mod lexer;
 mod module;
 mod read;
 mod table;
+mod view;
 
 pub use affinity::Affinity;
 pub use compare::{has_keyword, merged_statement, same_statement};
@@ -16,6 +17,7 @@ pub use elements::{ColumnText, TableText};
 pub use module::{ModuleArgument, ModuleCall};
 pub use read::{Schema, SchemaRow};
 pub use table::{Collation, Column, Generated, KeyForm, KeyPart, Table, TableKind};
+pub use view::ViewText;
 
 #[cfg(test)]
 mod tests;
