@@ -133,9 +133,8 @@ fn branches_and_opening() -> Outcome<String> {
     };
     let (on_small, on_large) = (times(&small)?, times(&large)?);
     let (bytes, images): (i64, i64) =
-        large.query_row("SELECT index_bytes, page_images FROM maniac_store", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+        large
+            .query_row("SELECT index_bytes, page_images FROM maniac_store", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
     drop(large);
     let open_five = opening(directory.path(), "five")?;
     eprintln!("a store with a log of 64 MB");
