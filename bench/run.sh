@@ -8,7 +8,7 @@ cargo build --release --locked --quiet --manifest-path bench/Cargo.toml
 bin=${CARGO_TARGET_DIR:-bench/target}/release/maniac-bench
 cpu=$(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -1)
 
-for what in ${*:-sqlite store writers capture delay backlog sustained lake scan analytics updates schema large}; do
+for what in ${*:-sqlite store writers capture delay backlog sustained mixed lake scan analytics updates schema large}; do
     load=$(cut -d' ' -f1-2 /proc/loadavg)
     report=$("$bin" $(echo "$what" | tr = " "))
     {

@@ -8,6 +8,7 @@
 //! maniac-bench delay    from a commit in SQLite until DuckDB's answer shows it
 //! maniac-bench backlog  a mirror that comes back to a million transactions
 //! maniac-bench sustained  a mirror that follows a writer which never rests
+//! maniac-bench mixed    a client that commits and one that asks a mirror, by DuckDB's threads
 //! maniac-bench lake     files and queries of a lake under updates, with and without maintenance
 //! maniac-bench scan     a table read and copied into DuckDB, against sqlite_scanner
 //! maniac-bench analytics  queries of a mirror, against stock SQLite
@@ -27,6 +28,7 @@ mod figures;
 mod lake;
 mod large;
 mod mirrors;
+mod mixed;
 mod scan;
 mod schema;
 mod sqlite;
@@ -71,6 +73,7 @@ fn main() -> ExitCode {
         Some("delay") => delay::run(),
         Some("backlog") => backlog::run(),
         Some("sustained") => sustained::run(),
+        Some("mixed") => mixed::run(),
         Some("lake") => lake::run(),
         Some("scan") => scan::run(),
         Some("analytics") => analytics::run(),
@@ -78,7 +81,8 @@ fn main() -> ExitCode {
         Some("schema") => schema::run(),
         Some("large") => rows(arguments.get(1)).and_then(large::run),
         _ => {
-            let names = "sqlite|store|writers|capture|delay|backlog|sustained|lake|scan|analytics|updates|schema|large";
+            let names =
+                "sqlite|store|writers|capture|delay|backlog|sustained|mixed|lake|scan|analytics|updates|schema|large";
             Err(format!("usage: maniac-bench {names} [rows]").into())
         }
     };
