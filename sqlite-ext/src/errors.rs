@@ -119,6 +119,7 @@ mod tests {
                 "SQLITE_BUSY_SNAPSHOT" => ffi::SQLITE_BUSY_SNAPSHOT,
                 "SQLITE_INTERRUPT" => ffi::SQLITE_INTERRUPT,
                 "SQLITE_ERROR" => ffi::SQLITE_ERROR,
+                "SQLITE_MISUSE" => ffi::SQLITE_MISUSE,
                 "SQLITE_CANTOPEN" => ffi::SQLITE_CANTOPEN,
                 "SQLITE_READONLY" => ffi::SQLITE_READONLY,
                 "SQLITE_IOERR_DATA" => ffi::SQLITE_IOERR_DATA,

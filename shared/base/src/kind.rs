@@ -7,6 +7,7 @@ pub enum Kind {
     Stale,
     Interrupted,
     Input,
+    Misuse,
     NotFound,
     Exists,
     ReadOnly,
@@ -30,7 +31,7 @@ pub struct Codes {
 }
 
 /// In the order of the kinds.
-pub const CODES: [Codes; 12] = [
+pub const CODES: [Codes; 13] = [
     Codes {
         kind: Kind::Busy,
         name: "busy",
@@ -57,6 +58,13 @@ pub const CODES: [Codes; 12] = [
         name: "input",
         what_to_do: "change the call: the message says what can't be",
         sqlite: ("SQLITE_ERROR", 1),
+        c: ("MANIAC_MISUSE", 3),
+    },
+    Codes {
+        kind: Kind::Misuse,
+        name: "misuse",
+        what_to_do: "open the store again: it was opened before this process forked",
+        sqlite: ("SQLITE_MISUSE", 21),
         c: ("MANIAC_MISUSE", 3),
     },
     Codes {

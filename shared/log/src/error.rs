@@ -47,7 +47,7 @@ impl LogError {
             | LogError::OtherBuild { .. } => Kind::NewerFormat,
             LogError::Lost { .. } => Kind::Unavailable,
             LogError::ReadOnly { .. } => Kind::ReadOnly,
-            LogError::Forked { .. } => Kind::Input,
+            LogError::Forked { .. } => Kind::Misuse,
             LogError::Corrupt { .. } => Kind::Corrupt,
             LogError::Io { source, .. } => Kind::of_io(source),
         }
