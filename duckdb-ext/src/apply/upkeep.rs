@@ -171,7 +171,7 @@ impl Applier {
                 let (own, inlined) = (OWN_TABLES.map(str::to_string), &self.inlined);
                 let tables = self.tables.iter().map(|table| table.name.clone()).filter(|table| inlined.contains(table));
                 for table in tables.chain(own).collect::<Vec<_>>() {
-                    self.read_versions()?;
+                    self.read_versions(Some(&table))?;
                     let sql = format!(
                         "SELECT table_name::VARCHAR, rows_flushed::VARCHAR FROM \
                          ducklake_flush_inlined_data({lake}, schema_name => {schema}, table_name => {})",
@@ -193,7 +193,7 @@ impl Applier {
                 if !order.dry_run && !order.steps.contains(&UpkeepStep::Flush) {
                     self.step(UpkeepStep::Flush, order, done)?;
                 }
-                self.read_versions()?;
+                self.read_versions(None)?;
                 for (table, files) in self.files()? {
                     let whole = files.deletions >= MANY_FILES && files.bytes <= SMALL_TABLE;
                     if files.deletions > 0 {
@@ -208,7 +208,7 @@ impl Applier {
                 }
             }
             UpkeepStep::Merge => {
-                self.read_versions()?;
+                self.read_versions(None)?;
                 for (table, files) in self.files()? {
                     if files.all - files.deletions.min(files.all) >= MANY_FILES {
                         let sql = format!(
@@ -250,15 +250,17 @@ impl Applier {
         Ok(())
     }
 
-    /// Has DuckLake read the schema versions that a compaction will ask it for. It keeps what it has read of a version, and
+    /// Has DuckLake read the schema versions that a compaction of the table, or of any, will ask it for: those in which the table
+    /// itself changed, since each is a read of all tables of the lake. It keeps what it has read of a version, and
     /// DuckLake 1.5.5 asks in a compaction for a version as of a later snapshot, or an earlier one: if it has nothing of
     /// it yet, it keeps what it then reads, and `AT` shows tables of that version wrong in this process from then on. A
     /// flush makes it forget what it has read.
-    fn read_versions(&self) -> Result<()> {
+    fn read_versions(&self, table: Option<&str>) -> Result<()> {
         let Some(place) = ledger::metadata(&self.session, &self.target) else { return Ok(()) };
+        let named = table.map_or(String::new(), |table| format!(" AND t.table_name = {}", quote_text(table)));
         let snapshots = self.session.query(&format!(
             "WITH live AS (SELECT table_id FROM {place}.ducklake_table AS t JOIN {place}.ducklake_schema AS s \
-             USING (schema_id) WHERE t.end_snapshot IS NULL AND lower(s.schema_name) = lower({})) \
+             USING (schema_id) WHERE t.end_snapshot IS NULL AND lower(s.schema_name) = lower({}){named}) \
              SELECT min(snapshot_id)::VARCHAR FROM {place}.ducklake_snapshot WHERE schema_version IN \
              (SELECT schema_version FROM {place}.ducklake_schema_versions WHERE table_id IN (FROM live) \
              UNION SELECT schema_version FROM {place}.ducklake_inlined_data_tables WHERE table_id IN (FROM live)) \
