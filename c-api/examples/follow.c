@@ -50,6 +50,10 @@ int main(int argc, char **argv) {
         }
         const maniac_change *change;
         while ((next = maniac_next_change(consumer, &change)) == MANIAC_OK) {
+            if (change->op == MANIAC_UNREADABLE) {
+                printf("  unreadable %s %s\n", change->table, change->new_values);
+                continue;
+            }
             const char *op = change->op == MANIAC_INSERT ? "insert" : change->op == MANIAC_DELETE ? "delete" : "update";
             printf("  %s %s %s %s -> %s\n", op, change->table, change->key,
                    change->old_values ? change->old_values : "nothing",

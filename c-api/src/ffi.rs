@@ -12,6 +12,7 @@ use std::ptr;
 use std::time::Duration;
 
 use maniac_base::{Kind, Version};
+use maniac_history::unreadable_reason;
 use maniac_store::Entry;
 
 use crate::consumer::{Consumer as Inner, ConsumerError};
@@ -45,6 +46,10 @@ pub enum maniac_status {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum maniac_op {
+    /// Nobody can tell what happened to the rows of this table, as when its row of sqlite_schema is nonsense after a `PRAGMA
+    /// writable_schema`. `new_values` has the reason, the key is NULL. As soon as the table can be read again, a
+    /// transaction has its changes since it could be.
+    MANIAC_UNREADABLE = 0,
     MANIAC_DELETE = 9,
     MANIAC_INSERT = 18,
     MANIAC_UPDATE = 23,
@@ -62,8 +67,9 @@ pub struct maniac_transaction {
     /// The changed rows of sqlite_schema in the same format; length 0 if the schema stayed as it was.
     pub schema: *const u8,
     pub schema_len: usize,
-    /// Why nobody can tell what it changed, as when the schema is nonsense after a `PRAGMA writable_schema`; else NULL.
-    /// Both changesets are empty then. They lead on from the last readable transaction as soon as one is readable again.
+    /// Why nobody can tell all that it changed, else NULL: a reason for each change of MANIAC_UNREADABLE, which names the
+    /// table. If there is none, no table can be read: both changesets are empty then, and lead on from the last readable
+    /// transaction as soon as one is readable again.
     pub unreadable: *const c_char,
 }
 
@@ -72,7 +78,7 @@ pub struct maniac_transaction {
 pub struct maniac_change {
     pub op: maniac_op,
     pub table: *const c_char,
-    /// The primary key's columns, or `_rowid_`.
+    /// The primary key's columns, or `_rowid_`; NULL for MANIAC_UNREADABLE.
     pub key: *const c_char,
     /// The row of a DELETE, what the changed columns of an UPDATE held; NULL for an INSERT.
     pub old_values: *const c_char,
@@ -86,10 +92,22 @@ pub struct maniac_change {
 pub struct Consumer {
     inner: Inner,
     entry: Option<Entry>,
+    /// How many of the entry's unreadable tables were told.
+    told: usize,
     transaction: maniac_transaction,
     unreadable: Option<CString>,
     texts: [Option<CString>; 5],
     change: maniac_change,
+}
+
+impl Consumer {
+    /// The next table of the transaction at hand that can't be read, and why.
+    fn next_unreadable(&mut self) -> Option<(String, String)> {
+        let mut named = self.entry.as_ref()?.unreadable.iter().filter(|unreadable| unreadable.table.is_some());
+        let unreadable = named.nth(self.told)?;
+        self.told += 1;
+        Some((unreadable.table.clone()?, unreadable_reason(unreadable)))
+    }
 }
 
 thread_local! {
@@ -181,6 +199,7 @@ pub unsafe extern "C" fn maniac_open(
         let opened = Box::new(Consumer {
             inner,
             entry: None,
+            told: 0,
             transaction: maniac_transaction {
                 version: 0,
                 time_ms: 0,
@@ -239,7 +258,9 @@ pub unsafe extern "C" fn maniac_next_transaction(
         }
         let Some(entry) = consumer.inner.next_transaction()? else { return Ok(maniac_status::MANIAC_DONE) };
         let entry = consumer.entry.insert(entry);
-        consumer.unreadable = entry.unreadable.clone().map(c_text);
+        consumer.told = 0;
+        let reasons: Vec<&str> = entry.unreadable.iter().map(|unreadable| unreadable.reason.as_str()).collect();
+        consumer.unreadable = (!reasons.is_empty()).then(|| c_text(reasons.join("; ")));
         consumer.transaction = maniac_transaction {
             version: entry.version.0,
             time_ms: entry.time_ms,
@@ -267,13 +288,19 @@ pub unsafe extern "C" fn maniac_next_change(consumer: *mut Consumer, out: *mut *
         if out.is_null() {
             return misuse("the result is NULL");
         }
-        let Some(row) = consumer.inner.next_row()? else { return Ok(maniac_status::MANIAC_DONE) };
-        let op = match row.op.name() {
-            "DELETE" => maniac_op::MANIAC_DELETE,
-            "INSERT" => maniac_op::MANIAC_INSERT,
-            _ => maniac_op::MANIAC_UPDATE,
+        let (op, texts) = match consumer.next_unreadable() {
+            Some((table, reason)) => (maniac_op::MANIAC_UNREADABLE, [Some(table), None, None, Some(reason), None]),
+            None => {
+                let Some(row) = consumer.inner.next_row()? else { return Ok(maniac_status::MANIAC_DONE) };
+                let op = match row.op.name() {
+                    "DELETE" => maniac_op::MANIAC_DELETE,
+                    "INSERT" => maniac_op::MANIAC_INSERT,
+                    _ => maniac_op::MANIAC_UPDATE,
+                };
+                (op, [Some(row.table), Some(row.key), row.old, row.new, row.shadow_of])
+            }
         };
-        consumer.texts = [Some(row.table), Some(row.key), row.old, row.new, row.shadow_of].map(|text| text.map(c_text));
+        consumer.texts = texts.map(|text| text.map(c_text));
         let at = |n: usize| consumer.texts[n].as_ref().map_or(ptr::null(), |text| text.as_ptr());
         consumer.change =
             maniac_change { op, table: at(0), key: at(1), old_values: at(2), new_values: at(3), shadow_of: at(4) };

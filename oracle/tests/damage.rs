@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use maniac_base::{PageError, PageNo, PageSource};
-use maniac_diff::{Tracker, diff};
+use maniac_diff::{Readable, Tracker, Trees, Unsound, diff};
 use maniac_oracle::case::Case;
 use maniac_oracle::rng::Rng;
 use maniac_sqlite_format::{Database, Rows, Schema, Selection};
@@ -77,6 +77,30 @@ fn read_everything(source: &dyn PageSource) -> usize {
     bytes
 }
 
+fn sound(source: &dyn PageSource, trees: Trees, left_out: &[Unsound]) -> Option<Readable> {
+    Readable::read(source, Selection::Changeset, trees, left_out).ok()
+}
+
+/// Whatever is damaged, the sound tables of both sides can be compared.
+fn tell_what_is_sound(damaged: &dyn PageSource, whole: &dyn PageSource, pages: &[PageNo]) {
+    let Some(before) = sound(damaged, Trees::All, &[]) else { return };
+    let mut faults = before.unsound().to_vec();
+    for table in &before.schema().tables {
+        faults.extend(before.fault(damaged, table).expect("pages in memory"));
+    }
+    let (Some(before), Some(after)) = (sound(damaged, Trees::Tables, &faults), sound(whole, Trees::Tables, &[])) else {
+        return;
+    };
+    assert!(after.unsound().is_empty());
+    if let Err(error) = before.changes_to(damaged, (whole, &after), pages) {
+        // That is no table's.
+        assert!(error.to_string().contains("pointer map"), "{error}, faults {faults:?}");
+    }
+    for table in &after.schema().tables {
+        after.rows_since(whole, (damaged, &before), table).expect("what is left is sound");
+    }
+}
+
 #[test]
 fn damage_is_an_error_or_a_result() {
     for pragma in ["", "PRAGMA auto_vacuum = FULL;", "PRAGMA encoding = 'UTF-16le';"] {
@@ -96,6 +120,12 @@ fn damage_is_an_error_or_a_result() {
         );
         let dirty = case.dirty.clone();
         let all: Vec<PageNo> = (1..=case.pages.page_count()).map(PageNo).collect();
+        let told = [Trees::All, Trees::Tables].map(|trees| {
+            let [before_sound, after] = [&before, &case.pages].map(|pages| sound(pages, trees, &[]).unwrap());
+            before_sound.changes_to(&before, (&case.pages, &after), &dirty).unwrap()
+        });
+        let captured = tracker.capture(&before, &case.pages, &dirty).unwrap();
+        assert!(told.iter().all(|told| *told == (captured.schema.clone(), captured.changeset.clone())));
         let (mut errors, mut results, mut most) = (0, 0, 0);
         for seed in 0..4000 {
             let mut rng = Rng::new(seed);
@@ -108,6 +138,9 @@ fn damage_is_an_error_or_a_result() {
                 Err(_) => errors += 1,
             }
             let _ = diff(&damaged, &case.pages, &mut |_| Ok(()));
+            if seed % 8 == 0 {
+                tell_what_is_sound(&damaged, &case.pages, &all);
+            }
             if let Ok(tracker) = Tracker::new(&damaged) {
                 let _ = tracker.capture(&damaged, &case.pages, &all);
             }

@@ -69,7 +69,9 @@ fn the_example_follows_a_store() {
     );
     let told = output(&mut follow(directory, &arguments));
     let lines: Vec<&str> = told.lines().filter(|line| line.starts_with(' ')).collect();
-    assert_eq!(lines, ["  unreadable: table t: a name is missing"; 2]);
+    let unreadable =
+        ["  unreadable: table t: a name is missing", "  unreadable t {\"reason\":\"table t: a name is missing\"}"];
+    assert_eq!(lines, [unreadable, unreadable].concat());
     sqlite(&tools, directory, "PRAGMA writable_schema = 1; UPDATE sqlite_schema SET sql = replace(sql, ', (', ')');");
     let told = output(&mut follow(directory, &arguments));
     assert!(told.ends_with("  insert t {\"id\":3} nothing -> {\"id\":3,\"v\":\"c\"}\n"), "{told}");

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use maniac_base::Version;
+use maniac_base::{BranchId, PageNo, PageSource, Version};
+use maniac_connection::{Database, Level, Local, Process, Target};
 use maniac_history::{Follower, Stream};
 use maniac_sql_tests::{Kind, Session, Tools};
-use maniac_store::{OpenOptions, Store};
+use maniac_store::{OpenOptions, Store, Unreadable};
 
 fn sqlite(directory: &Path, branch: &str) -> Session {
     let mut session = Session::new(Kind::Sqlite, &Tools::find(), directory);
@@ -31,8 +32,9 @@ fn all(follower: &mut Follower) -> Vec<String> {
     let mut lines = Vec::new();
     while let Some((entry, rows)) = follower.poll().unwrap() {
         assert_eq!(follower.told(), entry.version);
-        if let Some(reason) = &entry.unreadable {
-            lines.push(format!("{}|UNREADABLE|NULL|NULL|NULL|{{\"reason\":\"{reason}\"}}", entry.version));
+        for Unreadable { table, reason, .. } in &entry.unreadable {
+            let table = table.as_deref().unwrap_or("NULL");
+            lines.push(format!("{}|UNREADABLE|{table}|NULL|NULL|{{\"reason\":\"{reason}\"}}", entry.version));
         }
         for row in rows {
             let row = row.unwrap();
@@ -90,6 +92,81 @@ fn following_goes_on_from_everywhere() {
         for stream in [stream.clone(), Stream::new(&store, branch)] {
             assert_eq!(all(&mut stream.follow(position).unwrap()), lines[delivered..], "after version {position}");
         }
+    }
+    writer.exit().unwrap();
+}
+
+/// Writes a page without a look at what it says; gives what it said before.
+fn put_page(store: &Arc<Store>, branch: BranchId, page: u64, bytes: &[u8]) -> Vec<u8> {
+    let target = Target { branch, at: None, read_only: false };
+    let mut database = Database::open(&Process::new(|_| ()), Arc::new(Local), store.clone(), target);
+    database.lock(Level::Reserved, None).unwrap();
+    let mut before = vec![0; bytes.len()];
+    database.read(&mut before, page * PAGE as u64).unwrap();
+    database.write(bytes, page * PAGE as u64).unwrap();
+    // What every commit changes: the counter on the first page.
+    let mut first = vec![0; bytes.len()];
+    database.read(&mut first, 0).unwrap();
+    first[27] = first[27].wrapping_add(1);
+    database.write(&first, 0).unwrap();
+    database.commit(None).unwrap();
+    before
+}
+
+const PAGE: usize = 4096;
+
+/// The page, counted from 0, that has a text.
+fn page_with(store: &Arc<Store>, branch: BranchId, text: &str) -> u64 {
+    let snapshot = store.snapshot(branch, store.branch_head(branch).unwrap()).unwrap();
+    let pages = (1..=snapshot.page_count()).map(|no| (no, snapshot.page(PageNo(no)).unwrap().into_owned()));
+    let mut found = pages.filter(|(_, bytes)| bytes.windows(text.len()).any(|part| part == text.as_bytes()));
+    u64::from(found.next().expect("a page with the text").0) - 1
+}
+
+/// A leaf is damaged, and mended later, with commits of other leaves in between. Wherever a consumer began, it is told the
+/// same from there on, and has the same rows in the end.
+#[test]
+fn a_damaged_leaf_is_passed_over_from_everywhere() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = sqlite(directory.path(), "main");
+    run(
+        &mut writer,
+        "CREATE TABLE t(a INTEGER PRIMARY KEY, b); CREATE TABLE u(a INTEGER PRIMARY KEY, b); \
+         INSERT INTO t WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400) \
+         SELECT i, printf('needle %03d %99d', i, i) FROM n",
+    );
+    let store = open(directory.path());
+    let branch = store.branch("main").unwrap().id;
+    let stream = Stream::new(&store, branch);
+    let mut live = stream.follow(Version(0)).unwrap();
+    let (mut lines, mut positions) = (Vec::new(), Vec::new());
+    let mut look = |lines: &mut Vec<String>| {
+        lines.extend(all(&mut live));
+        positions.push((live.told(), lines.len()));
+    };
+    look(&mut lines);
+    run(&mut writer, "UPDATE t SET b = 'needle 200 before' WHERE a = 200");
+    look(&mut lines);
+    let page = page_with(&store, branch, "needle 200 before");
+    let mut leaf = put_page(&store, branch, page, &[0xff; PAGE]);
+    look(&mut lines);
+    run(&mut writer, "INSERT INTO u VALUES (1, 'meanwhile')");
+    look(&mut lines);
+    // The leaf comes back with another value in a row.
+    let at = leaf.windows(17).position(|part| part == b"needle 200 before").unwrap();
+    leaf[at + 11..at + 17].copy_from_slice(b"BEHIND");
+    put_page(&store, branch, page, &leaf);
+    look(&mut lines);
+    run(&mut writer, "UPDATE t SET b = 'end' WHERE a = 200; DELETE FROM t WHERE a = 1");
+    look(&mut lines);
+
+    let told = |what: &str| lines.iter().filter(|line| line.contains(what)).count();
+    assert_eq!(told("UNREADABLE|t|"), 2, "{:?}", &lines[400..]);
+    assert_eq!(told("{\"b\":\"needle 200 before\"}|{\"b\":\"needle 200 BEHIND\"}"), 1, "{:?}", &lines[400..]);
+    assert_eq!(told("meanwhile"), 1);
+    for (position, delivered) in positions {
+        let found = all(&mut Stream::new(&store, branch).follow(position).unwrap());
+        assert_eq!(found, lines[delivered..], "after version {position}");
     }
     writer.exit().unwrap();
 }

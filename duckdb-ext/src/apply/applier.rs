@@ -24,7 +24,7 @@ use super::weighing::Weighing;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
 use crate::schema::{OnMismatch, Selection, Tables};
-use crate::source::{Commit, Source, SourceTable};
+use crate::source::{Commit, Source, SourceTable, Wanted};
 
 /// What applying a batch did, for the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -361,6 +361,12 @@ impl Applier {
             Some(pin) => pin.renew(),
             None => self.pin = Pin::new(&self.session, &self.target),
         }
+    }
+
+    /// Which tables the mirror asks for.
+    pub fn wanted(&self) -> Wanted {
+        let selection = self.selection.clone();
+        Arc::new(move |table| selection.has(table))
     }
 
     /// The source's tables that the mirror has.

@@ -231,7 +231,7 @@ impl Applier {
     }
 
     fn fresh_tables(&self, at: Version) -> Result<Tables> {
-        self.source.check_readable(at)?;
+        self.source.check_readable(at, self.wanted())?;
         let mut tables = Tables::default();
         for table in self.selected(at)? {
             let table = MirrorTable::of_source(&table, tables.names(), self.target.lake);

@@ -338,7 +338,7 @@ fn gather(mirror: &Mirror, applier: &mut Applier, behind: bool) -> Result<(Vec<C
     let mut memory = 0;
     let mut unreadable = None;
     applier.begin_batch(behind);
-    let mut commits = mirror.source.commits(applier.version())?;
+    let mut commits = mirror.source.commits(applier.version(), applier.wanted())?;
     while let Some(commit) = commits.next(&mut |at, table, extent| applier.follows(at, table, extent))? {
         if let Some(reason) = commit.unreadable {
             unreadable.get_or_insert(Error::Unreadable { version: commit.version, reason });

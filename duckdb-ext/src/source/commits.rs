@@ -2,13 +2,14 @@
 
 use std::collections::HashSet;
 
+use maniac_base::Version;
 use maniac_changeset::{Change, ChangesetError, Item, Op, Reader, Record, TableHeader, Target};
-use maniac_history::Follower;
-use maniac_sqlite_format::Table;
-use maniac_store::Entry;
+use maniac_history::{Follower, HistoryError, sound_difference};
+use maniac_sqlite_format::{Selection, Table};
+use maniac_store::{Entry, Unreadable};
 
 use super::local::{LocalSource, table_changes};
-use super::{BorrowedValue, Commit, Commits, Extent, Follows, RowChange, TableChange, TableChanges, Value};
+use super::{BorrowedValue, Commit, Commits, Extent, Follows, RowChange, TableChange, TableChanges, Value, Wanted};
 use crate::error::{Error, Result};
 
 /// The rows of a larger changeset are counted before they are decoded, which takes a tenth of the time.
@@ -17,28 +18,58 @@ const LARGE: usize = 1 << 20;
 pub struct LocalCommits {
     source: LocalSource,
     follower: Follower,
+    wanted: Wanted,
+    /// The version before the first of those that can't be read.
+    gap: Option<Version>,
 }
 
 impl LocalCommits {
-    pub fn new(source: LocalSource, follower: Follower) -> LocalCommits {
-        LocalCommits { source, follower }
+    pub fn new(source: LocalSource, follower: Follower, wanted: Wanted) -> LocalCommits {
+        LocalCommits { source, follower, wanted, gap: None }
+    }
+
+    /// Why nobody can tell what an entry changed in the tables asked for, if so. Behind a gap of such entries it gets all
+    /// changes since the version before them.
+    fn is_unreadable(&self, entry: &mut Entry) -> std::result::Result<Option<String>, HistoryError> {
+        let names = |table: &Unreadable| [table.table.clone(), table.was.clone()].into_iter().flatten();
+        let is_wanted = |table: &&Unreadable| table.table.is_none() || names(table).any(|name| (self.wanted)(&name));
+        if let Some(table) = entry.unreadable.iter().find(is_wanted) {
+            return Ok(Some(table.reason.clone()));
+        }
+        let Some(gap) = self.gap else { return Ok(None) };
+        let stream = &self.source.stream;
+        match sound_difference(&stream.snapshot(gap)?, &stream.snapshot(entry.version)?, Selection::Changeset) {
+            Ok(told) => {
+                (entry.schema, entry.changeset) = told;
+                (entry.since, entry.left_out) = (gap, Vec::new());
+                Ok(None)
+            }
+            Err(HistoryError::Diff { source, .. }) if source.is_about_content() => Ok(Some(source.reason())),
+            Err(error) => Err(error),
+        }
     }
 }
 
 impl Commits for LocalCommits {
     fn next(&mut self, follows: Follows<'_>) -> Result<Option<Commit>> {
-        let source = &self.source;
+        let source = self.source.clone();
         let failed = |error| source.of_history(error);
         let mut wanted = |version, table: &Table, extent| follows(version, &table.name, extent);
         let Some(entry) = self.follower.next_wanted(&mut wanted) else { return Ok(None) };
         let mut entry = entry.map_err(failed)?;
+        let broken = |version| move |error| Error::source(format!("the changes of version {version}: {error}"));
+        if let Some(reason) = self.is_unreadable(&mut entry).map_err(failed)? {
+            self.gap.get_or_insert(entry.base);
+            let commit = commit_of(&entry, None, follows).map_err(broken(entry.version))?;
+            return Ok(Some(Commit { unreadable: Some(reason), ..commit }));
+        }
+        self.gap = None;
         let schema = source.stream.schema_change(&entry).map_err(failed)?;
         let newer = schema.as_ref().map(|schema| &*schema.after);
         if let Some(changeset) = source.records.changeset(&entry, newer, |at| source.snapshot(at))? {
             entry.changeset = changeset;
         }
-        let broken = |error| Error::source(format!("the changes of version {}: {error}", entry.version));
-        commit_of(&entry, schema.as_ref().map(table_changes), follows).map_err(broken).map(Some)
+        commit_of(&entry, schema.as_ref().map(table_changes), follows).map_err(broken(entry.version)).map(Some)
     }
 }
 
@@ -51,7 +82,7 @@ fn commit_of(
         version: entry.version,
         time_ms: entry.time_ms,
         schema,
-        unreadable: entry.unreadable.clone(),
+        unreadable: None,
         tables: Vec::new(),
         unkeyed: Vec::new(),
         left_out: entry.left_out.clone(),

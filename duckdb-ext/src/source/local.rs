@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use maniac_base::{BranchId, Version};
 use maniac_changeset::ROWID_COLUMN;
-use maniac_diff::{Tracker, match_changed};
+use maniac_diff::{Readable, Trees, match_changed};
 use maniac_history::relations::{self, declared};
 use maniac_history::{HistoryError, SchemaChange, Stream};
 use maniac_sqlite_format::{
@@ -21,7 +21,7 @@ use super::commits::LocalCommits;
 use super::records::Records;
 use super::scan::{PageScan, layout_of};
 use super::{
-    Commits, Identity, Row, Rows, Source, SourceColumn, SourceTable, SourceView, TableChange, TableScan, Value,
+    Commits, Identity, Row, Rows, Source, SourceColumn, SourceTable, SourceView, TableChange, TableScan, Value, Wanted,
 };
 use crate::error::{Error, Result};
 use crate::schema::quote_text;
@@ -115,9 +115,9 @@ impl Source for LocalSource {
         self.store.interrupt();
     }
 
-    fn commits(&self, after: Version) -> Result<Box<dyn Commits>> {
+    fn commits(&self, after: Version, wanted: Wanted) -> Result<Box<dyn Commits>> {
         let follower = self.stream.follow(after).map_err(|error| self.of_history(error))?;
-        Ok(Box::new(LocalCommits::new(self.clone(), follower)))
+        Ok(Box::new(LocalCommits::new(self.clone(), follower, wanted)))
     }
 
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>> {
@@ -132,12 +132,16 @@ impl Source for LocalSource {
         Ok(told.collect())
     }
 
-    fn check_readable(&self, at: Version) -> Result<()> {
-        let readable = Tracker::new(&self.snapshot(at)?).map(drop);
-        readable.map_err(|error| {
-            let unreadable = self.unreadable(at, &error.reason());
-            Error::source(format!("{unreadable}. Mend it in SQLite, and attach again"))
-        })
+    fn check_readable(&self, at: Version, wanted: Wanted) -> Result<()> {
+        let reason = match Readable::read(&self.snapshot(at)?, Selection::Changeset, Trees::All, &[]) {
+            Ok(readable) => {
+                let mut unsound = readable.unsound().iter();
+                unsound.find(|table| wanted(&table.name)).map(|table| table.reason.clone())
+            }
+            Err(error) => Some(error.reason()),
+        };
+        let Some(reason) = reason else { return Ok(()) };
+        Err(Error::source(format!("{}. Mend it in SQLite, and attach again", self.unreadable(at, &reason))))
     }
 
     fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>> {

@@ -113,7 +113,8 @@ pub struct Commit {
     pub time_ms: i64,
     /// The schema changed, be it in these tables or in something that a mirror has nothing of, such as an index.
     pub schema: Option<Vec<TableChange>>,
-    /// Why nobody can tell what it changed, if so. The next commit that can be read has these changes too.
+    /// Why nobody can tell what it changed in the tables asked for, if so. The next commit of which that can be told has these
+    /// changes too.
     pub unreadable: Option<String>,
     pub tables: Vec<TableChanges>,
     /// Tables that had changes which name no row of a mirror: rows whose declared key holds NULL.
@@ -157,6 +158,9 @@ pub struct Identity {
 /// Is asked whether the rows of a table, by its name, are to be decoded, of which about so many changed in a version.
 pub type Follows<'f> = &'f mut dyn FnMut(Version, &str, Extent) -> bool;
 
+/// Tables that are asked for, by their names.
+pub type Wanted = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// Commits in version order.
 pub trait Commits: Send {
     /// The next one, with the rows of the tables for which `follows` holds, which may be asked several times; the others are
@@ -199,8 +203,9 @@ pub trait Source: Send + Sync {
     /// Wakes those that wait.
     fn interrupt(&self);
 
-    /// Commits of the branch with a version above `after`, up to the newest.
-    fn commits(&self, after: Version) -> Result<Box<dyn Commits>>;
+    /// Commits of the branch with a version above `after`, up to the newest. They have the changes of all tables, but are
+    /// unreadable only if one of the tables asked for is.
+    fn commits(&self, after: Version, wanted: Wanted) -> Result<Box<dyn Commits>>;
 
     /// The tables at a version, without views, virtual tables and SQLite's own.
     fn tables(&self, at: Version) -> Result<Vec<SourceTable>>;
@@ -208,8 +213,8 @@ pub trait Source: Send + Sync {
     /// The views at a version.
     fn views(&self, at: Version) -> Result<Vec<SourceView>>;
 
-    /// Fails if the commits behind a version could not be told, because it can't be read itself.
-    fn check_readable(&self, at: Version) -> Result<()>;
+    /// Fails if the commits behind a version could not be told, because some of the tables asked for can't be read at it.
+    fn check_readable(&self, at: Version, wanted: Wanted) -> Result<()>;
 
     /// Opens a table at a version for reading by several threads.
     fn scan(&self, at: Version, table: &str) -> Result<Arc<dyn TableScan>>;

@@ -10,8 +10,9 @@
 //! ```
 
 use maniac_base::Version;
-use maniac_diff::Tracker;
-use maniac_sqlite_format::{Generated, Schema};
+use maniac_diff::{DiffError, Tracker};
+use maniac_history::{sound_difference, sound_schema_of};
+use maniac_sqlite_format::{Generated, Schema, Selection};
 use maniac_store::{Entry, Snapshot};
 use parking_lot::Mutex;
 
@@ -41,9 +42,6 @@ impl Records {
         newer: Option<&Schema>,
         snapshot: impl Fn(Version) -> Result<Snapshot>,
     ) -> Result<Option<Vec<u8>>> {
-        if entry.unreadable.is_some() {
-            return Ok(None);
-        }
         let failed =
             |error: &dyn std::fmt::Display| Error::source(format!("the changes of version {}: {error}", entry.version));
         let mut known = self.known.lock();
@@ -52,7 +50,7 @@ impl Records {
             Some(newer) => stores(newer),
             None if without.is_some() => false,
             None if known.tracker.as_ref().is_some_and(|(at, _)| *at == entry.since) => true,
-            None => stores(&Schema::read(&snapshot(entry.since)?).map_err(|error| failed(&error))?),
+            None => stores(&*sound_schema_of(&snapshot(entry.since)?).map_err(|error| failed(&error))?),
         };
         if !stores {
             let first = without.map_or(entry.version, |(first, _)| first);
@@ -65,20 +63,30 @@ impl Records {
             true => entry.pages.clone(),
             false => before.differing_pages(&after),
         };
-        let mut tracker = match std::mem::take(&mut *known).tracker {
-            Some((at, tracker)) if at == entry.since => tracker,
-            _ => Tracker::of_records(&before).map_err(|error| failed(&error))?,
+        let known_tracker = std::mem::take(&mut *known).tracker.filter(|(at, _)| *at == entry.since);
+        let compare = || {
+            let mut tracker = match known_tracker {
+                Some((_, tracker)) => tracker,
+                None => Tracker::of_records(&before)?,
+            };
+            let captured = match entry.left_out.is_empty() {
+                true => tracker.capture(&before, &after, &pages)?,
+                false => tracker
+                    .capture_wanted(&before, &after, &pages, &mut |table, _| !entry.left_out.contains(&table.name))?,
+            };
+            tracker.advance(captured.update);
+            known.tracker = Some((entry.version, tracker));
+            Ok(captured.changeset)
         };
-        let captured = match entry.left_out.is_empty() {
-            true => tracker.capture(&before, &after, &pages),
-            false => {
-                tracker.capture_wanted(&before, &after, &pages, &mut |table, _| !entry.left_out.contains(&table.name))
+        match compare() {
+            Ok(changeset) => Ok(Some(changeset)),
+            // Some tables can't be read.
+            Err(DiffError::Old(_) | DiffError::New(_)) => {
+                let told = sound_difference(&before, &after, Selection::Stored);
+                told.map(|(_, changeset)| Some(changeset)).map_err(|error| failed(&error))
             }
-        };
-        let captured = captured.map_err(|error| failed(&error))?;
-        tracker.advance(captured.update);
-        known.tracker = Some((entry.version, tracker));
-        Ok(Some(captured.changeset))
+            Err(error) => Err(failed(&error)),
+        }
     }
 }
 

@@ -299,7 +299,7 @@ impl<'w> Model<'w> {
                 }
                 let tables = tables_of(&self.stores[1].snapshot(*branch, entry.version).unwrap());
                 assert_eq!(tables, self.contents[&(n, entry.version)].tables, "version {}", entry.version);
-                assert!(!entry.derived && entry.unreadable.is_none(), "version {}", entry.version);
+                assert!(!entry.derived && entry.unreadable.is_empty(), "version {}", entry.version);
                 assert_eq!(changes_of(&entry.changeset), difference(&before, &tables), "version {}", entry.version);
                 before = tables;
             }

@@ -48,6 +48,8 @@ struct Capture<'a, 's> {
     tracker: &'a Tracker,
     old: &'a Database<'s>,
     new: &'a Database<'s>,
+    /// The schema of the newer snapshot, where it is known.
+    newer: Option<Arc<TrackedSchema>>,
     touched: Touched,
     chains: Chains,
 }
@@ -56,7 +58,7 @@ impl Tracker {
     /// What changed from `old`, the snapshot that the tracker is at, to `new`, which was built on it. `dirty` are the pages whose bytes may
     /// differ; pages that SQLite freed without writing them need not be among them.
     pub fn capture(&self, old: &dyn PageSource, new: &dyn PageSource, dirty: &[PageNo]) -> Result<Captured, DiffError> {
-        self.capture_for(old, new, dirty, None)
+        self.capture_for(old, new, dirty, None, None)
     }
 
     /// The same without the rows of tables that are not wanted.
@@ -67,7 +69,18 @@ impl Tracker {
         dirty: &[PageNo],
         wanted: Wanted<'_>,
     ) -> Result<Captured, DiffError> {
-        self.capture_for(old, new, dirty, Some(wanted))
+        self.capture_for(old, new, dirty, Some(wanted), None)
+    }
+
+    /// The same where the newer snapshot's tracker is known, or that of a part of its tables.
+    pub(crate) fn capture_as(
+        &self,
+        old: &dyn PageSource,
+        new: &dyn PageSource,
+        dirty: &[PageNo],
+        newer: &Tracker,
+    ) -> Result<Captured, DiffError> {
+        self.capture_for(old, new, dirty, None, Some(newer))
     }
 
     fn capture_for(
@@ -76,6 +89,7 @@ impl Tracker {
         new: &dyn PageSource,
         dirty: &[PageNo],
         wanted: Option<Wanted<'_>>,
+        newer: Option<&Tracker>,
     ) -> Result<Captured, DiffError> {
         if old.page_count() != self.page_count() {
             return Err(DiffError::OutOfStep { expected: self.page_count(), found: old.page_count() });
@@ -93,10 +107,14 @@ impl Tracker {
         {
             let touched = Touched::new(&self.map, dirty);
             let chains = Chains { dirty: touched.dirty().collect(), ..Chains::default() };
-            return Capture { tracker: self, old: old_db, new: new_db, touched, chains }.run(wanted);
+            let newer = newer.map(|newer| newer.schema.clone());
+            return Capture { tracker: self, old: old_db, new: new_db, newer, touched, chains }.run(wanted);
         }
         // The first transaction of a database, or a VACUUM that gave its pages another shape.
-        let tracker = Box::new(Tracker::start(new, self.schema.selection)?);
+        let tracker = Box::new(match newer {
+            Some(newer) => newer.clone(),
+            None => Tracker::start(new, self.schema.selection)?,
+        });
         let newer = tracker.schema.clone();
         let mut changeset = Vec::new();
         let schema = diff_all(
@@ -147,10 +165,13 @@ impl Capture<'_, '_> {
         for (page, _) in &schema_delta.set {
             unknown.remove(page);
         }
-        let newer = if schema.is_empty() {
-            self.tracker.schema.clone()
-        } else {
-            Arc::new(self.tracker.schema.with_changes(self.new, &changed_rows(&schema)).map_err(DiffError::New)?)
+        let newer = match self.newer.take() {
+            Some(newer) => newer,
+            None if schema.is_empty() => self.tracker.schema.clone(),
+            None => {
+                let changed = changed_rows(&schema);
+                Arc::new(self.tracker.schema.with_changes(self.new, &changed).map_err(DiffError::New)?)
+            }
         };
         let mut trees = self.trees(&newer)?;
         let (noted, owners) = self.explain(unknown, &schema_tree, &trees)?;

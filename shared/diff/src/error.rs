@@ -29,10 +29,9 @@ impl DiffError {
     /// Whether what SQLite has stored makes no sense here, as after a `PRAGMA writable_schema`; not because a page could not
     /// be had.
     pub fn is_about_content(&self) -> bool {
-        let (DiffError::Old(error) | DiffError::New(error)) = self else { return false };
-        match error {
-            FormatError::Page(PageError { kind, .. }) => *kind == PageErrorKind::OutOfRange,
-            FormatError::Malformed { .. } | FormatError::Schema { .. } => true,
+        match self {
+            DiffError::Old(error) | DiffError::New(error) => is_about_content(error),
+            DiffError::OutOfStep { .. } => false,
         }
     }
 
@@ -42,5 +41,12 @@ impl DiffError {
             DiffError::Old(error) | DiffError::New(error) => error.to_string(),
             DiffError::OutOfStep { .. } => self.to_string(),
         }
+    }
+}
+
+pub(crate) fn is_about_content(error: &FormatError) -> bool {
+    match error {
+        FormatError::Page(PageError { kind, .. }) => *kind == PageErrorKind::OutOfRange,
+        FormatError::Malformed { .. } | FormatError::Schema { .. } => true,
     }
 }

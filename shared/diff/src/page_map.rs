@@ -33,20 +33,33 @@ pub(crate) struct MapDelta {
 impl PageMap {
     /// The pages of all trees with these roots, by reading interior pages only.
     pub fn build(db: &Database<'_>, roots: impl Iterator<Item = PageNo>) -> Result<PageMap, FormatError> {
-        let mut map = PageMap { parents: vec![NONE; db.page_count() as usize + 1] };
+        let mut map = PageMap::empty(db);
         for root in roots {
-            tree_pages(db, root, |page, parent| {
-                // A root comes from `sqlite_schema`, which may say anything.
-                let beyond = || FormatError::malformed(parent, 0, "a tree's page lies beyond the end of the database");
-                let slot = map.parents.get_mut(page.0 as usize).ok_or_else(beyond)?;
-                if *slot != NONE {
-                    return Err(FormatError::malformed(parent, 0, "two pages refer to the same page"));
-                }
-                *slot = if page == root { ROOT } else { parent.0 };
-                Ok(())
-            })?;
+            map.add(db, root).map_err(|(error, _)| error)?;
         }
         Ok(map)
+    }
+
+    pub fn empty(db: &Database<'_>) -> PageMap {
+        PageMap { parents: vec![NONE; db.page_count() as usize + 1] }
+    }
+
+    /// Adds the pages of a tree. Fails half way where it can't be read, and where it meets another tree, whose root is told.
+    pub fn add(&mut self, db: &Database<'_>, root: PageNo) -> Result<(), (FormatError, Option<PageNo>)> {
+        let mut meets = None;
+        let added = tree_pages(db, root, |page, parent| {
+            // A root comes from `sqlite_schema`, which may say anything.
+            let beyond = || FormatError::malformed(parent, 0, "a tree's page lies beyond the end of the database");
+            let other = self.root_of(page);
+            let slot = self.parents.get_mut(page.0 as usize).ok_or_else(beyond)?;
+            if *slot != NONE {
+                meets = other.filter(|other| *other != root);
+                return Err(FormatError::malformed(parent, 0, "two pages refer to the same page"));
+            }
+            *slot = if page == root { ROOT } else { parent.0 };
+            Ok(())
+        });
+        added.map_err(|error| (error, meets))
     }
 
     pub fn page_count(&self) -> u32 {

@@ -54,7 +54,7 @@ pub fn whole_tables(source: &dyn PageSource, wanted: &dyn Fn(&Table) -> bool) ->
 }
 
 /// Appends what changed in the rows of one table, if they are wanted.
-fn rows_of_pair(
+pub(crate) fn rows_of_pair(
     pair: &TableMatch,
     table: &Table,
     selection: Selection,
@@ -83,14 +83,7 @@ pub(crate) fn diff_all<'s>(
     mut wanted: Option<Wanted<'_>>,
     sink: Sink<'_>,
 ) -> Result<Vec<u8>, DiffError> {
-    let (map, touched) = (PageMap::default(), Touched::default());
-    let differ = TreeDiffer { map: &map, touched: &touched, old, new, all: true };
-    let chains = Chains { all: true, ..Chains::default() };
-    let mut schema = Vec::new();
-    let root = |db: Option<&Database<'_>>| db.map(|_| maniac_base::PageNo(1));
-    let tree = differ.run(root(old), root(new), &mut MapDelta::default())?;
-    RowDiffer::new(&TableShape::of_schema(old, new), old, new, &chains).run(&tree, &mut schema)?;
-
+    let schema = schema_rows(old, new)?;
     for pair in match_tables(old_schema, new_schema) {
         let Some(table) = pair.new.as_ref().filter(|table| table.is_tracked()) else { continue };
         let mut changeset = Vec::new();
@@ -99,5 +92,17 @@ pub(crate) fn diff_all<'s>(
             sink(TableDiff { table, changeset })?;
         }
     }
+    Ok(schema)
+}
+
+/// What changed in `sqlite_schema` itself.
+pub(crate) fn schema_rows<'s>(old: Option<&Database<'s>>, new: Option<&Database<'s>>) -> Result<Vec<u8>, DiffError> {
+    let (map, touched) = (PageMap::default(), Touched::default());
+    let differ = TreeDiffer { map: &map, touched: &touched, old, new, all: true };
+    let chains = Chains { all: true, ..Chains::default() };
+    let root = |db: Option<&Database<'_>>| db.map(|_| maniac_base::PageNo(1));
+    let tree = differ.run(root(old), root(new), &mut MapDelta::default())?;
+    let mut schema = Vec::new();
+    RowDiffer::new(&TableShape::of_schema(old, new), old, new, &chains).run(&tree, &mut schema)?;
     Ok(schema)
 }

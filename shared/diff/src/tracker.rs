@@ -67,7 +67,7 @@ pub(crate) struct Step {
 }
 
 impl TrackedSchema {
-    fn none(selection: Selection) -> TrackedSchema {
+    pub(crate) fn none(selection: Selection) -> TrackedSchema {
         TrackedSchema { selection, ..TrackedSchema::default() }
     }
 
@@ -81,7 +81,7 @@ impl TrackedSchema {
     }
 
     /// A schema of `db`, of which this one knows the tables that they share.
-    fn with(&self, schema: Schema, db: &Database<'_>) -> Result<TrackedSchema, FormatError> {
+    pub(crate) fn with(&self, schema: Schema, db: &Database<'_>) -> Result<TrackedSchema, FormatError> {
         check_owners(&schema)?;
         let unchanged = |table: &Arc<Table>| {
             let columns = (0..table.columns.len()).map(Some).collect();
@@ -198,7 +198,7 @@ fn check_owners(schema: &Schema) -> Result<(), FormatError> {
 }
 
 /// Whether a table has a b-tree of its kind: `sqlite_schema` may say anything.
-fn check_root(db: &Database<'_>, table: &Table) -> Result<(), FormatError> {
+pub(crate) fn check_root(db: &Database<'_>, table: &Table) -> Result<(), FormatError> {
     if db.tree_page(table.root, PageNo(1), 0)?.kind().is_table() == table.without_rowid {
         let reason = format!("its root page, {}, is that of another kind of b-tree", table.root);
         return Err(FormatError::Schema { table: table.name.clone(), reason });

@@ -23,7 +23,7 @@ pub fn changeset(store: &Arc<Store>, branch: BranchId, from: Version, to: Versio
         if entry.version > to {
             break;
         }
-        if !entry.schema.is_empty() || entry.unreadable.is_some() || entry.since != entry.base {
+        if !entry.schema.is_empty() || !entry.unreadable.is_empty() || entry.reaches != entry.base {
             let (older, newer) = (store.snapshot(branch, from)?, store.snapshot(branch, to)?);
             return Ok(difference(&older, &newer)?.changeset);
         }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 use maniac_changeset::{ChangesetError, Item, Reader, Writer};
-use maniac_diff::{Captured, Tracker};
-use maniac_sqlite_format::{FormatError, Schema};
+use maniac_diff::{Captured, Readable, Tracker, Trees};
+use maniac_sqlite_format::{Database, FormatError, Schema, Selection};
 use maniac_store::Snapshot;
 
 use crate::settings::Settings;
@@ -38,9 +38,36 @@ pub fn difference_rows(
     Ok(of_schema.chain(settings.into_iter().map(Ok)).chain(of_tables))
 }
 
+/// The changesets of `sqlite_schema` and of the rows, of the tables that can be read in both snapshots.
+pub fn sound_difference(
+    from: &Snapshot,
+    to: &Snapshot,
+    selection: Selection,
+) -> Result<(Vec<u8>, Vec<u8>), HistoryError> {
+    let told = || {
+        let pages = from.differing_pages(to);
+        let compare = |trees| {
+            let read = |snapshot| Readable::read(snapshot, selection, trees, &[]);
+            read(from)?.changes_to(from, (to, &read(to)?), &pages)
+        };
+        compare(Trees::All).or_else(|_| compare(Trees::Tables))
+    };
+    told().map_err(|source| HistoryError::Diff { version: to.version(), source })
+}
+
 /// The schema of a snapshot.
 pub fn schema_of(snapshot: &Snapshot) -> Result<Arc<Schema>, HistoryError> {
     Schema::read(snapshot).map(Arc::new).map_err(schema_failed(snapshot.version()))
+}
+
+/// The part of a snapshot's schema that can be understood.
+pub fn sound_schema_of(snapshot: &Snapshot) -> Result<Arc<Schema>, HistoryError> {
+    let failed = schema_failed(snapshot.version());
+    let schema = match Database::open(snapshot).map_err(&failed)? {
+        Some(db) => Schema::read_sound(&db).map_err(&failed)?.0,
+        None => Schema::default(),
+    };
+    Ok(Arc::new(schema))
 }
 
 pub fn schema_failed(version: Version) -> impl Fn(FormatError) -> HistoryError {

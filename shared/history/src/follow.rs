@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A consumer remembers the version of the last transaction that it is done with, and goes on from there. What can't be
-//! read comes as an entry that says why; see `entries`.
+//! read is named in its entry, with the reason; see `entries`. The schemas are those of what can be read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use maniac_sqlite_format::{Database, Schema};
 use maniac_store::{Entry, EntryKind, Snapshot, Store};
 use parking_lot::Mutex;
 
-use crate::difference::schema_failed;
+use crate::difference::{schema_failed, sound_schema_of};
 use crate::entries::Wanted;
 use crate::schemas::Schemas;
 use crate::{Entries, HistoryError, TableRows, entries};
@@ -65,19 +65,19 @@ impl Stream {
         Ok((count, since))
     }
 
-    /// The schema at a version.
+    /// The schema at a version, as far as it can be read.
     pub fn schema(&self, at: Version) -> Result<Arc<Schema>, HistoryError> {
         if let Some(known) = self.schemas.lock().at(at) {
             return Ok(known);
         }
-        let schema = Arc::new(Schema::read(&self.snapshot(at)?).map_err(schema_failed(at))?);
+        let schema = sound_schema_of(&self.snapshot(at)?)?;
         self.schemas.lock().add(at, &schema);
         Ok(schema)
     }
 
     /// What an entry of a follower did to the schema; `None` if it left it as it was.
     pub fn schema_change(&self, entry: &Entry) -> Result<Option<SchemaChange>, HistoryError> {
-        if entry.unreadable.is_some() || entry.schema.is_empty() {
+        if entry.schema.is_empty() {
             return Ok(None);
         }
         let before = self.schema(entry.since)?;
@@ -96,9 +96,15 @@ impl Stream {
         let at = entry.version;
         let snapshot = self.snapshot(at)?;
         let after = match Database::open(&snapshot).map_err(schema_failed(at))? {
-            Some(database) => {
-                before.with_changes(&database, &changed_rows(&entry.schema)).map_err(schema_failed(at))?
-            }
+            Some(database) => match before.with_changes(&database, &changed_rows(&entry.schema)) {
+                Ok(schema) => schema,
+                // Some of what changed can't be read.
+                Err(_) => {
+                    let (mut schema, _) = Schema::read_sound(&database).map_err(schema_failed(at))?;
+                    schema.share(before);
+                    schema
+                }
+            },
             None => Schema::default(),
         };
         let after = Arc::new(after);
@@ -108,7 +114,7 @@ impl Stream {
 
     /// An entry has been read: what is known of the schemas holds for its version too.
     fn pass(&self, entry: &Entry) {
-        if entry.unreadable.is_none() && entry.schema.is_empty() {
+        if entry.schema.is_empty() && entry.unreadable.iter().all(|unreadable| unreadable.table.is_some()) {
             self.schemas.lock().stays(entry.since, entry.version);
         }
     }

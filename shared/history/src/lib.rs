@@ -5,6 +5,7 @@ mod difference;
 mod entries;
 mod error;
 mod follow;
+mod gaps;
 mod json;
 mod merge;
 pub mod relations;
@@ -13,10 +14,11 @@ mod schemas;
 mod settings;
 
 pub use changeset::changeset;
-pub use difference::{difference, difference_rows, schema_of};
+pub use difference::{difference, difference_rows, schema_of, sound_difference, sound_schema_of};
 pub use entries::{Entries, entries};
 pub use error::HistoryError;
 pub use follow::{Follower, SchemaChange, Stream};
+pub use gaps::unreadable_reason;
 pub use json::JsonObject;
 pub use maniac_sqlite_format::{Encoding, Schema, SchemaRow};
 pub use merge::{

@@ -37,7 +37,7 @@ pub use record::{FieldReader, RecordFields, Serial};
 pub use rows::{FieldSource, Row, RowLayout, Rows, Selection};
 pub use schema::{
     Affinity, Collation, Column, ColumnText, Generated, KeyForm, KeyPart, ModuleArgument, ModuleCall, Schema,
-    SchemaRow, Table, TableKind, TableText, ViewText, has_keyword, merged_statement, same_statement,
+    SchemaRow, Table, TableKind, TableText, UnsoundRow, ViewText, has_keyword, merged_statement, same_statement,
 };
 pub use text::utf16_to_utf8;
 pub use walk::{TreeWalk, tree_pages};

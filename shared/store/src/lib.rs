@@ -34,6 +34,6 @@ pub use moment::{Moment, time_text};
 pub use snapshot::Snapshot;
 pub use status::Status;
 pub use store::{OpenOptions, Store};
-pub use stream::{Entries, Entry};
+pub use stream::{Entries, Entry, Unreadable};
 pub use transaction::{Transaction, WriteLock};
 pub use turn::Turn;

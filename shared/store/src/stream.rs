@@ -31,10 +31,23 @@ pub struct Entry {
     pub derived: bool,
     /// Tables whose rows were not asked for when the changesets were derived.
     pub left_out: Vec<String>,
-    /// The version that the changesets lead from: the base, unless that can't be read and they were derived.
+    /// The version that the changesets lead from: the base, unless nothing of that can be read and they were derived.
     pub since: Version,
-    /// Why there are no changesets, where they should have been derived and a snapshot can't be read.
-    pub unreadable: Option<String>,
+    /// The oldest version that a part of them leads from: tables that could not be read for a while have their changes
+    /// since then.
+    pub reaches: Version,
+    /// What can't be told of the transaction, since a snapshot can't be read.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A table whose changes are not told yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Nothing where no table can be read.
+    pub table: Option<String>,
+    /// Its name when it could be read, if that was another one.
+    pub was: Option<String>,
+    pub reason: String,
 }
 
 pub struct Entries {
@@ -109,7 +122,8 @@ impl Entries {
             derived: header.derived,
             left_out: Vec::new(),
             since: header.base,
-            unreadable: None,
+            reaches: header.base,
+            unreadable: Vec::new(),
         };
         // An entry that has a segment to itself was looked through for the checksums of its pages.
         if header.length > TARGET_BYTES {

@@ -1,12 +1,13 @@
 //! `maniac_changes`: a row per changed row.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use maniac_base::{BranchId, Value, Version};
-use maniac_store::{Entry, Moment, Store};
+use maniac_base::{BranchId, Version};
+use maniac_store::{Entry, Moment, Store, Unreadable};
 
 use super::{Field, Relation, Row, Rows, Type};
-use crate::{Follower, HistoryError, JsonObject, Stream, TableRow, TableRows};
+use crate::{Follower, HistoryError, Stream, TableRow, TableRows, unreadable_reason};
 
 pub const CHANGES: Relation = Relation {
     name: "maniac_changes",
@@ -43,7 +44,7 @@ pub fn changes(store: &Arc<Store>, branch: BranchId, of: ChangesOf) -> Result<Ro
     let (after, up_to) = of.within;
     let follower = Stream::new(store, branch).follow(after.map_or(from, |after| after.max(from)))?;
     let to = up_to.map_or(to, |up_to| up_to.min(to));
-    Ok(Box::new(Changes { follower, to, table: of.table, at: None }))
+    Ok(Box::new(Changes { follower, to, table: of.table, at: None, unreadable: VecDeque::new() }))
 }
 
 struct Changes {
@@ -52,6 +53,8 @@ struct Changes {
     table: Option<String>,
     /// The transaction at hand: its version, its time, and the rows that are left of it.
     at: Option<(Version, i64, TableRows)>,
+    /// Tables of the transaction at hand that can't be read.
+    unreadable: VecDeque<Row>,
 }
 
 impl Iterator for Changes {
@@ -59,6 +62,9 @@ impl Iterator for Changes {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
+            if let Some(unreadable) = self.unreadable.pop_front() {
+                return Some(Ok(unreadable));
+            }
             if let Some((version, time_ms, rows)) = &mut self.at {
                 let (version, time_ms) = (*version, *time_ms);
                 match rows.next() {
@@ -69,8 +75,10 @@ impl Iterator for Changes {
             }
             match self.follower.next()? {
                 Ok(entry) if entry.version > self.to => return None,
-                Ok(entry) if entry.unreadable.is_some() => return Some(Ok(unreadable(&entry))),
-                Ok(Entry { version, time_ms, changeset, .. }) => {
+                Ok(entry) => {
+                    let tables = entry.unreadable.iter().filter(|unreadable| is_asked(&self.table, unreadable));
+                    self.unreadable = tables.map(|table| unreadable(&entry, table)).collect();
+                    let Entry { version, time_ms, changeset, .. } = entry;
                     match self.follower.stream().rows(version, changeset, self.table.clone()) {
                         Ok(rows) => self.at = Some((version, time_ms, rows)),
                         Err(error) => return Some(Err(error)),
@@ -96,18 +104,23 @@ fn changed(version: Version, time_ms: i64, row: TableRow) -> Row {
     ]
 }
 
-/// Nobody can tell what the version changed: there is no table and no key, and `new` has the reason.
-fn unreadable(entry: &Entry) -> Row {
-    let mut reason = JsonObject::default();
-    reason.add("reason", &Value::text(entry.unreadable.as_deref().unwrap_or_default()));
+fn is_asked(asked: &Option<String>, unreadable: &Unreadable) -> bool {
+    match (asked, &unreadable.table) {
+        (Some(asked), Some(table)) => asked.eq_ignore_ascii_case(table),
+        _ => true,
+    }
+}
+
+/// Nobody can tell what the version changed in a table, or in any if there is none: `new` has the reason.
+fn unreadable(entry: &Entry, unreadable: &Unreadable) -> Row {
     vec![
         Field::count(entry.version.0),
         Field::Time(entry.time_ms),
-        Field::Null,
+        unreadable.table.clone().into(),
         Field::text("UNREADABLE"),
         Field::Null,
         Field::Null,
-        Field::Text(reason.finish()),
+        Field::Text(unreadable_reason(unreadable)),
         Field::Null,
     ]
 }

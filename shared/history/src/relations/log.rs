@@ -32,7 +32,7 @@ pub fn log(store: &Arc<Store>, branch: BranchId) -> Result<Rows, HistoryError> {
 
 fn row(entry: &Entry) -> Result<Row, ChangesetError> {
     let kind = match (entry.kind, entry.schema.is_empty()) {
-        (EntryKind::Transaction, _) if entry.unreadable.is_some() => "unreadable",
+        (EntryKind::Transaction, _) if !entry.unreadable.is_empty() => "unreadable",
         (EntryKind::Transaction, true) => "transaction",
         (EntryKind::Transaction, false) => "schema",
         (EntryKind::BranchCreated, _) => "branch created",
@@ -44,13 +44,15 @@ fn row(entry: &Entry) -> Result<Row, ChangesetError> {
     let mut tables = JsonObject::default();
     counts.iter().for_each(|(table, rows)| tables.add(table, &Value::Integer(*rows)));
     // Of what can't be read nobody knows.
-    let known = |field| if entry.unreadable.is_some() { Field::Null } else { field };
+    let unreadable = || entry.unreadable.iter();
+    unreadable().filter_map(|unreadable| unreadable.table.as_ref()).for_each(|table| tables.add(table, &Value::Null));
+    let none = unreadable().any(|unreadable| unreadable.table.is_none());
     Ok(vec![
         Field::count(entry.version.0),
         Field::Time(entry.time_ms),
         Field::text(kind),
-        known(Field::Text(tables.finish())),
-        known(Field::Integer(rows)),
+        if none { Field::Null } else { Field::Text(tables.finish()) },
+        if entry.unreadable.is_empty() { Field::Integer(rows) } else { Field::Null },
         Field::count(entry.pages.len() as u64),
         Field::count(entry.bytes),
     ])

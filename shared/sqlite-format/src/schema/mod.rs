@@ -15,7 +15,7 @@ pub use affinity::Affinity;
 pub use compare::{has_keyword, merged_statement, same_statement};
 pub use elements::{ColumnText, TableText};
 pub use module::{ModuleArgument, ModuleCall};
-pub use read::{Schema, SchemaRow};
+pub use read::{Schema, SchemaRow, UnsoundRow};
 pub use table::{Collation, Column, Generated, KeyForm, KeyPart, Table, TableKind};
 pub use view::ViewText;
 

@@ -38,8 +38,25 @@ impl SchemaRow {
     }
 }
 
+/// A row of `sqlite_schema` that makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnsoundRow {
+    pub rowid: i64,
+    /// Empty where there is none.
+    pub name: String,
+    /// It is a table, or may be one.
+    pub is_table: bool,
+    /// 0 where it names no page.
+    pub root: u32,
+    pub reason: String,
+}
+
 /// The modules of virtual tables by the tables' names in lower case.
 type Modules = HashMap<String, String>;
+
+fn modules_of(rows: &[Arc<SchemaRow>]) -> Modules {
+    rows.iter().filter_map(|row| Some((row.name.to_ascii_lowercase(), row.module()?))).collect()
+}
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Schema {
@@ -79,14 +96,56 @@ impl Schema {
         Schema::of(rows, layout.encoding)
     }
 
+    /// The part of a database's schema that can be understood, and the rows of `sqlite_schema` that can't be.
+    pub fn read_sound(db: &Database<'_>) -> Result<(Schema, Vec<UnsoundRow>), FormatError> {
+        let layout = schema_layout(db);
+        let mut fields = RecordFields::default();
+        let (mut rows, mut unsound) = (Vec::new(), Vec::new());
+        let mut walk = TreeWalk::new(db, ROOT)?;
+        while let Some(cell) = walk.next()? {
+            match read_row(db, &layout, &cell, &mut fields)? {
+                Ok(row) => rows.push(Arc::new(row)),
+                Err(row) => unsound.push(row),
+            }
+        }
+        let modules = modules_of(&rows);
+        let mut tables = Vec::new();
+        rows.retain(|row| {
+            let read = row.is_table().then(|| table(row, &modules, layout.encoding)).transpose();
+            match read {
+                Ok(read) => tables.extend(read),
+                Err(error) => {
+                    let (name, is_table, root) = (row.name.clone(), true, row.root);
+                    unsound.push(UnsoundRow { rowid: row.rowid, name, is_table, root, reason: error.to_string() });
+                    return false;
+                }
+            }
+            true
+        });
+        Ok((Schema { rows, tables }, unsound))
+    }
+
+    /// Has in common with another schema what is the same in both, which tells the two apart at the cost of what differs.
+    pub fn share(&mut self, other: &Schema) {
+        fn share<T: PartialEq>(list: &mut [Arc<T>], other: &[Arc<T>], number: fn(&T) -> i64) {
+            let others: HashMap<i64, &Arc<T>> = other.iter().map(|one| (number(one), one)).collect();
+            for one in list {
+                if let Some(other) = others.get(&number(one)).filter(|other| other == &&one) {
+                    *one = (*other).clone();
+                }
+            }
+        }
+        share(&mut self.rows, &other.rows, |row| row.rowid);
+        share(&mut self.tables, &other.tables, |table| table.schema_rowid);
+    }
+
     /// Understands rows of `sqlite_schema`, wherever they were read. The database's encoding is in what some defaults are.
     pub fn from_rows(rows: Vec<SchemaRow>, encoding: Encoding) -> Result<Schema, FormatError> {
         Schema::of(rows.into_iter().map(Arc::new).collect(), encoding)
     }
 
     fn of(rows: Vec<Arc<SchemaRow>>, encoding: Encoding) -> Result<Schema, FormatError> {
-        let named = rows.iter().filter_map(|row| Some((row.name.to_ascii_lowercase(), row.module()?)));
-        let modules: Modules = named.collect();
+        let modules = modules_of(&rows);
         let tables = rows.iter().filter(|row| row.is_table()).map(|row| table(row, &modules, encoding));
         Ok(Schema { tables: tables.collect::<Result<_, _>>()?, rows })
     }
@@ -190,25 +249,39 @@ fn schema_row(
     cell: &Cell<'_>,
     fields: &mut RecordFields,
 ) -> Result<SchemaRow, FormatError> {
-    let malformed = |what| FormatError::malformed(cell.page, cell.offset, what);
+    read_row(db, layout, cell, fields)?.map_err(|row| FormatError::Schema { table: row.name, reason: row.reason })
+}
+
+/// Fails where the page is damaged; what SQL can have written is a row, sound or not.
+fn read_row(
+    db: &Database<'_>,
+    layout: &RowLayout,
+    cell: &Cell<'_>,
+    fields: &mut RecordFields,
+) -> Result<Result<SchemaRow, UnsoundRow>, FormatError> {
     let payload = full_payload(db, cell)?;
-    fields.parse(&payload).map_err(malformed)?;
+    fields.parse(&payload).map_err(|what| FormatError::malformed(cell.page, cell.offset, what))?;
     let text = |i| match layout.value(i, cell.rowid, &payload, fields) {
         Value::Text(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
         _ => None,
     };
-    let required = |i| text(i).ok_or_else(|| malformed("a row of sqlite_schema lacks its type or name"));
     let root = match layout.value(3, cell.rowid, &payload, fields) {
-        Value::Null => 0,
-        Value::Integer(root) => u32::try_from(root).map_err(|_| malformed("a root page is out of range"))?,
-        _ => return Err(malformed("a root page is not a number")),
+        Value::Null => Ok(0),
+        Value::Integer(root) => u32::try_from(root).map_err(|_| "its root page is out of range"),
+        _ => Err("its root page is not a number"),
     };
-    Ok(SchemaRow {
-        rowid: cell.rowid,
-        kind: required(0)?,
-        name: required(1)?,
-        table_name: required(2)?,
-        root,
-        sql: text(4),
-    })
+    let (kind, name, table_name) = (text(0), text(1), text(2));
+    let reason = match (&kind, &name, &table_name) {
+        (Some(_), Some(_), Some(_)) => root.err(),
+        _ => Some("its row of sqlite_schema lacks a type or name"),
+    };
+    let root = root.unwrap_or_default();
+    if let Some(reason) = reason {
+        let is_table = !["index", "view", "trigger"].contains(&kind.as_deref().unwrap_or_default());
+        let (rowid, name, reason) = (cell.rowid, name.unwrap_or_default(), reason.to_owned());
+        return Ok(Err(UnsoundRow { rowid, name, is_table, root, reason }));
+    }
+    let named = |text: Option<String>| text.unwrap_or_default();
+    let (kind, name, table_name) = (named(kind), named(name), named(table_name));
+    Ok(Ok(SchemaRow { rowid: cell.rowid, kind, name, table_name, root, sql: text(4) }))
 }
