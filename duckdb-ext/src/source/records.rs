@@ -61,7 +61,7 @@ impl Records {
         let (before, after) = (snapshot(entry.since)?, snapshot(entry.version)?);
         let pages = match entry.since == entry.base {
             true => entry.pages.clone(),
-            false => before.differing_pages(&after),
+            false => before.differing_pages(&after).map_err(|error| failed(&error))?,
         };
         let known_tracker = std::mem::take(&mut *known).tracker.filter(|(at, _)| *at == entry.since);
         let compare = || {

@@ -117,6 +117,11 @@ impl Pack {
         self.map.length() as u64
     }
 
+    /// Takes what has been read of the file out of the process's resident memory.
+    pub fn release(&self) {
+        self.map.release();
+    }
+
     /// Bytes of an item.
     pub fn bytes(&self, offset: u64, length: usize) -> Result<&[u8], ChunkError> {
         if offset < HEADER || offset.checked_add(length as u64).is_none_or(|end| end > self.end) {

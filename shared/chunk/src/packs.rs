@@ -80,6 +80,11 @@ impl Packs {
         self.packs.keys().copied()
     }
 
+    /// Takes what has been read of them out of the process's resident memory.
+    pub fn release(&self) {
+        self.packs.values().filter_map(OnceLock::get).for_each(|pack| pack.release());
+    }
+
     pub fn pack(&self, number: u32) -> Result<&Pack, ChunkError> {
         let Some(cell) = self.packs.get(&number) else {
             let path = pack_path(&self.dir, number);

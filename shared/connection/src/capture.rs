@@ -84,14 +84,13 @@ fn tracker_at(base: &Snapshot, known: Option<Known>) -> Result<Box<Tracker>, Dif
         if version == base.version() {
             return Ok(tracker);
         }
-        if let Ok(from) = base.store().snapshot(base.branch(), version) {
-            let pages = from.differing_pages(base);
-            if pages.len() <= FAR
-                && let Ok(captured) = tracker.capture(&from, base, &pages)
-            {
-                tracker.advance(captured.update);
-                return Ok(tracker);
-            }
+        if let Ok(from) = base.store().snapshot(base.branch(), version)
+            && let Ok(pages) = from.differing_pages(base)
+            && pages.len() <= FAR
+            && let Ok(captured) = tracker.capture(&from, base, &pages)
+        {
+            tracker.advance(captured.update);
+            return Ok(tracker);
         }
     }
     Tracker::new(base).map(Box::new)

@@ -16,7 +16,7 @@ use crate::{HistoryError, TableRow, TableRows};
 pub fn difference(from: &Snapshot, to: &Snapshot) -> Result<Captured, HistoryError> {
     let failed = |source| HistoryError::Diff { version: to.version(), source };
     let tracker = Tracker::new(from).map_err(failed)?;
-    tracker.capture(from, to, &from.differing_pages(to)).map_err(failed)
+    tracker.capture(from, to, &from.differing_pages(to)?).map_err(failed)
 }
 
 /// The same as rows: those of `sqlite_schema` first, where only a root page has moved left out, then the numbers in the
@@ -44,8 +44,8 @@ pub fn sound_difference(
     to: &Snapshot,
     selection: Selection,
 ) -> Result<(Vec<u8>, Vec<u8>), HistoryError> {
+    let pages = from.differing_pages(to)?;
     let told = || {
-        let pages = from.differing_pages(to);
         let compare = |trees| {
             let read = |snapshot| Readable::read(snapshot, selection, trees, &[]);
             read(from)?.changes_to(from, (to, &read(to)?), &pages)

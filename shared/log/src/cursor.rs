@@ -33,13 +33,28 @@ impl Log {
     }
 
     fn open_next(&self, first: Version, cursor: &mut Cursor) -> Result<(), LogError> {
+        let opened = self.opened(first)?;
+        // What was indexed of it would stay in memory.
+        self.segment(cursor.segment).release();
+        *cursor = Cursor { segment: opened, offset: HEADER };
+        Ok(())
+    }
+
+    /// A cursor at an entry that was written, in the segment that starts with a version.
+    pub fn cursor_at(&self, first: Version, offset: u64) -> Result<Cursor, LogError> {
+        Ok(Cursor { segment: self.opened(first)?, offset })
+    }
+
+    /// The number of the segment that starts with a version.
+    fn opened(&self, first: Version) -> Result<u32, LogError> {
+        // Two that open one at the same time have it twice, which does no harm.
+        if let Some((n, _)) = self.segments.iter().find(|(_, segment)| segment.first == first) {
+            return Ok(n as u32);
+        }
         let opened = Segment::open(&*self.disk, &self.path, first, self.writable)?;
         if opened.store != self.id {
             return Err(LogError::corrupt(opened.path(), 0, "the segment belongs to another store"));
         }
-        // What was indexed of it would stay in memory.
-        self.segment(cursor.segment).release();
-        *cursor = Cursor { segment: self.segments.push(opened) as u32, offset: HEADER };
-        Ok(())
+        Ok(self.segments.push(opened) as u32)
     }
 }

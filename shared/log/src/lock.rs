@@ -15,7 +15,7 @@ pub enum LockName {
     Sync,
     /// Having the store open for writing. Shared.
     Open,
-    /// What the store uses it for; 4096 or more.
+    /// What the store uses it for; 4 or more.
     Other(u64),
 }
 

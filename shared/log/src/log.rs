@@ -132,6 +132,11 @@ impl Log {
         self.segments[0].created_ms
     }
 
+    /// The first versions of the segments that there are, in order.
+    pub fn list(&self) -> Result<Vec<Version>, LogError> {
+        segment::list(&*self.disk, &self.path)
+    }
+
     /// Where the first entry stands.
     pub fn cursor(&self) -> Cursor {
         Cursor { segment: 0, offset: HEADER }

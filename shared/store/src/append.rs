@@ -57,7 +57,8 @@ impl Store {
             self.publish_up_to(self.log.head().written(), self.log.losses())?;
             tail = Tail::default();
         }
-        let index = self.index.read();
+        let epoch = self.now();
+        let index = epoch.index.read();
         let not_before_ms = index.last_time_ms().max(tail.time_ms);
         let drafts = additions.into_iter().map(|addition| Ok(((addition.draft)(&index, &tail)?, addition.prepared)));
         Ok(Proposal { drafts: drafts.collect::<Result<_, StoreError>>()?, not_before_ms })

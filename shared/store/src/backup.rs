@@ -9,8 +9,8 @@
 use std::path::{Path, PathBuf};
 
 use maniac_base::Version;
-use maniac_disk::Open;
-use maniac_log::{HEADER, LogEnd, segment_path};
+use maniac_disk::{File, Open};
+use maniac_log::{LogEnd, Segment, segment_path};
 
 use crate::error::StoreError;
 use crate::store::Store;
@@ -81,7 +81,8 @@ impl Store {
     /// The head, or what is in front of it, if entries that count only together with it come behind.
     fn whole_head(&self) -> Result<Version, StoreError> {
         let mut head = self.refresh()?;
-        let index = self.index.read();
+        let epoch = self.now();
+        let index = epoch.index.read();
         while let Some(meta) = index.entry(head)
             && self.log.segment(meta.segment).entry(meta.offset)?.header.more
         {
@@ -96,52 +97,89 @@ impl Store {
         target: &Path,
         go_on: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<LogEnd, StoreError> {
-        let place_of = |version: Version| {
-            let index = self.index.read();
-            index.entry(version).map(|meta| (meta.segment, meta.offset))
-        };
-        // Behind the start of the last entry nothing is counted: the file has room there.
-        let (last, mut total) = place_of(head).unwrap_or((0, HEADER));
-        for n in 0..last {
-            total += self.log.segment(n).file_length()?;
-        }
-        let (mut version, mut copied) = (self.index.read().start(), 0);
-        let mut position = HEADER;
-        for n in 0..=last {
-            let from = self.log.segment(n);
-            let path = segment_path(target, from.first);
-            let failed = |error| StoreError::io(&path, "write")(error);
-            let file = self.log.disk().open(&path, Open::CreateNew).map_err(StoreError::io(&path, "create"))?;
-            let (mut buffer, mut written) = (from.header()?.to_vec(), 0);
-            position = HEADER;
-            while version < head
-                && let Some((segment, offset)) = place_of(version.next())
-                && segment == n
-            {
-                let entry = from.entry(offset)?;
-                entry.check_all().map_err(|defect| defect.at(from.path(), offset))?;
-                // An entry may be larger than memory.
-                for piece in entry.bytes().chunks(PIECE) {
-                    buffer.extend_from_slice(piece);
-                    if buffer.len() >= PIECE {
-                        file.write_all_at(&buffer, written).map_err(failed)?;
-                        written += buffer.len() as u64;
-                        buffer.clear();
-                    }
-                }
-                version = version.next();
-                position = offset + entry.header.length;
-                if !go_on((copied + position).min(total), total) {
-                    return Err(StoreError::Interrupted { what: "the backup" });
-                }
+        let (mut version, mut cursor) = (self.log.start(), self.log.cursor());
+        let (mut copied, total) = (0, self.bytes_up_to(head)?);
+        let mut copy = SegmentCopy::begin(self, target, cursor.segment)?;
+        while version < head {
+            let entry = self.log.read(version, &mut cursor)?;
+            if cursor.segment != copy.segment {
+                copied += copy.finish()?;
+                copy = SegmentCopy::begin(self, target, cursor.segment)?;
             }
-            file.write_all_at(&buffer, written).map_err(failed)?;
-            file.sync_all().map_err(StoreError::io(&path, "fsync"))?;
-            copied += position;
-            // However long the log is, one of its segments is in memory.
-            from.release();
+            let path = self.log.segment(cursor.segment).path();
+            entry.check_all().map_err(|defect| defect.at(path, cursor.offset))?;
+            copy.write(entry.bytes())?;
+            version = version.next();
+            cursor.offset += entry.header.length;
+            if !go_on((copied + cursor.offset).min(total), total) {
+                return Err(StoreError::Interrupted { what: "the backup" });
+            }
         }
-        assert_eq!(version, head, "the copy ends where it should");
-        Ok(LogEnd { version, segment: self.log.segment(last).first, position })
+        copy.finish()?;
+        Ok(LogEnd { version, segment: self.log.segment(cursor.segment).first, position: cursor.offset })
+    }
+
+    /// About how many bytes the log has up to a version.
+    fn bytes_up_to(&self, head: Version) -> Result<u64, StoreError> {
+        let (end, mut total) = (self.log.head().end(), 0);
+        for first in self.log.list()?.into_iter().filter(|first| *first <= head) {
+            total += match first == end.segment {
+                true => end.position,
+                false => {
+                    let path = segment_path(self.path(), first);
+                    self.log.disk().stat(&path).map_err(StoreError::io(&path, "look at"))?.length
+                }
+            };
+        }
+        Ok(total)
+    }
+}
+
+/// The copy of a segment.
+struct SegmentCopy<'a> {
+    from: &'a Segment,
+    /// The segment's number.
+    segment: u32,
+    path: PathBuf,
+    file: Box<dyn File>,
+    buffer: Vec<u8>,
+    written: u64,
+}
+
+impl<'a> SegmentCopy<'a> {
+    fn begin(store: &'a Store, target: &Path, segment: u32) -> Result<SegmentCopy<'a>, StoreError> {
+        let from = store.log.segment(segment);
+        let path = segment_path(target, from.first);
+        let file = store.log.disk().open(&path, Open::CreateNew).map_err(StoreError::io(&path, "create"))?;
+        let buffer = from.header()?.to_vec();
+        Ok(SegmentCopy { from, segment, path, file, buffer, written: 0 })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        // An entry may be larger than memory.
+        for piece in bytes.chunks(PIECE) {
+            self.buffer.extend_from_slice(piece);
+            if self.buffer.len() >= PIECE {
+                self.flush()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        let written = self.file.write_all_at(&self.buffer, self.written);
+        written.map_err(StoreError::io(&self.path, "write"))?;
+        self.written += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    /// Gives the bytes of the copy, which is on disk.
+    fn finish(mut self) -> Result<u64, StoreError> {
+        self.flush()?;
+        self.file.sync_all().map_err(StoreError::io(&self.path, "fsync"))?;
+        // However long the log is, one of its segments is in memory.
+        self.from.release();
+        Ok(self.written)
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use maniac_base::{BranchId, Term, Version};
+use maniac_base::{BranchId, PageSource, Term, Version};
 use maniac_log::{BranchNote, Draft, Durability, EntryKind};
 
 use crate::append::Addition;
@@ -30,73 +30,99 @@ pub struct Branch {
     pub commits: u64,
 }
 
-impl Branch {
-    fn new(index: &Index, id: BranchId, state: &BranchState) -> Branch {
-        Branch {
-            id,
-            name: state.name.clone(),
-            parent: state.parent,
-            fork: state.fork,
-            head: state.head(),
-            created_ms: state.created_ms,
-            pages: index.entry(state.head()).map_or(0, |entry| entry.page_count),
-            commits: state.commits().len() as u64,
-        }
-    }
-}
-
 impl Store {
     /// All branches, in the order in which they were created.
-    pub fn branches(&self) -> Result<Vec<Branch>, StoreError> {
-        self.refresh()?;
-        let index = self.index.read();
-        Ok(index.branches().map(|(id, state)| Branch::new(&index, id, state)).collect())
+    pub fn branches(self: &Arc<Self>) -> Result<Vec<Branch>, StoreError> {
+        self.describe(|index| Ok(index.branches().map(|(id, _)| id).collect()))
     }
 
-    pub fn branch(&self, name: &str) -> Result<Branch, StoreError> {
-        self.refresh()?;
-        let index = self.index.read();
-        let (id, state) = self.find_branch(&index, name)?;
-        Ok(Branch::new(&index, id, state))
+    pub fn branch(self: &Arc<Self>, name: &str) -> Result<Branch, StoreError> {
+        let mut found = self.describe(|index| Ok(vec![self.find_branch(index, name)?.0]))?;
+        Ok(found.remove(0))
     }
 
     /// The branch with this id, whatever it is called now.
-    pub fn branch_by_id(&self, id: BranchId) -> Result<Branch, StoreError> {
+    pub fn branch_by_id(self: &Arc<Self>, id: BranchId) -> Result<Branch, StoreError> {
+        let mut found = self.describe(|index| self.known_branch(index, id).map(|_| vec![id]))?;
+        Ok(found.remove(0))
+    }
+
+    fn describe(
+        self: &Arc<Self>,
+        which: impl FnOnce(&Index) -> Result<Vec<BranchId>, StoreError>,
+    ) -> Result<Vec<Branch>, StoreError> {
         self.refresh()?;
-        let index = self.index.read();
-        let state = self.known_branch(&index, id)?;
-        Ok(Branch::new(&index, id, state))
+        let epoch = self.now();
+        let found: Vec<(Branch, Option<u32>)> = {
+            let index = epoch.index.read();
+            let describe = |id| {
+                let state = self.known_branch(&index, id)?;
+                let branch = Branch {
+                    id,
+                    name: state.name.clone(),
+                    parent: state.parent,
+                    fork: state.fork,
+                    head: state.head(),
+                    created_ms: state.created_ms,
+                    pages: 0,
+                    commits: state.commit_count(),
+                };
+                Ok((branch, index.pages_at_head(id)))
+            };
+            which(&index)?.into_iter().map(describe).collect::<Result<_, StoreError>>()?
+        };
+        let pages = |(branch, pages): (Branch, Option<u32>)| match pages {
+            Some(pages) => Ok(Branch { pages, ..branch }),
+            None => {
+                let pages = self.snapshot_in(&epoch, branch.id, branch.head)?.page_count();
+                Ok(Branch { pages, ..branch })
+            }
+        };
+        found.into_iter().map(pages).collect()
     }
 
     /// The version that a branch shows at a moment.
-    pub fn resolve(&self, branch: BranchId, moment: Moment) -> Result<Version, StoreError> {
+    pub fn resolve(self: &Arc<Self>, branch: BranchId, moment: Moment) -> Result<Version, StoreError> {
         let head = self.refresh()?;
-        let index = self.index.read();
-        let state = self.known_branch(&index, branch)?;
-        match moment {
-            Moment::Version(version) if version > head => {
-                Err(StoreError::Future { asked: version.to_string(), branch: state.name.clone(), head: state.head() })
-            }
-            Moment::Version(version) if version < index.start() => {
-                Err(before_history(state, version.to_string(), index.start().next().to_string()))
-            }
-            Moment::Version(version) => Ok(index.version_at(branch, version)),
-            Moment::Time(ms) => {
-                let now = self.log.disk().now_ms();
-                if ms > now {
+        let epoch = self.now();
+        let version = {
+            let index = epoch.index.read();
+            let state = self.known_branch(&index, branch)?;
+            match moment {
+                Moment::Version(version) if version > head => {
+                    let asked = version.to_string();
+                    return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
+                }
+                Moment::Version(version) if version < index.start() && index.is_cut() => {
+                    return Err(before_history(state, version.to_string(), index.start().next().to_string()));
+                }
+                Moment::Version(version) => version,
+                Moment::Time(ms) if ms > self.log.disk().now_ms() => {
                     let asked = time_text(ms);
                     return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
                 }
-                match index.version_at_time(branch, ms) {
-                    version if version <= index.start() && state.head() > version => {
+                Moment::Time(ms) if index.checkpoint_ms().is_some_and(|checkpoint| ms < checkpoint) => {
+                    drop(index);
+                    let past = self.epoch_at(ms)?;
+                    let index = past.index.read();
+                    index.last_at_time(ms)
+                }
+                Moment::Time(ms) => {
+                    let last = index.last_at_time(ms);
+                    if index.is_cut() && index.version_at(branch, last) <= index.start() && state.head() > index.start()
+                    {
                         let first = index.entry(index.start().next());
                         let first = first.map_or_else(String::new, |entry| time_text(entry.time_ms));
-                        Err(before_history(state, time_text(ms), first))
+                        return Err(before_history(state, time_text(ms), first));
                     }
-                    version => Ok(version),
+                    last
                 }
             }
+        };
+        if epoch.index.read().is_cut() {
+            return Ok(epoch.index.read().version_at(branch, version));
         }
+        Ok(self.snapshot_in(&epoch, branch, version)?.version())
     }
 
     /// Makes a branch that starts as `from` is at `at` (its head by default).

@@ -148,12 +148,13 @@ impl<'a> Ready<'a> {
     /// The next transaction is likely to build on the pages of this one.
     fn keep_assembled(&self, version: Version) {
         let base = self.transaction.base();
-        let index = base.store().index.read();
+        let epoch = base.store().now();
+        let index = epoch.index.read();
         let lineage = index.lineage(base.branch(), version);
         let mut assembled = base.store().assembled.lock();
         for (page, _) in &self.pages {
             if let (Some(_), Some(image)) = (self.transaction.difference(*page), self.transaction.shared(*page))
-                && let Some(newest) = index.find(&lineage, *page)
+                && let Some(newest) = index.find(&lineage[..1], *page)
             {
                 // Few ask for the page before, and its memory is still in the processor's caches.
                 index.older(newest).and_then(|older| assembled.pop(&index.location(older)));

@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use maniac_base::{Kind, Version};
+use maniac_chunk::ChunkError;
 use maniac_log::LogError;
 
 #[derive(Debug, thiserror::Error)]
@@ -47,6 +48,17 @@ pub enum StoreError {
     BadTarget { path: PathBuf, reason: String },
     #[error("{what} was interrupted")]
     Interrupted { what: &'static str },
+}
+
+impl From<ChunkError> for StoreError {
+    fn from(error: ChunkError) -> StoreError {
+        let log = match error {
+            ChunkError::Io { path, action, source } => LogError::Io { path, action, source },
+            ChunkError::Corrupt { path, offset, reason } => LogError::Corrupt { path, offset, reason },
+            ChunkError::NewerFormat { path, found, supported } => LogError::NewerFormat { path, found, supported },
+        };
+        log.into()
+    }
 }
 
 impl StoreError {

@@ -6,10 +6,12 @@
 //! page's head 4, an entry 48.
 
 use maniac_base::{BranchId, PageNo, Version};
+use maniac_chunk::Root;
 use maniac_log::{BranchNote, EntryKind, EntryRef, MergeNote, Stored};
 use smallvec::SmallVec;
 
 use crate::admit;
+use crate::manifest::{BranchAt, Manifest};
 
 const NONE: u32 = u32::MAX;
 
@@ -97,11 +99,21 @@ pub struct BranchState {
     pub fork: Version,
     pub created_ms: i64,
     pub dropped: bool,
-    /// Versions of the transactions on this branch, in order.
+    /// What it was at the checkpoint that the index starts with, if it was there.
+    at_checkpoint: Option<AtCheckpoint>,
+    /// Versions of the transactions on this branch since, in order.
     commits: Vec<Version>,
     /// The transactions among them that merged another branch, and what of it.
     merges: Vec<(Version, BranchId, Version)>,
     heads: Heads,
+}
+
+/// A branch at a checkpoint.
+struct AtCheckpoint {
+    /// The version that it showed.
+    head: Version,
+    commits: u64,
+    root: Root,
 }
 
 impl BranchState {
@@ -112,15 +124,38 @@ impl BranchState {
             fork,
             created_ms,
             dropped: false,
+            at_checkpoint: None,
             commits: Vec::new(),
             merges: Vec::new(),
             heads: Heads::default(),
         }
     }
 
+    fn at_checkpoint(branch: &BranchAt) -> BranchState {
+        let BranchAt { name, parent, fork, created_ms, dropped, head, commits, merges, root } = branch.clone();
+        let at_checkpoint = Some(AtCheckpoint { head, commits, root });
+        BranchState { dropped, at_checkpoint, merges, ..BranchState::new(name, parent, fork, created_ms) }
+    }
+
     /// The newest version of this branch.
     pub fn head(&self) -> Version {
-        self.commits.last().copied().unwrap_or(self.fork)
+        let before = self.at_checkpoint.as_ref().map_or(self.fork, |at| at.head);
+        self.commits.last().copied().unwrap_or(before)
+    }
+
+    /// Its pages at the checkpoint that the index starts with, if it was there.
+    pub fn root(&self) -> Option<Root> {
+        self.at_checkpoint.as_ref().map(|at| at.root)
+    }
+
+    /// How many transactions were committed on it.
+    pub fn commit_count(&self) -> u64 {
+        self.at_checkpoint.as_ref().map_or(0, |at| at.commits) + self.commits.len() as u64
+    }
+
+    /// The transactions that merged another branch, and what of it.
+    pub fn merges(&self) -> &[(Version, BranchId, Version)] {
+        &self.merges
     }
 
     /// The branch's newest transaction at or below `at`, if it has one of its own there.
@@ -128,20 +163,31 @@ impl BranchState {
         let n = self.commits.partition_point(|version| *version <= at);
         n.checked_sub(1).map(|n| self.commits[n])
     }
-
-    pub fn commits(&self) -> &[Version] {
-        &self.commits
-    }
 }
 
 pub struct Index {
-    /// What is in front of the log: its first entry has the next version.
+    /// What is in front of its first entry, which has the next version.
     start: Version,
+    /// There is a checkpoint at its start: what was before is there.
+    has_checkpoint: bool,
+    /// The time of what is in front of its first entry.
+    start_ms: i64,
     entries: Vec<EntryMeta>,
     frames: Vec<Frame>,
     /// By branch id; ids are given in order.
     branches: Vec<BranchState>,
     page_size: u32,
+}
+
+/// What lies behind the pages that an index knows of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Nothing: the branch, or what is left of its log, starts with this version.
+    Nothing(Version),
+    /// A database at rest, and the version that it shows.
+    Checkpoint(Version, Root),
+    /// The last of the branches that are looked through, in front of the checkpoint.
+    Before,
 }
 
 /// The branches that a snapshot looks through, each with the newest version that counts there.
@@ -150,17 +196,42 @@ pub type Lineage = SmallVec<[(BranchId, Version); 2]>;
 impl Index {
     /// The index of an empty log that goes on behind `start`, of a store made at `created_ms`.
     pub fn new(start: Version, created_ms: i64) -> Index {
-        let main = BranchState::new("main".into(), None, start, created_ms);
-        Index { start, entries: Vec::new(), frames: Vec::new(), branches: vec![main], page_size: 0 }
+        Index {
+            start,
+            has_checkpoint: false,
+            start_ms: 0,
+            entries: Vec::new(),
+            frames: Vec::new(),
+            branches: vec![BranchState::new("main".into(), None, start, created_ms)],
+            page_size: 0,
+        }
+    }
+
+    /// The index of a log that goes on behind a checkpoint.
+    pub fn behind(manifest: &Manifest) -> Index {
+        Index {
+            start: manifest.version,
+            has_checkpoint: true,
+            start_ms: manifest.time_ms,
+            entries: Vec::new(),
+            frames: Vec::new(),
+            branches: manifest.branches.iter().map(BranchState::at_checkpoint).collect(),
+            page_size: manifest.page_size,
+        }
     }
 
     pub fn last(&self) -> Version {
         Version(self.start.0 + self.entries.len() as u64)
     }
 
-    /// The version behind which the log begins: 0, unless its beginning is gone.
+    /// The version behind which the index begins: 0, unless the log's beginning is gone, or there is a checkpoint.
     pub fn start(&self) -> Version {
         self.start
+    }
+
+    /// What is in front of the index is nowhere.
+    pub fn is_cut(&self) -> bool {
+        self.start > Version(0) && !self.has_checkpoint
     }
 
     /// How many entries of the log have at most this version.
@@ -184,7 +255,7 @@ impl Index {
     }
 
     pub fn last_time_ms(&self) -> i64 {
-        self.entries.last().map_or(0, |entry| entry.time_ms)
+        self.entries.last().map_or(self.start_ms, |entry| entry.time_ms)
     }
 
     /// Bytes in a page; 0 until the first transaction.
@@ -264,7 +335,7 @@ impl Index {
 
     /// Where the log's beginning is gone, branches were made there: they have a number, and a name that tells it.
     fn know_branches_before(&mut self, id: BranchId) {
-        while self.start > Version(0) && self.next_branch() < id {
+        while self.is_cut() && self.next_branch() < id {
             let name = format!("#{}", self.next_branch());
             self.branches.push(BranchState::new(name, None, self.start, 0));
         }
@@ -274,10 +345,10 @@ impl Index {
     fn apply_transaction(&mut self, entry: &EntryRef<'_>) -> Result<bool, String> {
         let header = &entry.header;
         self.know_branches_before(BranchId(header.branch.0 + 1));
-        let start = self.start;
+        let (start, is_cut, has_checkpoint) = (self.start, self.is_cut(), self.has_checkpoint);
         let branch = self.branches.get_mut(header.branch.0 as usize);
         let branch = branch.ok_or_else(|| format!("there is no branch {}", header.branch))?;
-        if branch.commits.is_empty() && branch.fork == start && header.base < start {
+        if is_cut && branch.commits.is_empty() && branch.fork == start && header.base < start {
             // Its last transaction is gone with the log's beginning.
             branch.fork = header.base;
         }
@@ -307,8 +378,10 @@ impl Index {
         for frame in entry.frames() {
             let head = branch.heads.get(frame.page);
             let offset = u32::try_from(frame.offset / 8).map_err(|_| "an entry of more than 32 GiB")?;
-            if head == NONE && !frame.stored.is_image() {
-                if start > Version(0) {
+            // Or to what the branch's pages were at the checkpoint.
+            let has_older = has_checkpoint && branch.at_checkpoint.is_some();
+            if head == NONE && !frame.stored.is_image() && !has_older {
+                if is_cut {
                     // What it is the difference to is gone with the log's beginning, and so is the page.
                     continue;
                 }
@@ -338,17 +411,56 @@ impl Index {
     /// The newest version that `branch` shows at `at`: its own, or its ancestors' up to the fork.
     pub fn version_at(&self, branch: BranchId, at: Version) -> Version {
         let state = &self.branches[branch.0 as usize];
-        match (state.commit_at(at), state.parent) {
-            (Some(version), _) => version,
-            (None, Some(parent)) => self.version_at(parent, at.min(state.fork)),
-            (None, None) => state.fork,
+        match (state.commit_at(at), &state.at_checkpoint, state.parent) {
+            (Some(version), ..) => version,
+            // In front of the checkpoint whoever asks goes on elsewhere.
+            (None, Some(at_checkpoint), _) => at_checkpoint.head.min(at),
+            (None, None, Some(parent)) => self.version_at(parent, at.min(state.fork)),
+            (None, None, None) => state.fork,
         }
     }
 
-    /// The newest version of the branch's line that was committed at or before a time.
-    pub fn version_at_time(&self, branch: BranchId, time_ms: i64) -> Version {
-        let n = self.entries.partition_point(|entry| entry.time_ms <= time_ms);
-        self.version_at(branch, Version(self.start.0 + n as u64))
+    /// Which branches of a lineage have to be looked through, the first ones, and what lies behind them.
+    pub fn origin(&self, lineage: &Lineage) -> (usize, Origin) {
+        for (n, (branch, limit)) in lineage.iter().enumerate() {
+            if let Some(at) = &self.branches[branch.0 as usize].at_checkpoint {
+                let origin = if *limit >= at.head { Origin::Checkpoint(at.head, at.root) } else { Origin::Before };
+                return (n + 1, origin);
+            }
+        }
+        let (last, _) = lineage.last().expect("a lineage has a branch");
+        (lineage.len(), Origin::Nothing(self.branches[last.0 as usize].fork))
+    }
+
+    /// The newest transaction that the branches, the first ones of a lineage, have in the index.
+    pub fn newest_commit(&self, lineage: &[(BranchId, Version)]) -> Option<Version> {
+        lineage.iter().find_map(|(branch, limit)| self.branches[branch.0 as usize].commit_at(*limit))
+    }
+
+    /// Pages of the database at a branch's head; nothing if that is in front of the checkpoint.
+    pub fn pages_at_head(&self, branch: BranchId) -> Option<u32> {
+        let head = self.branches[branch.0 as usize].head();
+        match (self.entry(head), self.origin(&self.lineage(branch, head)).1) {
+            (Some(entry), _) => Some(entry.page_count),
+            (None, Origin::Checkpoint(_, root)) => Some(root.pages),
+            (None, Origin::Nothing(_)) => Some(0),
+            (None, Origin::Before) => None,
+        }
+    }
+
+    /// The pages that the branches, the first ones of a lineage, have written in the index.
+    pub fn touched(&self, lineage: &[(BranchId, Version)]) -> Vec<PageNo> {
+        lineage.iter().flat_map(|(branch, _)| self.branches[branch.0 as usize].heads.since(0)).collect()
+    }
+
+    /// When what is in front of the index was committed, if there is a checkpoint.
+    pub fn checkpoint_ms(&self) -> Option<i64> {
+        self.has_checkpoint.then_some(self.start_ms)
+    }
+
+    /// The newest version that was committed at or before a time, or what is in front of the index.
+    pub fn last_at_time(&self, time_ms: i64) -> Version {
+        Version(self.start.0 + self.entries.partition_point(|entry| entry.time_ms <= time_ms) as u64)
     }
 
     pub fn lineage(&self, branch: BranchId, at: Version) -> Lineage {
@@ -362,8 +474,9 @@ impl Index {
         lineage
     }
 
-    /// The newest frame of the page that the lineage shows; nothing for a page that was never written.
-    pub fn find(&self, lineage: &Lineage, page: PageNo) -> Option<FrameId> {
+    /// The newest frame of the page that the branches, the first of a lineage, show; nothing for a page that was never
+    /// written, or only in front of the index.
+    pub fn find(&self, lineage: &[(BranchId, Version)], page: PageNo) -> Option<FrameId> {
         lineage.iter().find_map(|(branch, at)| {
             let head = self.branches[branch.0 as usize].heads.get(page);
             self.newest(head, self.entries_to(*at)).map(FrameId)
@@ -372,6 +485,8 @@ impl Index {
 
     /// The pages that the two lineages show different frames of, in ascending order, found without reading a page: only
     /// what a branch wrote after the version that both share is looked at.
+    ///
+    /// What they have from in front of the index is not looked at.
     pub fn differing(&self, a: &Lineage, b: &Lineage) -> Vec<PageNo> {
         let limit = |lineage: &Lineage, id: BranchId| {
             lineage.iter().find(|(branch, _)| *branch == id).map_or(Version(0), |(_, at)| *at)
@@ -387,7 +502,8 @@ impl Index {
         }
         pages.sort_unstable();
         pages.dedup();
-        pages.retain(|&page| self.find(a, page) != self.find(b, page));
+        let (one, other) = (&a[..self.origin(a).0], &b[..self.origin(b).0]);
+        pages.retain(|&page| self.find(one, page) != self.find(other, page));
         pages
     }
 
@@ -423,23 +539,23 @@ impl Index {
         Some(self.frames[id.0 as usize].older).filter(|older| *older != NONE).map(FrameId)
     }
 
-    /// What makes up the page that ends with this frame.
-    pub fn pieces(&self, mut id: FrameId) -> Pieces {
+    /// What makes up the page that ends with this frame. Where the last piece is a difference, it is one to what lies
+    /// behind the index.
+    pub fn pieces(&self, id: FrameId) -> Pieces {
         let mut pieces = Pieces::new();
-        loop {
+        let mut next = Some(id);
+        while let Some(id) = next {
             let piece = self.location(id);
             pieces.push(piece);
-            if piece.stored.is_image() {
-                return pieces;
-            }
-            id = FrameId(self.frames[id.0 as usize].older);
+            next = self.older(id).filter(|_| !piece.stored.is_image());
         }
+        pieces
     }
 
     /// How many differences a frame builds on, itself included.
     pub fn differences(&self, id: FrameId) -> usize {
         let frame = |id: &u32| &self.frames[*id as usize];
-        let chain = std::iter::successors(Some(id.0), |id| Some(frame(id).older));
+        let chain = std::iter::successors(Some(id.0), |id| Some(frame(id).older).filter(|older| *older != NONE));
         chain.take_while(|id| !frame(id).stored.is_image()).count()
     }
 

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Transaction ──append──> log/*.wals ──refresh──> Index ──lookup──> Snapshot
-//!                             │                                        (immutable)
+//!                             │  └─checkpoint──> chunks/*.pack ─────────┘ (immutable)
 //!                           HEAD: how far the log goes, seen by every process
 //! ```
 //!
@@ -12,11 +12,14 @@ mod admit;
 mod append;
 mod backup;
 mod branches;
+mod checkpoint;
 mod commit;
 mod delta;
+mod epoch;
 mod error;
 mod index;
 mod lock;
+mod manifest;
 mod moment;
 mod snapshot;
 mod status;
@@ -27,6 +30,7 @@ mod transaction;
 mod turn;
 
 pub use branches::Branch;
+pub use checkpoint::Checkpoint;
 pub use commit::{Commit, Payload};
 pub use error::StoreError;
 pub use maniac_log::{Durability, EntryKind, FORMAT, LogError, Losses, StoreId};

@@ -12,3 +12,6 @@ pub(crate) fn writer(branch: BranchId) -> LockName {
 pub(crate) fn pending(branch: BranchId) -> LockName {
     LockName::Other((1 << 40) + u64::from(branch.0))
 }
+
+/// Making a checkpoint.
+pub(crate) const CHECKPOINT: LockName = LockName::Other(4);

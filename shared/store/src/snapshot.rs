@@ -4,48 +4,109 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
+use maniac_chunk::{Packs, Root};
 use maniac_log::{LogError, Losses, Segment};
 
 use crate::branches::before_history;
 use crate::delta;
+use crate::epoch::Epoch;
 use crate::error::StoreError;
-use crate::index::{FrameId, Lineage, Location};
+use crate::index::{FrameId, Index, Lineage, Location, Origin};
 use crate::store::Store;
 use crate::tail::Ahead;
 
 #[derive(Clone)]
 pub struct Snapshot {
     store: Arc<Store>,
+    epoch: Arc<Epoch>,
     branch: BranchId,
     version: Version,
     page_size: u32,
     page_count: u32,
     lineage: Lineage,
+    /// So many branches of the lineage are looked through, and then the origin.
+    depth: usize,
+    origin: Behind,
     /// What the branch has beyond that, written and not visible yet; only a writer's snapshot has it.
     ahead: Option<Arc<Ahead>>,
+}
+
+/// What lies behind the pages that an epoch's index knows of.
+#[derive(Clone)]
+enum Behind {
+    Nothing,
+    /// The epoch's checkpoint has it.
+    Checkpoint(Root),
+    Before(Arc<Snapshot>),
 }
 
 impl Store {
     /// The branch as it was at `at`. The snapshot's own version is that of the newest transaction it shows.
     pub fn snapshot(self: &Arc<Self>, branch: BranchId, at: Version) -> Result<Snapshot, StoreError> {
         let head = self.refresh()?;
-        let index = self.index.read();
-        let state = self.known_branch(&index, branch)?;
-        if at > head {
-            return Err(StoreError::Future { asked: format!("{at}"), branch: state.name.clone(), head });
+        let epoch = self.now();
+        {
+            let index = epoch.index.read();
+            let state = self.known_branch(&index, branch)?;
+            if at > head {
+                return Err(StoreError::Future { asked: format!("{at}"), branch: state.name.clone(), head });
+            }
         }
-        let version = index.version_at(branch, at);
-        if version <= index.start() && index.start() > Version(0) {
-            return Err(before_history(state, format!("version {at}"), index.start().next().to_string()));
-        }
-        let page_count = index.entry(version).map_or(0, |entry| entry.page_count);
+        self.snapshot_in(&epoch, branch, at)
+    }
+
+    /// The branch as it was at `at`, as an epoch knows it: the one that has this version, or a later one.
+    pub(crate) fn snapshot_in(
+        self: &Arc<Self>,
+        epoch: &Arc<Epoch>,
+        branch: BranchId,
+        at: Version,
+    ) -> Result<Snapshot, StoreError> {
+        self.snapshot_of(epoch, branch, &[(branch, at)])
+    }
+
+    /// The first branch of a lineage that an epoch knows: the ones in front of it were made later, and show the same.
+    fn snapshot_of(
+        self: &Arc<Self>,
+        epoch: &Arc<Epoch>,
+        branch: BranchId,
+        lineage: &[(BranchId, Version)],
+    ) -> Result<Snapshot, StoreError> {
+        let (lineage, depth, origin, newest, page_size) = {
+            let index = epoch.index.read();
+            let known = lineage.iter().find(|(branch, _)| *branch < index.next_branch());
+            let (known, at) = *known.expect("main is there from the start");
+            let lineage = index.lineage(known, at);
+            let (depth, origin) = index.origin(&lineage);
+            let newest = index.newest_commit(&lineage[..depth]);
+            let newest = newest.map(|version| (version, index.entry(version).map_or(0, |entry| entry.page_count)));
+            let first = newest.map_or_else(|| index.version_at(known, at), |(version, _)| version);
+            if first <= index.start() && index.is_cut() {
+                let state = index.branch_ever(known).expect("the branch is known");
+                return Err(before_history(state, format!("version {at}"), index.start().next().to_string()));
+            }
+            (lineage, depth, origin, newest, index.page_size())
+        };
+        let (shown, origin) = match origin {
+            Origin::Nothing(version) => ((version, 0), Behind::Nothing),
+            Origin::Checkpoint(version, root) => ((version, root.pages), Behind::Checkpoint(root)),
+            Origin::Before => {
+                let rest = &lineage[depth - 1..];
+                let before = self.snapshot_of(&self.epoch_with(rest[0].1)?, rest[0].0, rest)?;
+                ((before.version, before.page_count), Behind::Before(Arc::new(before)))
+            }
+        };
+        let (version, page_count) = newest.unwrap_or(shown);
         Ok(Snapshot {
             store: self.clone(),
+            epoch: epoch.clone(),
             branch,
             version,
-            page_size: index.page_size(),
+            page_size,
             page_count,
-            lineage: index.lineage(branch, at),
+            lineage,
+            depth,
+            origin,
             ahead: None,
         })
     }
@@ -76,27 +137,104 @@ impl Snapshot {
 
     /// The pages of `newer` that may have other bytes than here, in ascending order. Both are snapshots of one store, of
     /// any branches; no page is read, and what costs time is what was written since their lines parted.
-    pub fn differing_pages(&self, newer: &Snapshot) -> Vec<PageNo> {
+    pub fn differing_pages(&self, newer: &Snapshot) -> Result<Vec<PageNo>, StoreError> {
         debug_assert!(Arc::ptr_eq(&self.store, &newer.store), "snapshots of one store");
-        let mut pages = self.store.index.read().differing(&self.lineage, &newer.lineage);
+        if !Arc::ptr_eq(&self.epoch, &newer.epoch) {
+            // A later epoch knows where the other snapshot's is.
+            let start = |snapshot: &Snapshot| snapshot.epoch.index.read().start();
+            return match start(self) < start(newer) {
+                true => self.in_epoch(&newer.epoch)?.differing_pages(newer),
+                false => self.differing_pages(&newer.in_epoch(&self.epoch)?),
+            };
+        }
+        let mut pages = self.epoch.index.read().differing(&self.lineage, &newer.lineage);
         let ahead = [&self.ahead, &newer.ahead].into_iter().flatten();
         pages.extend(ahead.flat_map(|ahead| ahead.pages()));
+        pages.extend(self.differing_origins(newer)?);
         pages.sort_unstable();
         pages.dedup();
         pages.truncate(pages.partition_point(|page| page.0 <= newer.page_count));
+        Ok(pages)
+    }
+
+    /// The same snapshot as a later epoch knows it.
+    fn in_epoch(&self, epoch: &Arc<Epoch>) -> Result<Snapshot, StoreError> {
+        let (branch, at) = self.lineage[0];
+        let visible = self.store.snapshot_in(epoch, branch, at)?;
+        let Snapshot { version, page_count, page_size, ahead, .. } = self.clone();
+        Ok(Snapshot { version, page_count, page_size, ahead, ..visible })
+    }
+
+    /// The pages that may differ in what lies behind the epoch's index.
+    fn differing_origins(&self, newer: &Snapshot) -> Result<Vec<PageNo>, StoreError> {
+        let ((mut pages, one), (more, other)) = (self.at_rest(), newer.at_rest());
+        match (one, other) {
+            (Some((_, one)), Some((_, other))) if one == other => (),
+            (Some((packs, one)), Some((more, other))) => {
+                let packs = packs.with(packs.numbers().chain(more.numbers()).collect::<Vec<u32>>());
+                pages.extend(one.differing(&other, &packs)?);
+            }
+            (Some((packs, root)), None) | (None, Some((packs, root))) => {
+                pages.extend(Root::EMPTY.differing(&root, packs)?);
+            }
+            (None, None) => (),
+        }
+        pages.extend(more);
+        Ok(pages)
+    }
+
+    /// The database at rest that the snapshot builds on, if there is one, and the pages that earlier epochs have written
+    /// since.
+    fn at_rest(&self) -> (Vec<PageNo>, Option<(&Packs, Root)>) {
+        match &self.origin {
+            Behind::Nothing => (Vec::new(), None),
+            Behind::Checkpoint(root) => (Vec::new(), self.epoch.packs.as_ref().map(|packs| (packs, *root))),
+            Behind::Before(before) => {
+                let (mut pages, root) = before.at_rest();
+                pages.extend(before.touched());
+                (pages, root)
+            }
+        }
+    }
+
+    /// The pages that were written in the snapshot's epoch, on its branch or its ancestors; in no order, and some twice.
+    pub(crate) fn touched(&self) -> Vec<PageNo> {
+        let mut pages = self.epoch.index.read().touched(&self.lineage[..self.depth]);
+        pages.sort_unstable();
+        pages.dedup();
         pages
     }
 
-    /// Gives back the memory that the mapped log takes in this process, also for other snapshots: what is read again comes
-    /// from the system's cache. For those who read much once.
+    /// Gives back the memory that the mapped log and packs take in this process, also for other snapshots: what is read
+    /// again comes from the system's cache. For those who read much once.
     pub fn release(&self) {
         self.store.log.segments().for_each(Segment::release);
+        if let Some(packs) = &self.epoch.packs {
+            packs.release();
+        }
     }
 
     /// The newest snapshot whose changes both have: where their branches parted, or what one merged of the other since.
     pub fn common_ancestor(&self, other: &Snapshot) -> Result<Snapshot, StoreError> {
-        let (branch, version) = self.store.index.read().common(&self.lineage, &other.lineage);
-        self.store.snapshot(branch, version)
+        let epoch = self.store.now();
+        let (branch, version) = epoch.index.read().common(&self.lineage, &other.lineage);
+        self.store.snapshot_in(&epoch, branch, version)
+    }
+
+    fn frame(&self, index: &Index, no: PageNo) -> Option<FrameId> {
+        index.find(&self.lineage[..self.depth], no)
+    }
+
+    /// What it means that a page cannot be read.
+    pub(crate) fn broken(&self, error: &PageError) -> LogError {
+        let (path, version) = (self.store.path(), self.version);
+        match error.kind {
+            _ if self.losses().is_some_and(|losses| self.store.is_lost(version, losses)) => {
+                LogError::Lost { path: path.to_owned(), version }
+            }
+            PageErrorKind::Io => LogError::io(path, "read a page")(std::io::Error::other(error.to_string())),
+            PageErrorKind::Corrupt | PageErrorKind::OutOfRange => LogError::corrupt(path, 0, error.to_string()),
+        }
     }
 }
 
@@ -147,8 +285,8 @@ impl Snapshot {
         }
         // The lock must not be held while the page is put together, which takes it again.
         let found = {
-            let index = self.store.index.read();
-            index.find(&self.lineage, no).map(|frame| (frame, index.location(frame)))
+            let index = self.epoch.index.read();
+            self.frame(&index, no).map(|frame| (frame, index.location(frame)))
         };
         self.put_together(no, found)
     }
@@ -159,9 +297,9 @@ impl Snapshot {
             return Ok((page, self.differences_ahead(no) < MOST_DIFFERENCES));
         }
         let (found, own) = {
-            let index = self.store.index.read();
+            let index = self.epoch.index.read();
             let own = index.find_own(self.branch, no);
-            let found = own.or_else(|| index.find(&self.lineage, no));
+            let found = own.or_else(|| self.frame(&index, no));
             let found = found.map(|frame| (frame, index.location(frame)));
             (found, own.is_some_and(|frame| index.differences(frame) < MOST_DIFFERENCES))
         };
@@ -190,8 +328,8 @@ impl Snapshot {
             (page(oldest).map_err(failed)?.to_vec(), &pieces[..pieces.len() - 1])
         } else {
             let found = {
-                let index = self.store.index.read();
-                index.find(&self.lineage, no).map(|frame| (frame, index.location(frame)))
+                let index = self.epoch.index.read();
+                self.frame(&index, no).map(|frame| (frame, index.location(frame)))
             };
             let base = match self.put_together(no, found)? {
                 StoredPage::Mapped(page) => page.to_vec(),
@@ -216,8 +354,8 @@ impl Snapshot {
         if pieces.last().is_some_and(|oldest| oldest.stored.is_image()) {
             return pieces.len() - 1;
         }
-        let index = self.store.index.read();
-        pieces.len() + index.find(&self.lineage, no).map_or(0, |frame| index.differences(frame))
+        let index = self.epoch.index.read();
+        pieces.len() + self.frame(&index, no).map_or(0, |frame| index.differences(frame))
     }
 
     fn page_error(&self, page: PageNo, error: &StoreError) -> PageError {
@@ -233,41 +371,66 @@ impl Snapshot {
         if no.0 == 0 || no.0 > self.page_count {
             return Err(PageError::out_of_range(no, self.page_count));
         }
-        let Some((frame, newest)) = found else {
-            let start = self.store.index.read().start();
-            if start > Version(0) {
-                let reason = format!("it was written before version {}, where the log begins", start.next());
-                return Err(PageError { page: no, kind: PageErrorKind::Io, reason });
-            }
-            return Ok(StoredPage::Hole);
-        };
-        self.store.assemble(frame, newest).map_err(|error| self.page_error(no, &error))
+        let Some((frame, newest)) = found else { return self.behind(no) };
+        self.assemble(no, frame, newest)
     }
-}
 
-impl Store {
+    /// The page as it lies behind the epoch's index.
+    fn behind(&self, no: PageNo) -> Result<StoredPage<'_>, PageError> {
+        match &self.origin {
+            Behind::Nothing => {
+                let index = self.epoch.index.read();
+                if index.is_cut() {
+                    let reason =
+                        format!("it was written before version {}, where the log begins", index.start().next());
+                    return Err(PageError { page: no, kind: PageErrorKind::Io, reason });
+                }
+                Ok(StoredPage::Hole)
+            }
+            Behind::Checkpoint(root) => {
+                let packs = self.epoch.packs.as_ref().expect("a checkpoint has packs");
+                match packs.page(root, no).map_err(|error| self.page_error(no, &error.into()))? {
+                    None => Ok(StoredPage::Hole),
+                    Some(Cow::Borrowed(page)) => Ok(StoredPage::Mapped(page)),
+                    Some(Cow::Owned(page)) => Ok(StoredPage::Assembled(page.into())),
+                }
+            }
+            // What the database had shrunk by, it has no more.
+            Behind::Before(before) if no.0 > before.page_count => Ok(StoredPage::Hole),
+            Behind::Before(before) => before.stored_page(no),
+        }
+    }
+
     /// The page that ends with a frame.
-    fn assemble(&self, frame: FrameId, newest: Location) -> Result<StoredPage<'_>, StoreError> {
+    fn assemble(&self, no: PageNo, frame: FrameId, newest: Location) -> Result<StoredPage<'_>, PageError> {
+        let log = &self.store.log;
+        let failed = |error: LogError| self.page_error(no, &error.into());
         if newest.stored.is_image() {
-            let image = self.log.segment(newest.segment).stored(newest.offset, newest.stored)?;
+            let image = log.segment(newest.segment).stored(newest.offset, newest.stored).map_err(failed)?;
             return Ok(StoredPage::Mapped(image));
         }
-        if let Some(page) = self.assembled.lock().get(&newest) {
+        if let Some(page) = self.store.assembled.lock().get(&newest) {
             return Ok(StoredPage::Assembled(page.clone()));
         }
-        let pieces = self.index.read().pieces(frame);
-        let mut page = Vec::new();
-        for (n, piece) in pieces.iter().rev().enumerate() {
-            let segment = self.log.segment(piece.segment);
-            let stored = segment.stored(piece.offset, piece.stored)?;
-            if n == 0 {
-                page.extend_from_slice(stored);
-            } else {
-                delta::apply(stored, &mut page).map_err(|defect| defect.at(segment.path(), piece.offset))?;
+        let pieces = self.epoch.index.read().pieces(frame);
+        let (mut page, differences) = match pieces.split_last() {
+            Some((image, differences)) if image.stored.is_image() => {
+                let image = log.segment(image.segment).stored(image.offset, image.stored).map_err(failed)?;
+                (image.to_vec(), differences)
             }
+            _ => match self.behind(no)? {
+                StoredPage::Mapped(page) => (page.to_vec(), &pieces[..]),
+                StoredPage::Assembled(page) => (page.to_vec(), &pieces[..]),
+                StoredPage::Hole => (vec![0; self.page_size as usize], &pieces[..]),
+            },
+        };
+        for piece in differences.iter().rev() {
+            let segment = log.segment(piece.segment);
+            let stored = segment.stored(piece.offset, piece.stored).map_err(failed)?;
+            delta::apply(stored, &mut page).map_err(|defect| failed(defect.at(segment.path(), piece.offset)))?;
         }
         let page: Arc<[u8]> = page.into();
-        self.assembled.lock().put(newest, page.clone());
+        self.store.assembled.lock().put(newest, page.clone());
         Ok(StoredPage::Assembled(page))
     }
 }

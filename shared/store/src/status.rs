@@ -24,7 +24,8 @@ impl Store {
     pub fn status(&self) -> Result<Status, StoreError> {
         let head = self.refresh()?;
         let lengths = self.log.segments().map(|segment| segment.file_length());
-        let index = self.index.read();
+        let epoch = self.now();
+        let index = epoch.index.read();
         Ok(Status {
             head,
             durable: self.log.head().durable(),

@@ -10,12 +10,13 @@ use lru::LruCache;
 use maniac_base::{BranchId, Version};
 use maniac_disk::os::Os;
 use maniac_disk::{Disk, Open};
-use maniac_log::{Cursor, Log, LogError, Losses, StoreId};
+use maniac_log::{Log, LogError, Losses, StoreId};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxBuildHasher;
 
+use crate::epoch::Epoch;
 use crate::error::StoreError;
-use crate::index::{Index, Location};
+use crate::index::Location;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
@@ -25,15 +26,19 @@ pub struct OpenOptions {
 
 pub struct Store {
     pub(crate) log: Arc<Log>,
-    pub(crate) index: RwLock<Index>,
-    /// Where the index will read on.
-    pub(crate) cursor: Mutex<Cursor>,
+    /// Where the newest versions are.
+    pub(crate) now: RwLock<Arc<Epoch>>,
+    /// Earlier epochs that were read last, by the version that they begin behind.
+    pub(crate) past: Mutex<LruCache<Version, Arc<Epoch>, FxBuildHasher>>,
     /// Pages put together from differences, by where the newest of these lies.
     pub(crate) assembled: Mutex<LruCache<Location, Arc<[u8]>, FxBuildHasher>>,
 }
 
 /// Pages that `assembled` holds.
 const ASSEMBLED: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
+
+/// Earlier epochs that stay in memory.
+const PAST: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
 
 /// The open stores of this process by directory (device and inode), so that connections share one index.
 type OpenStores = HashMap<(u64, u64), Weak<Store>>;
@@ -64,8 +69,8 @@ impl Store {
         }
         let log = Arc::new(Log::open(disk, path)?);
         let store = Arc::new(Store {
-            index: RwLock::new(Index::new(log.start(), log.created_ms())),
-            cursor: Mutex::new(log.cursor()),
+            now: RwLock::new(Arc::new(Epoch::newest(&log)?)),
+            past: Mutex::new(LruCache::with_hasher(PAST, FxBuildHasher)),
             log,
             assembled: Mutex::new(LruCache::with_hasher(ASSEMBLED, FxBuildHasher)),
         });
@@ -138,7 +143,8 @@ impl Store {
     /// The newest visible version of a branch.
     pub fn branch_head(&self, branch: BranchId) -> Result<Version, StoreError> {
         self.refresh()?;
-        let index = self.index.read();
+        let epoch = self.now();
+        let index = epoch.index.read();
         let state = self.known_branch(&index, branch)?;
         Ok(state.head())
     }
@@ -155,7 +161,7 @@ impl Store {
 
     /// Bytes in a page; 0 before the first transaction.
     pub fn page_size(&self) -> u32 {
-        self.index.read().page_size()
+        self.now.read().index.read().page_size()
     }
 
     /// Refuses to go on in a child of the process that opened the store.
@@ -166,19 +172,13 @@ impl Store {
     /// Takes in what other processes appended, up to the head, which is returned.
     pub fn refresh(&self) -> Result<Version, StoreError> {
         let target = self.head();
-        if self.index.read().last() >= target {
+        let now = self.now.read();
+        if now.index.read().last() >= target {
             return Ok(target);
         }
-        let mut cursor = self.cursor.lock();
-        let mut index = self.index.write();
-        while index.last() < target {
-            let entry = self.log.read(index.last(), &mut cursor)?;
-            let Cursor { segment, offset } = *cursor;
-            index
-                .apply(&entry, segment, offset)
-                .map_err(|reason| StoreError::corrupt(self.log.segment(segment).path(), offset, reason))?;
-            cursor.offset += entry.header.length;
-        }
+        let epoch = now.clone();
+        drop(now);
+        epoch.read_to(&self.log, target)?;
         Ok(target)
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use maniac_base::{BranchId, PageNo, Version};
 use maniac_log::{EntryKind, TARGET_BYTES};
 
+use crate::epoch::Epoch;
 use crate::error::StoreError;
 use crate::index::Lineage;
 use crate::store::Store;
@@ -52,6 +53,8 @@ pub struct Unreadable {
 
 pub struct Entries {
     store: Arc<Store>,
+    /// What has the next versions.
+    epoch: Arc<Epoch>,
     lineage: Lineage,
     next: Version,
     head: Version,
@@ -64,10 +67,12 @@ impl Store {
     /// head as it is now.
     pub fn entries(self: &Arc<Self>, branch: BranchId, after: Version) -> Result<Entries, StoreError> {
         let head = self.refresh()?;
-        let index = self.index.read();
+        let epoch = self.now();
+        let index = epoch.index.read();
         self.known_branch(&index, branch)?;
         Ok(Entries {
             store: self.clone(),
+            epoch: epoch.clone(),
             lineage: index.lineage(branch, head),
             next: after.next(),
             head,
@@ -84,7 +89,12 @@ impl Iterator for Entries {
             let version = self.next;
             self.next = version.next();
             let (segment, offset) = {
-                let index = self.store.index.read();
+                if let Err(error) = self.find_epoch(version) {
+                    // Once is enough.
+                    self.next = self.head.next();
+                    return Some(Err(error));
+                }
+                let index = self.epoch.index.read();
                 let meta = index.entry(version)?;
                 if !meta.counts
                     || !self.lineage.iter().any(|(branch, limit)| *branch == meta.branch && version <= *limit)
@@ -104,6 +114,20 @@ impl Iterator for Entries {
 }
 
 impl Entries {
+    /// Goes on with the epoch that has a version, which no earlier one has.
+    fn find_epoch(&mut self, version: Version) -> Result<(), StoreError> {
+        let has = |epoch: &Epoch| {
+            let index = epoch.index.read();
+            index.start() < version && version <= index.last()
+        };
+        if !has(&self.epoch) {
+            let now = self.store.now();
+            let is_now = now.index.read().start() < version;
+            self.epoch = if is_now { now } else { self.store.epoch_with(Version(version.0 - 1))? };
+        }
+        Ok(())
+    }
+
     fn read(&self, segment: u32, offset: u64) -> Result<Entry, StoreError> {
         let segment = self.store.log.segment(segment);
         let entry = segment.entry(offset)?;

@@ -91,8 +91,9 @@ impl Store {
     ) -> Result<Version, StoreError> {
         let (losses, written) = (self.log.losses(), self.log.head().written());
         // The lock keeps the cursor where the index ends.
-        let place = self.cursor.lock();
-        let end = self.index.read().last();
+        let epoch = self.now();
+        let place = epoch.cursor.lock();
+        let end = epoch.index.read().last();
         let (mut cursor, mut last) = (*place, end);
         let mut heads: FxHashMap<BranchId, Version> = FxHashMap::default();
         while last < written {
@@ -102,7 +103,7 @@ impl Store {
                 entry => entry?,
             };
             let header = entry.header;
-            let known = || self.index.read().branch(header.branch).map(BranchState::head);
+            let known = || epoch.index.read().branch(header.branch).map(BranchState::head);
             let commits = header.kind == Some(EntryKind::Transaction)
                 && heads
                     .get(&header.branch)

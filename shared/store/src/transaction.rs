@@ -334,7 +334,7 @@ impl Transaction {
     }
 
     pub(crate) fn broken(&self, error: &PageError) -> LogError {
-        LogError::corrupt(self.path(), 0, error.to_string())
+        self.base.broken(error)
     }
 }
 

@@ -78,6 +78,13 @@ fn write(world: &Arc<World>, process: usize, ledger: &Mutex<Ledger>) -> Result<(
             }
             continue;
         }
+        if world.below(5) == 0 {
+            match store.checkpoint() {
+                Ok(_) | Err(StoreError::Log(LogError::Io { .. } | LogError::Lost { .. })) => (),
+                Err(error) => return Err(error),
+            }
+            continue;
+        }
         let branch = branches[world.below(branches.len() as u64) as usize].id;
         let mut lock = store.write_lock(branch)?;
         while !lock.try_acquire()? {
@@ -140,6 +147,7 @@ fn check(world: &Arc<World>, ledger: &mut Ledger, stopped: bool) {
             shown.extend(pages.iter().map(|page| (*page, id)));
             found.insert(id, entry.version);
             let snapshot = store.snapshot(branch.id, entry.version).unwrap();
+            assert_eq!(snapshot.version(), entry.version);
             for (page, id) in &shown {
                 assert!(snapshot.page(*page).unwrap()[..] == image(*id), "page {page} of version {}", entry.version);
             }

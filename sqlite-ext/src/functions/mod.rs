@@ -96,6 +96,10 @@ pub fn register(connection: &Connection, known: Known) -> Result<()> {
         // SAFETY: as above.
         on_store(context, |database| transfer::backup(database, &path, &|| unsafe { vfs::is_interrupted(handle) }))
     })?;
+    functions.add(c"maniac_checkpoint", 0, CHANGES, |context| {
+        check_writable(context, "maniac_checkpoint")?;
+        on_store(context, |database| Ok(database.store().checkpoint()?.map(|made| made.version.0 as i64)))
+    })?;
     functions.add(c"maniac_branch_drop", 1, CHANGES, |context| {
         let name: String = context.get(0)?;
         check_writable(context, "maniac_branch_drop")?;

@@ -1,0 +1,148 @@
+//! A stretch of the log behind a checkpoint, or behind its beginning: what is in memory of a store.
+//!
+//! ```text
+//!   log        1 2 3 4 5 6 7 8 9 10 11 12 13        checkpoints at 4 and 9
+//!   epochs     └─────┘ └───────┘ └──────── now      each has an index of its own
+//! ```
+//!
+//! A store is opened with its newest checkpoint and what follows it. Older epochs are read when somebody asks for a
+//! version in them.
+
+use std::sync::Arc;
+
+use maniac_base::Version;
+use maniac_chunk::Packs;
+use maniac_log::{Cursor, Log};
+use parking_lot::{Mutex, RwLock};
+
+use crate::error::StoreError;
+use crate::index::Index;
+use crate::manifest::{self, Manifest};
+use crate::store::Store;
+
+pub(crate) struct Epoch {
+    /// What the log says behind the checkpoint.
+    pub index: RwLock<Index>,
+    /// Where the index will read on.
+    pub cursor: Mutex<Cursor>,
+    /// Where the checkpoint's pages are, if the epoch begins with one.
+    pub packs: Option<Packs>,
+}
+
+impl Epoch {
+    /// The epoch that begins with a checkpoint, or else with the log; nothing of it is read so far.
+    fn begin(log: &Log, manifest: Option<&Manifest>) -> Result<Epoch, StoreError> {
+        let Some(manifest) = manifest else {
+            let index = Index::new(log.start(), log.created_ms());
+            return Ok(Epoch { index: RwLock::new(index), cursor: Mutex::new(log.cursor()), packs: None });
+        };
+        let packs = Packs::new(
+            log.disk().clone(),
+            pack_directory(log),
+            log.id().0,
+            manifest.page_size,
+            manifest.packs.iter().copied(),
+        );
+        // They stay open as long as somebody has the epoch, also where their files are removed.
+        packs.numbers().try_for_each(|number| packs.pack(number).map(drop))?;
+        Ok(Epoch {
+            index: RwLock::new(Index::behind(manifest)),
+            cursor: Mutex::new(log.cursor_at(manifest.segment, manifest.offset)?),
+            packs: Some(packs),
+        })
+    }
+
+    /// The newest epoch of a log: behind the newest checkpoint that can be read.
+    pub fn newest(log: &Log) -> Result<Epoch, StoreError> {
+        let visible = log.visible();
+        let newest = newest_checkpoint(log, &|manifest| manifest.version <= visible)?;
+        newest.map_or_else(|| Epoch::begin(log, None), |(epoch, _)| Ok(epoch))
+    }
+
+    /// The epoch that begins with a checkpoint that was just made.
+    pub fn behind(log: &Log, manifest: &Manifest) -> Result<Epoch, StoreError> {
+        Epoch::begin(log, Some(manifest))
+    }
+
+    /// Reads on up to `target`.
+    pub fn read_to(&self, log: &Log, target: Version) -> Result<(), StoreError> {
+        let mut cursor = self.cursor.lock();
+        let mut index = self.index.write();
+        while index.last() < target {
+            let entry = log.read(index.last(), &mut cursor)?;
+            let Cursor { segment, offset } = *cursor;
+            index
+                .apply(&entry, segment, offset)
+                .map_err(|reason| StoreError::corrupt(log.segment(segment).path(), offset, reason))?;
+            cursor.offset += entry.header.length;
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn pack_directory(log: &Log) -> std::path::PathBuf {
+    log.path().join("chunks")
+}
+
+/// The epoch behind the newest checkpoint that `fits`, and the version of the one that follows it. One that can't be read
+/// is passed over as long as the log has what it has: a copy that was made meanwhile may lack some of it.
+fn newest_checkpoint(
+    log: &Log,
+    fits: &dyn Fn(&Manifest) -> bool,
+) -> Result<Option<(Epoch, Option<Version>)>, StoreError> {
+    let mut next = None;
+    for version in manifest::list(&**log.disk(), log.path())?.into_iter().rev() {
+        let manifest = Manifest::read(&**log.disk(), log.path(), log.id(), version);
+        let epoch = match &manifest {
+            Ok(manifest) if !fits(manifest) => {
+                next = Some(version);
+                continue;
+            }
+            _ => manifest.and_then(|manifest| Epoch::begin(log, Some(&manifest))),
+        };
+        match epoch {
+            Ok(epoch) => return Ok(Some((epoch, next))),
+            Err(error) if log.start() > Version(0) => return Err(error),
+            Err(_) => (),
+        }
+    }
+    Ok(None)
+}
+
+impl Store {
+    /// The epoch that the newest versions are in.
+    pub(crate) fn now(&self) -> Arc<Epoch> {
+        self.now.read().clone()
+    }
+
+    /// The epoch in front of the newest one that a version is in.
+    pub(crate) fn epoch_with(&self, version: Version) -> Result<Arc<Epoch>, StoreError> {
+        self.past_epoch(&|manifest| manifest.version <= version)
+    }
+
+    /// The epoch in front of the newest one that a moment is in.
+    pub(crate) fn epoch_at(&self, time_ms: i64) -> Result<Arc<Epoch>, StoreError> {
+        self.past_epoch(&|manifest| manifest.time_ms <= time_ms)
+    }
+
+    fn past_epoch(&self, fits: &dyn Fn(&Manifest) -> bool) -> Result<Arc<Epoch>, StoreError> {
+        let begins_now = self.now.read().index.read().start();
+        let fits = |manifest: &Manifest| manifest.version < begins_now && fits(manifest);
+        let (epoch, end) = match newest_checkpoint(&self.log, &fits)? {
+            Some(found) => found,
+            None => {
+                let first = manifest::list(&**self.log.disk(), self.path())?.first().copied();
+                (Epoch::begin(&self.log, None)?, first)
+            }
+        };
+        let (start, end) = (epoch.index.read().start(), end.unwrap_or(begins_now).min(begins_now));
+        let mut past = self.past.lock();
+        if let Some(known) = past.get(&start) {
+            return Ok(known.clone());
+        }
+        epoch.read_to(&self.log, end)?;
+        let epoch = Arc::new(epoch);
+        past.put(start, epoch.clone());
+        Ok(epoch)
+    }
+}

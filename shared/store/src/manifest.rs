@@ -1,0 +1,302 @@
+//! A manifest: what a store is at a version, written by a checkpoint and never changed. See docs/format.md.
+
+use std::path::{Path, PathBuf};
+
+use maniac_base::{BranchId, Version, checksum};
+use maniac_chunk::{Place, Root};
+use maniac_disk::{Disk, Open};
+use maniac_log::StoreId;
+
+use crate::error::StoreError;
+
+/// The format that this build writes, and the highest one that it reads.
+const FORMAT: u32 = 1;
+const MAGIC: [u8; 4] = *b"MCAT";
+const HEADER: usize = 72;
+/// Bytes of a branch without its merges and its name.
+const BRANCH: usize = 64;
+const MERGE: usize = 20;
+/// What the names of unfinished manifests end with.
+const UNFINISHED: &str = ".new";
+
+const DROPPED: u8 = 1;
+const HAS_PARENT: u8 = 2;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// The newest version that it has.
+    pub version: Version,
+    /// That version's time.
+    pub time_ms: i64,
+    /// Where the next entry stands: the first version of its segment, and the offset there.
+    pub segment: Version,
+    pub offset: u64,
+    pub page_size: u32,
+    /// By their ids.
+    pub branches: Vec<BranchAt>,
+    /// The packs that its roots refer to, in ascending order.
+    pub packs: Vec<u32>,
+}
+
+/// A branch at a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchAt {
+    pub name: String,
+    pub parent: Option<BranchId>,
+    pub fork: Version,
+    pub created_ms: i64,
+    pub dropped: bool,
+    /// The version that it shows.
+    pub head: Version,
+    /// How many transactions were committed on it.
+    pub commits: u64,
+    /// Those among them that merged another branch, and what of it.
+    pub merges: Vec<(Version, BranchId, Version)>,
+    /// Its pages; those of a branch that was dropped are gone.
+    pub root: Root,
+}
+
+pub fn directory(store: &Path) -> PathBuf {
+    store.join("catalog")
+}
+
+fn path_of(store: &Path, version: Version) -> PathBuf {
+    directory(store).join(format!("{:016x}.manifest", version.0))
+}
+
+/// The versions that there are manifests of, in ascending order.
+pub fn list(disk: &dyn Disk, store: &Path) -> Result<Vec<Version>, StoreError> {
+    let dir = directory(store);
+    let names = match disk.list(&dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        names => names.map_err(StoreError::io(&dir, "list"))?,
+    };
+    let version = |name: &std::ffi::OsString| {
+        let stem = name.to_str()?.strip_suffix(".manifest").filter(|stem| stem.len() == 16)?;
+        u64::from_str_radix(stem, 16).ok().map(Version)
+    };
+    let mut found: Vec<Version> = names.iter().filter_map(version).collect();
+    found.sort_unstable();
+    Ok(found)
+}
+
+impl Manifest {
+    pub fn read(disk: &dyn Disk, store: &Path, id: StoreId, version: Version) -> Result<Manifest, StoreError> {
+        let path = path_of(store, version);
+        let file = disk.open(&path, Open::Read).map_err(StoreError::io(&path, "open"))?;
+        let length = file.stat().map_err(StoreError::io(&path, "look at"))?.length;
+        let mut bytes = vec![0; length as usize];
+        file.read_exact_at(&mut bytes, 0).map_err(StoreError::io(&path, "read"))?;
+        let manifest = Manifest::decode(&bytes, id).map_err(|reason| StoreError::corrupt(&path, 0, reason))?;
+        if manifest.version != version {
+            return Err(StoreError::corrupt(&path, 24, "its name and its header tell of different versions"));
+        }
+        Ok(manifest)
+    }
+
+    /// Puts the manifest in its place, on disk, with everything that it refers to.
+    pub fn write(&self, disk: &dyn Disk, store: &Path, id: StoreId) -> Result<(), StoreError> {
+        let dir = directory(store);
+        let created = disk.create_temporary(&dir, "manifest-", UNFINISHED);
+        let (partial, file) = created.map_err(StoreError::io(&dir, "create a file in"))?;
+        let path = path_of(store, self.version);
+        let written = file
+            .write_all_at(&self.encode(id), 0)
+            .and_then(|()| file.sync_all())
+            .and_then(|()| disk.rename(&partial, &path));
+        if written.is_err() {
+            // The error says more than one about what is left.
+            let _ = disk.remove(&partial);
+        }
+        written.map_err(StoreError::io(&path, "write"))?;
+        disk.sync_directory(&dir).map_err(StoreError::io(&dir, "fsync"))
+    }
+
+    fn encode(&self, id: StoreId) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&FORMAT.to_le_bytes());
+        out.extend_from_slice(&id.0.to_be_bytes());
+        out.extend_from_slice(&self.version.0.to_le_bytes());
+        out.extend_from_slice(&self.time_ms.to_le_bytes());
+        out.extend_from_slice(&self.segment.0.to_le_bytes());
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.page_size.to_le_bytes());
+        out.extend_from_slice(&(self.branches.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(self.packs.len() as u32).to_le_bytes());
+        out.extend_from_slice(&[0; 4]);
+        for branch in &self.branches {
+            let dropped = if branch.dropped { DROPPED } else { 0 };
+            let has_parent = if branch.parent.is_some() { HAS_PARENT } else { 0 };
+            out.extend_from_slice(&[dropped | has_parent, branch.root.levels]);
+            out.extend_from_slice(&(branch.name.len() as u16).to_le_bytes());
+            out.extend_from_slice(&branch.parent.unwrap_or(BranchId(0)).0.to_le_bytes());
+            out.extend_from_slice(&branch.fork.0.to_le_bytes());
+            out.extend_from_slice(&branch.created_ms.to_le_bytes());
+            out.extend_from_slice(&branch.head.0.to_le_bytes());
+            out.extend_from_slice(&branch.commits.to_le_bytes());
+            out.extend_from_slice(&branch.root.place.to_bytes());
+            out.extend_from_slice(&branch.root.pages.to_le_bytes());
+            out.extend_from_slice(&(branch.merges.len() as u32).to_le_bytes());
+            out.extend_from_slice(&[0; 8]);
+            for (version, from, of) in &branch.merges {
+                out.extend_from_slice(&version.0.to_le_bytes());
+                out.extend_from_slice(&from.0.to_le_bytes());
+                out.extend_from_slice(&of.0.to_le_bytes());
+            }
+            out.extend_from_slice(branch.name.as_bytes());
+        }
+        self.packs.iter().for_each(|pack| out.extend_from_slice(&pack.to_le_bytes()));
+        let sum = checksum(&out);
+        out.extend_from_slice(&sum.to_le_bytes());
+        out
+    }
+
+    fn decode(bytes: &[u8], id: StoreId) -> Result<Manifest, String> {
+        if bytes.len() < HEADER + 8 || bytes[..4] != MAGIC {
+            return Err("there is no manifest here".into());
+        }
+        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        // The format comes before the checksum: a newer one may keep its checksum elsewhere.
+        if u32_at(4) > FORMAT {
+            return Err(format!("it needs a newer Maniac: it was written in format {}", u32_at(4)));
+        }
+        let end = bytes.len() - 8;
+        if checksum(&bytes[..end]) != u64_at(end) {
+            return Err("a manifest does not match its checksum".into());
+        }
+        if bytes[8..24] != id.0.to_be_bytes() {
+            return Err("the manifest belongs to another store".into());
+        }
+        let (count, packs) = (u32_at(60) as usize, u32_at(64) as usize);
+        let (mut rest, mut branches) = (&bytes[HEADER..end], Vec::new());
+        let mut take = |length: usize| {
+            let taken = rest.split_at_checked(length).ok_or("a manifest ends too early");
+            taken.map(|(taken, left)| {
+                rest = left;
+                taken
+            })
+        };
+        for _ in 0..count {
+            branches.push(BranchAt::decode(&mut take)?);
+        }
+        let packs = take(packs.saturating_mul(4))?.chunks_exact(4);
+        let packs = packs.map(|pack| u32::from_le_bytes(pack.try_into().expect("four bytes"))).collect();
+        if !rest.is_empty() || branches.is_empty() {
+            return Err("a manifest's parts do not add up".into());
+        }
+        Ok(Manifest {
+            version: Version(u64_at(24)),
+            time_ms: u64_at(32) as i64,
+            segment: Version(u64_at(40)),
+            offset: u64_at(48),
+            page_size: u32_at(56),
+            branches,
+            packs,
+        })
+    }
+}
+
+impl BranchAt {
+    fn decode<'a>(take: &mut dyn FnMut(usize) -> Result<&'a [u8], &'static str>) -> Result<BranchAt, String> {
+        let fixed = take(BRANCH)?;
+        let u32_at = |at: usize| u32::from_le_bytes(fixed[at..at + 4].try_into().expect("four bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(fixed[at..at + 8].try_into().expect("eight bytes"));
+        let merges = take((u32_at(52) as usize).saturating_mul(MERGE))?.chunks_exact(MERGE);
+        let merge = |bytes: &[u8]| {
+            let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+            let from = u32::from_le_bytes(bytes[8..12].try_into().expect("four bytes"));
+            (Version(u64_at(0)), BranchId(from), Version(u64_at(12)))
+        };
+        let merges = merges.map(merge).collect();
+        let name = take(usize::from(u16::from_le_bytes([fixed[2], fixed[3]])))?;
+        let root = Root { place: Place::from_bytes(&fixed[40..]), levels: fixed[1], pages: u32_at(48) };
+        if !(1..=4).contains(&root.levels) {
+            return Err("a branch's tree has too few or too many levels".into());
+        }
+        Ok(BranchAt {
+            name: std::str::from_utf8(name).map_err(|_| "a branch's name is not UTF-8")?.to_owned(),
+            parent: (fixed[0] & HAS_PARENT != 0).then_some(BranchId(u32_at(4))),
+            fork: Version(u64_at(8)),
+            created_ms: u64_at(16) as i64,
+            dropped: fixed[0] & DROPPED != 0,
+            head: Version(u64_at(24)),
+            commits: u64_at(32),
+            merges,
+            root,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest() -> Manifest {
+        let main = BranchAt {
+            name: "main".into(),
+            parent: None,
+            fork: Version(0),
+            created_ms: 5,
+            dropped: false,
+            head: Version(7),
+            commits: 4,
+            merges: vec![(Version(6), BranchId(1), Version(5))],
+            root: Root { place: Place::new(2, 64), levels: 1, pages: 3 },
+        };
+        let dev = BranchAt {
+            name: "développement".into(),
+            parent: Some(BranchId::MAIN),
+            fork: Version(2),
+            dropped: true,
+            merges: Vec::new(),
+            root: Root::EMPTY,
+            ..main.clone()
+        };
+        Manifest {
+            version: Version(7),
+            time_ms: 1_000,
+            segment: Version(1),
+            offset: 640,
+            page_size: 512,
+            branches: vec![main, dev],
+            packs: vec![1, 2],
+        }
+    }
+
+    #[test]
+    fn comes_back_as_it_was() {
+        let bytes = manifest().encode(StoreId(9));
+        assert_eq!(Manifest::decode(&bytes, StoreId(9)), Ok(manifest()));
+        let error = Manifest::decode(&bytes, StoreId(8)).unwrap_err();
+        assert!(error.contains("another store"), "{error}");
+    }
+
+    #[test]
+    fn any_changed_byte_is_noticed() {
+        let bytes = manifest().encode(StoreId(9));
+        for at in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[at] ^= 0x10;
+            assert!(Manifest::decode(&changed, StoreId(9)).is_err(), "byte {at}");
+            assert!(Manifest::decode(&bytes[..at], StoreId(9)).is_err(), "cut at {at}");
+        }
+    }
+
+    /// Also with right checksums there is no reading beyond the bytes.
+    #[test]
+    fn lengths_are_not_trusted() {
+        let bytes = manifest().encode(StoreId(9));
+        for at in (0..bytes.len() - 8).filter(|at| !(8..24).contains(at)) {
+            for value in [0, 1, 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] = value;
+                let end = changed.len() - 8;
+                let sum = checksum(&changed[..end]).to_le_bytes();
+                changed[end..].copy_from_slice(&sum);
+                let _ = Manifest::decode(&changed, StoreId(9));
+            }
+        }
+    }
+}
