@@ -85,44 +85,28 @@ impl Store {
     pub fn resolve(self: &Arc<Self>, branch: BranchId, moment: Moment) -> Result<Version, StoreError> {
         let head = self.refresh()?;
         let epoch = self.now();
-        let version = {
-            let index = epoch.index.read();
-            let state = self.known_branch(&index, branch)?;
-            match moment {
-                Moment::Version(version) if version > head => {
-                    let asked = version.to_string();
-                    return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
-                }
-                Moment::Version(version) if version < index.start() && index.is_cut() => {
-                    return Err(before_history(state, version.to_string(), index.start().next().to_string()));
-                }
-                Moment::Version(version) => version,
-                Moment::Time(ms) if ms > self.log.disk().now_ms() => {
-                    let asked = time_text(ms);
-                    return Err(StoreError::Future { asked, branch: state.name.clone(), head: state.head() });
-                }
-                Moment::Time(ms) if index.checkpoint_ms().is_some_and(|checkpoint| ms < checkpoint) => {
-                    drop(index);
-                    let past = self.epoch_at(ms)?;
-                    let index = past.index.read();
-                    index.last_at_time(ms)
-                }
-                Moment::Time(ms) => {
-                    let last = index.last_at_time(ms);
-                    if index.is_cut() && index.version_at(branch, last) <= index.start() && state.head() > index.start()
-                    {
-                        let first = index.entry(index.start().next());
-                        let first = first.map_or_else(String::new, |entry| time_text(entry.time_ms));
-                        return Err(before_history(state, time_text(ms), first));
-                    }
-                    last
-                }
+        let state = self.branch_by_id(branch)?;
+        let future = |asked| StoreError::Future { asked, branch: state.name.clone(), head: state.head };
+        let last = match moment {
+            Moment::Version(version) if version > head => return Err(future(version.to_string())),
+            Moment::Version(version) if version < self.log.start() => {
+                let first = self.log.start().next().to_string();
+                return Err(before_history(&state.name, version.to_string(), first));
             }
+            Moment::Version(version) => version,
+            Moment::Time(ms) if ms > self.log.disk().now_ms() => return Err(future(time_text(ms))),
+            Moment::Time(ms) => self.epoch_at(&epoch, ms)?.index.read().last_at_time(ms),
         };
-        if epoch.index.read().is_cut() {
-            return Ok(epoch.index.read().version_at(branch, version));
+        let cut = epoch.index.read().is_cut().then(|| epoch.index.read().version_at(branch, last));
+        let shown = cut.map_or_else(|| Ok(self.snapshot_in(&epoch, branch, last)?.version()), Ok::<_, StoreError>)?;
+        match moment {
+            Moment::Time(ms) if shown <= self.log.start() && state.head > shown => {
+                let oldest = self.epoch_with(&epoch, self.log.start())?;
+                let first = oldest.index.read().entry(self.log.start().next()).map(|entry| time_text(entry.time_ms));
+                Err(before_history(&state.name, time_text(ms), first.unwrap_or_default()))
+            }
+            _ => Ok(shown),
         }
-        Ok(self.snapshot_in(&epoch, branch, version)?.version())
     }
 
     /// Makes a branch that starts as `from` is at `at` (its head by default).
@@ -203,8 +187,8 @@ impl Store {
     }
 }
 
-pub(crate) fn before_history(branch: &BranchState, asked: String, first: String) -> StoreError {
-    StoreError::BeforeHistory { asked, branch: branch.name.clone(), first }
+pub(crate) fn before_history(branch: &str, asked: String, first: String) -> StoreError {
+    StoreError::BeforeHistory { asked, branch: branch.to_owned(), first }
 }
 
 /// An entry without pages.

@@ -115,16 +115,23 @@ impl Store {
         self.now.read().clone()
     }
 
-    /// The epoch in front of the newest one that a version is in.
-    pub(crate) fn epoch_with(&self, version: Version) -> Result<Arc<Epoch>, StoreError> {
+    /// The epoch that goes on behind a version: `epoch` or an earlier one.
+    pub(crate) fn epoch_with(&self, epoch: &Arc<Epoch>, version: Version) -> Result<Arc<Epoch>, StoreError> {
+        if epoch.index.read().start() <= version {
+            return Ok(epoch.clone());
+        }
         self.past_epoch(&|manifest| manifest.version <= version)
     }
 
-    /// The epoch in front of the newest one that a moment is in.
-    pub(crate) fn epoch_at(&self, time_ms: i64) -> Result<Arc<Epoch>, StoreError> {
+    /// The epoch that a moment is in: `epoch` or an earlier one.
+    pub(crate) fn epoch_at(&self, epoch: &Arc<Epoch>, time_ms: i64) -> Result<Arc<Epoch>, StoreError> {
+        if epoch.index.read().checkpoint_ms().is_none_or(|checkpoint| checkpoint <= time_ms) {
+            return Ok(epoch.clone());
+        }
         self.past_epoch(&|manifest| manifest.time_ms <= time_ms)
     }
 
+    /// The newest epoch in front of the present one that `fits`.
     fn past_epoch(&self, fits: &dyn Fn(&Manifest) -> bool) -> Result<Arc<Epoch>, StoreError> {
         let begins_now = self.now.read().index.read().start();
         let fits = |manifest: &Manifest| manifest.version < begins_now && fits(manifest);

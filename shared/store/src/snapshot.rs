@@ -83,7 +83,7 @@ impl Store {
             let first = newest.map_or_else(|| index.version_at(known, at), |(version, _)| version);
             if first <= index.start() && index.is_cut() {
                 let state = index.branch_ever(known).expect("the branch is known");
-                return Err(before_history(state, format!("version {at}"), index.start().next().to_string()));
+                return Err(before_history(&state.name, format!("version {at}"), index.start().next().to_string()));
             }
             (lineage, depth, origin, newest, index.page_size())
         };
@@ -92,7 +92,7 @@ impl Store {
             Origin::Checkpoint(version, root) => ((version, root.pages), Behind::Checkpoint(root)),
             Origin::Before => {
                 let rest = &lineage[depth - 1..];
-                let before = self.snapshot_of(&self.epoch_with(rest[0].1)?, rest[0].0, rest)?;
+                let before = self.snapshot_of(&self.epoch_with(epoch, rest[0].1)?, rest[0].0, rest)?;
                 ((before.version, before.page_count), Behind::Before(Arc::new(before)))
             }
         };

@@ -121,9 +121,7 @@ impl Entries {
             index.start() < version && version <= index.last()
         };
         if !has(&self.epoch) {
-            let now = self.store.now();
-            let is_now = now.index.read().start() < version;
-            self.epoch = if is_now { now } else { self.store.epoch_with(Version(version.0 - 1))? };
+            self.epoch = self.store.epoch_with(&self.store.now(), Version(version.0 - 1))?;
         }
         Ok(())
     }

@@ -194,6 +194,31 @@ fn snapshots_outlive_a_checkpoint() {
     assert_eq!(old.differing_pages(&new).unwrap(), [PageNo(2)]);
 }
 
+#[test]
+fn moments_are_the_same_with_a_checkpoint_and_without() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir);
+    let mut moments = vec![0, 1_000_000_000_000];
+    for n in 1..=6u8 {
+        commit(&store, BranchId::MAIN, &[(1, n)]).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(3));
+        moments.extend(store.entries(BranchId::MAIN, Version(0)).unwrap().map(|entry| entry.unwrap().time_ms));
+    }
+    let resolve = |store: &Arc<Store>| {
+        let at = |moment| store.resolve(BranchId::MAIN, moment).map_err(|error| error.to_string());
+        let times = moments.iter().flat_map(|ms| [ms - 1, *ms]).map(Moment::Time).map(at).collect::<Vec<_>>();
+        let versions = (0..8).map(Version).map(Moment::Version).map(at).collect::<Vec<_>>();
+        (times, versions)
+    };
+    let before = resolve(&store);
+    assert!(before.0[0].as_ref().unwrap_err().contains("its history starts at"), "{:?}", before.0[0]);
+    store.checkpoint().unwrap().unwrap();
+    assert_eq!(resolve(&store), before);
+    let path = store.path().to_owned();
+    drop(store);
+    assert_eq!(resolve(&open_at(&path).unwrap()), before);
+}
+
 /// As long as the log has everything, a manifest is a shortcut.
 #[test]
 fn a_damaged_manifest_is_passed_over() {
