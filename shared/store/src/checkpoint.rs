@@ -71,9 +71,9 @@ impl Store {
         }
         disk.sync_directory(self.path()).map_err(StoreError::io(self.path(), "fsync"))?;
         let number = self.next_pack()?;
-        let none = || Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, self.page_size(), []);
-        let packs = epoch.packs.as_ref().map_or_else(none, |packs| packs.with(packs.numbers().collect::<Vec<u32>>()));
-        let mut writer = Writer::begin(&packs, number, Compression::None)?;
+        let none = Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, self.page_size(), []);
+        let packs = epoch.packs.as_ref().unwrap_or(&none);
+        let mut writer = Writer::begin(packs, number, Compression::None)?;
         let roots = self.roots(&epoch, version, &mut writer)?;
         let bytes = if writer.is_empty() { 0 } else { writer.finish()? };
         let mut numbers: Vec<u32> = packs.numbers().chain((bytes > 0).then_some(number)).collect();

@@ -120,19 +120,35 @@ impl Store {
         if epoch.index.read().start() <= version {
             return Ok(epoch.clone());
         }
-        self.past_epoch(&|manifest| manifest.version <= version)
+        self.past_epoch(&|index| index.start() <= version && version < index.last(), &|manifest| {
+            manifest.version <= version
+        })
     }
 
     /// The epoch that a moment is in: `epoch` or an earlier one.
     pub(crate) fn epoch_at(&self, epoch: &Arc<Epoch>, time_ms: i64) -> Result<Arc<Epoch>, StoreError> {
-        if epoch.index.read().checkpoint_ms().is_none_or(|checkpoint| checkpoint <= time_ms) {
+        let begins_by = |index: &Index| index.checkpoint_ms().is_none_or(|checkpoint| checkpoint <= time_ms);
+        if begins_by(&epoch.index.read()) {
             return Ok(epoch.clone());
         }
-        self.past_epoch(&|manifest| manifest.time_ms <= time_ms)
+        self.past_epoch(&|index| begins_by(index) && time_ms < index.last_time_ms(), &|manifest| {
+            manifest.time_ms <= time_ms
+        })
     }
 
-    /// The newest epoch in front of the present one that `fits`.
-    fn past_epoch(&self, fits: &dyn Fn(&Manifest) -> bool) -> Result<Arc<Epoch>, StoreError> {
+    /// An epoch in front of the present one: one that is in memory and `has` what is looked for, or else the one behind the
+    /// newest checkpoint that `fits`.
+    fn past_epoch(
+        &self,
+        has: &dyn Fn(&Index) -> bool,
+        fits: &dyn Fn(&Manifest) -> bool,
+    ) -> Result<Arc<Epoch>, StoreError> {
+        // Who comes second waits for what the first one reads.
+        let mut past = self.past.lock();
+        let known = past.iter().find(|(_, epoch)| has(&epoch.index.read())).map(|(start, _)| *start);
+        if let Some(epoch) = known.and_then(|start| past.get(&start)) {
+            return Ok(epoch.clone());
+        }
         let begins_now = self.now.read().index.read().start();
         let fits = |manifest: &Manifest| manifest.version < begins_now && fits(manifest);
         let (epoch, end) = match newest_checkpoint(&self.log, &fits)? {
@@ -142,13 +158,9 @@ impl Store {
                 (Epoch::begin(&self.log, None)?, first)
             }
         };
-        let (start, end) = (epoch.index.read().start(), end.unwrap_or(begins_now).min(begins_now));
-        let mut past = self.past.lock();
-        if let Some(known) = past.get(&start) {
-            return Ok(known.clone());
-        }
-        epoch.read_to(&self.log, end)?;
+        epoch.read_to(&self.log, end.unwrap_or(begins_now).min(begins_now))?;
         let epoch = Arc::new(epoch);
+        let start = epoch.index.read().start();
         past.put(start, epoch.clone());
         Ok(epoch)
     }
