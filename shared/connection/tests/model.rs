@@ -6,15 +6,14 @@
 mod common;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use common::{Tables, changes_of, counter, difference, first_page, number, read_table, tables_of, write_table};
+use common::{Tables, changes_of, counter, difference, first_page, read_table, tables_of, write_table};
 use maniac_base::{BranchId, Version};
 use maniac_connection::{ConnectionError, ConnectionId, Database, Level, Local, Process, Target};
-use maniac_disk::sim::{Chances, Sim, World};
+use maniac_disk::sim::{Chances, Sim, World, each_seed};
 use maniac_store::{Durability, EntryKind, LogError, OpenOptions, Store, StoreError};
 
 /// The connections: in which process, and with which branches open.
@@ -330,18 +329,8 @@ fn case(seed: u64) -> u64 {
 
 #[test]
 fn connections_do_what_the_model_says() {
-    let (first, cases) = (number("MANIAC_SEED", 1), number("MANIAC_CASES", 300));
-    println!("model: MANIAC_SEED={first} MANIAC_CASES={cases}");
-    let mut commits = 0;
-    for seed in first..first + cases {
-        match catch_unwind(AssertUnwindSafe(|| case(seed))) {
-            Ok(made) => commits += made,
-            Err(panic) => {
-                eprintln!("model: failed with MANIAC_SEED={seed} MANIAC_CASES=1");
-                resume_unwind(panic);
-            }
-        }
-    }
+    let made = each_seed("model", 300, case);
+    let commits: u64 = made.iter().sum();
     println!("model: {commits} commits");
-    assert!(commits > cases, "connections that commit");
+    assert!(commits > made.len() as u64, "connections that commit");
 }

@@ -9,18 +9,15 @@
 mod common;
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use common::{
-    PAGE, Tables, changes_of, count_change, difference, first_page, number, read_table, tables_of, write_table,
-};
+use common::{PAGE, Tables, changes_of, count_change, difference, first_page, read_table, tables_of, write_table};
 use maniac_base::{BranchId, Version};
 use maniac_connection::{ConnectionError, ConnectionId, Database, Level, Local, Process, Target};
-use maniac_disk::sim::{Chances, Sim, World};
+use maniac_disk::sim::{Chances, Sim, World, each_seed};
 use maniac_store::{Durability, EntryKind, LogError, OpenOptions, Store, StoreError};
 
 const SLOTS: u64 = 10;
@@ -313,18 +310,8 @@ fn case(seed: u64) -> u64 {
 
 #[test]
 fn what_was_acknowledged_is_there_and_nothing_in_part() {
-    let (first, cases) = (number("MANIAC_SEED", 1), number("MANIAC_CASES", 200));
-    println!("simulation: MANIAC_SEED={first} MANIAC_CASES={cases}");
-    let mut commits = 0;
-    for seed in first..first + cases {
-        match catch_unwind(AssertUnwindSafe(|| case(seed))) {
-            Ok(made) => commits += made,
-            Err(panic) => {
-                eprintln!("simulation: failed with MANIAC_SEED={seed} MANIAC_CASES=1");
-                resume_unwind(panic);
-            }
-        }
-    }
+    let made = each_seed("simulation", 200, case);
+    let commits: u64 = made.iter().sum();
     println!("simulation: {commits} commits");
-    assert!(commits > cases, "writers that write");
+    assert!(commits > made.len() as u64, "writers that write");
 }

@@ -4,21 +4,16 @@
 //! `MANIAC_SEED` sets the first case, `MANIAC_CASES` how many there are. A failure prints its seed.
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_disk::sim::{Chances, Sim, World};
+use maniac_disk::sim::{Chances, Sim, World, each_seed};
 use maniac_store::{Commit, Durability, EntryKind, LogError, OpenOptions, Payload, Store, StoreError, Transaction};
 
 const PATH: &str = "/s.maniac";
 const PAGES: u64 = 6;
-
-fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{variable}: {value}")))
-}
 
 /// What a writer was told of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,18 +203,7 @@ fn case(seed: u64) -> u64 {
 
 #[test]
 fn what_was_acknowledged_is_there() {
-    let (first, cases) = (number("MANIAC_SEED", 1), number("MANIAC_CASES", 300));
-    println!("simulation: MANIAC_SEED={first} MANIAC_CASES={cases}");
-    let mut calls = 0;
-    for seed in first..first + cases {
-        match catch_unwind(AssertUnwindSafe(|| case(seed))) {
-            Ok(made) => calls += made,
-            Err(panic) => {
-                eprintln!("simulation: failed with MANIAC_SEED={seed} MANIAC_CASES=1");
-                resume_unwind(panic);
-            }
-        }
-    }
+    let calls: u64 = each_seed("simulation", 300, case).iter().sum();
     println!("simulation: {calls} calls of the machine");
 }
 

@@ -147,8 +147,3 @@ pub fn changes_of(changeset: &[u8]) -> Vec<Change> {
     changes.sort();
     changes
 }
-
-/// A number from the environment.
-pub fn number(variable: &str, default: u64) -> u64 {
-    std::env::var(variable).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{variable}: {value}")))
-}

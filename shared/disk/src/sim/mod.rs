@@ -12,6 +12,7 @@
 //! told apart from doing it at once. A process is one thread: what it spawns never runs.
 
 mod files;
+mod seeds;
 mod world;
 
 use std::ffi::OsString;
@@ -23,6 +24,7 @@ use std::time::Duration;
 
 use crate::{Disk, File, HeadWords, Locks, Map, Open, Stat, Words};
 
+pub use seeds::each_seed;
 pub use world::{Chances, Ended, World};
 
 use files::Inode;
