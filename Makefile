@@ -86,6 +86,11 @@ torture: build ## hours of it: 1,000 crashes, 500 machines that stop, a million 
 	cd oracle && MANIAC_CASES=20000 cargo test --locked --release --test apply -- --nocapture
 	cd oracle && MANIAC_STRIDE=1 cargo test --locked --release --test merge_matrix -- --nocapture
 	MANIAC_CASES=300 MANIAC_STEPS=60 cargo test --locked -p maniac-sql-tests --test mirror_histories -- --nocapture
+	# The same with every changed table copied instead of followed.
+	cargo build --release --locked -p maniac-duckdb --features copy-all
+	mkdir -p $(TARGET)/copy-all && cp dist/maniac.so $(TARGET)/copy-all/
+	$(PYTHON) tools/duckdb_footer.py $(TARGET)/release/libmaniac_duckdb.so $(TARGET)/copy-all/maniac.duckdb_extension --version v$(VERSION)
+	MANIAC_DIST=$(abspath $(TARGET)/copy-all) MANIAC_CASES=100 MANIAC_STEPS=60 cargo test --locked -p maniac-sql-tests --test mirror_histories -- --nocapture
 	MANIAC_CASES=3000 cargo test --locked -p maniac-sql-tests --test virtual_merges -- --nocapture
 	cd fuzz && MANIAC_INPUTS=50000 cargo test --locked -- --nocapture
 	cd torture && cargo run --locked --release --bin torture-worker big 5

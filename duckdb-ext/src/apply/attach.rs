@@ -115,10 +115,11 @@ impl Applier {
         };
         applier.learn_keys()?;
         applier.note_all_inlined();
-        let _turn = turn.map(Mutex::lock);
-        applier.note_views(true);
-        applier.refresh_views();
-        drop(_turn);
+        {
+            let _turn = turn.map(Mutex::lock);
+            applier.note_views(true);
+            applier.refresh_views();
+        }
         Ok((applier, attached))
     }
 

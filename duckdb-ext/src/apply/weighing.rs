@@ -6,8 +6,8 @@
 //! ```
 //!
 //! It is decided before a commit's rows are decoded, from about how many there are and about how many rows the table has. What
-//! a mirror that is behind has spent on following a table counts until it has caught up: so a backlog costs at most about
-//! twice what the best choice beforehand would have, however many batches it takes.
+//! a mirror that is behind has spent on following a table counts until it has caught up: so in a backlog, too, no more is
+//! spent on following a table than on a copy of it, however many batches it takes.
 
 use std::collections::HashMap;
 
