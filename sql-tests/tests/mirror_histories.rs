@@ -1,6 +1,7 @@
 //! Random histories with changes of the schema, mirrored into native tables and a DuckLake through random batches, pauses,
-//! detaches and kills: whatever version a mirror shows, its tables, columns, types and rows are those of SQLite at that
-//! version. What it shows is read in one transaction, also while the mirror follows.
+//! detaches and kills; some with many tables, some with transactions of thousands of rows, some with misfits that are all
+//! numbers. Whatever version a mirror shows, its tables, columns, types and rows are those of SQLite at that version. What it
+//! shows is read in one transaction, also while the mirror follows.
 //!
 //! `MANIAC_SEED` sets the first case, `MANIAC_CASES` how many there are, `MANIAC_STEPS` how long each is.
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use maniac_sql_tests::dice::Dice;
 use maniac_sql_tests::histories::content::{self, Source, Terms};
+use maniac_sql_tests::histories::values::Misfits;
 use maniac_sql_tests::histories::{Historian, Log};
 use maniac_sql_tests::{Kind, Session, Tools, Value};
 
@@ -69,9 +71,13 @@ impl Case {
         let policies = [(); 2].map(|()| *dice.pick(&["null", "round", "widen", "widen"]));
         let historian = Historian {
             dice: Dice::seeded(dice.below(u64::MAX)),
-            odd: if all_fit { 0 } else { *dice.pick(&[1, 5, 20]) },
+            misfits: match all_fit {
+                true => Misfits::NONE,
+                false => Misfits { percent: *dice.pick(&[1, 5, 20]), numbers: dice.chance(50) },
+            },
             clashing: !all_fit && dice.chance(25),
             tables: *dice.pick(&[6, 6, 6, 40]),
+            large: dice.chance(25),
             statements: 0,
             refused: 0,
         };
@@ -253,6 +259,10 @@ impl Case {
         }
         self.reader.open(&format!("{STORE}&at={version}")).unwrap();
         let source = Rc::new(content::source(&mut self.reader).unwrap());
+        if self.historian.large {
+            // Thousands of rows in each.
+            self.sources.clear();
+        }
         self.sources.insert(version, source.clone());
         source
     }

@@ -1,17 +1,17 @@
 //! Random definitions of tables.
 
-use super::values::{DECLARED, fitting, mirror_type, odd};
+use super::values::{Misfits, fitting, mirror_type};
 use super::{names, quote};
 use crate::dice::Dice;
 
-/// A statement that makes a table of the name. Of a hundred defaults, so many as `odd_values` hardly fit their column.
-pub fn create_table(dice: &mut Dice, name: &str, odd_values: u64) -> String {
+/// A statement that makes a table of the name. As many of its defaults are misfits.
+pub fn create_table(dice: &mut Dice, name: &str, misfits: Misfits) -> String {
     let strict = dice.chance(12);
     let form = dice.below(8);
     let without_rowid = form >= 4 && dice.chance(35);
     let declared = |dice: &mut Dice| match strict {
         true => *dice.pick(&["INT", "INTEGER", "REAL", "TEXT", "BLOB", "ANY"]),
-        false => dice.pick(DECLARED).0,
+        false => misfits.declared(dice),
     };
     let mut names: Vec<String> = Vec::new();
     let mut fresh = |dice: &mut Dice| {
@@ -25,7 +25,7 @@ pub fn create_table(dice: &mut Dice, name: &str, odd_values: u64) -> String {
     for _ in 0..1 + dice.below(5) {
         let (name, declared) = (fresh(dice), declared(dice));
         first.get_or_insert_with(|| name.clone());
-        let default = default(dice, mirror_type(declared), odd_values);
+        let default = default(dice, mirror_type(declared), misfits);
         let unique = if dice.chance(5) { " UNIQUE" } else { "" };
         columns.push(format!("{name} {declared}{default}{unique}"));
     }
@@ -75,11 +75,11 @@ pub fn create_table(dice: &mut Dice, name: &str, odd_values: u64) -> String {
 }
 
 /// A DEFAULT clause, or none.
-pub fn default(dice: &mut Dice, mirror: &str, odd_values: u64) -> String {
+pub fn default(dice: &mut Dice, mirror: &str, misfits: Misfits) -> String {
     match dice.below(10) {
         0..=5 => String::new(),
         6 => " DEFAULT NULL".to_string(),
-        _ if dice.chance(odd_values) => format!(" DEFAULT ({})", odd(dice)),
+        _ if dice.chance(misfits.percent) => format!(" DEFAULT ({})", misfits.odd(dice)),
         _ => {
             let value = fitting(dice, mirror);
             if value.contains(['(', '|']) { format!(" DEFAULT ({value})") } else { format!(" DEFAULT {value}") }

@@ -2,7 +2,7 @@
 
 use super::definitions::{create_table, default};
 use super::shape::{Column, Shape, definition, shapes};
-use super::values::{DECLARED, clashing_key, fitting, key, mirror_type, odd};
+use super::values::{Misfits, clashing_key, fitting, key, mirror_type};
 use super::{names, quote};
 use crate::dice::Dice;
 use crate::session::{Failure, Session};
@@ -44,12 +44,13 @@ const REFUSALS: &[&str] = &[
 /// Writes random histories.
 pub struct Historian {
     pub dice: Dice,
-    /// Of a hundred values, so many that hardly fit.
-    pub odd: u64,
+    pub misfits: Misfits,
     /// Keys that SQLite tells apart and a mirror may not.
     pub clashing: bool,
     /// More tables are not made.
     pub tables: usize,
+    /// Some statements change thousands of rows.
+    pub large: bool,
     /// Statements that were run, and those that SQLite refused.
     pub statements: u64,
     pub refused: u64,
@@ -115,7 +116,7 @@ impl Historian {
     pub fn create_table(&mut self, session: &mut Session, log: &mut Log) {
         let shapes = self.shapes(session);
         let name = self.fresh_name(&shapes);
-        let sql = create_table(&mut self.dice, &name, self.odd);
+        let sql = create_table(&mut self.dice, &name, self.misfits);
         self.run(session, log, &sql);
     }
 
@@ -154,8 +155,8 @@ impl Historian {
             }
             3..=5 => {
                 let name = quote(&self.fresh_column(&shape));
-                let declared = if shape.strict { "TEXT" } else { self.dice.pick(DECLARED).0 };
-                let default = default(&mut self.dice, mirror_type(declared), self.odd);
+                let declared = if shape.strict { "TEXT" } else { self.misfits.declared(&mut self.dice) };
+                let default = default(&mut self.dice, mirror_type(declared), self.misfits);
                 let not_null = if self.dice.chance(20) { " NOT NULL" } else { "" };
                 all(self, &[format!("ALTER TABLE {table} ADD COLUMN {name} {declared}{not_null}{default}")]);
             }
@@ -170,7 +171,7 @@ impl Historian {
             }
             9 | 10 => all(self, &[format!("ALTER TABLE {table} DROP COLUMN {}", quote(&column.name))]),
             11 => {
-                let anew = create_table(&mut self.dice, &shape.name, self.odd);
+                let anew = create_table(&mut self.dice, &shape.name, self.misfits);
                 all(self, &[format!("DROP TABLE {table}"), anew]);
             }
             12 => {
@@ -179,7 +180,7 @@ impl Historian {
                 let to = quote(&self.fresh_name(shapes));
                 let mut statements = match sql.split_once('(') {
                     // A table that is made from a query has other types, which its values may not fit.
-                    Some((_, columns)) if self.odd == 0 || self.dice.chance(50) => {
+                    Some((_, columns)) if self.misfits.percent == 0 || self.dice.chance(50) => {
                         let settable = shape.columns.iter().filter(|column| !column.generated);
                         let names = settable.map(|column| quote(&column.name)).collect::<Vec<_>>().join(", ");
                         let copy = format!("INSERT INTO {to}({names}) SELECT {names} FROM {table}");
@@ -205,6 +206,11 @@ impl Historian {
     fn change_rows(&mut self, session: &mut Session, log: &mut Log, shape: &Shape) {
         let table = quote(&shape.name);
         let filter = self.filter(shape);
+        if self.large && self.dice.chance(5) {
+            let sql = self.insert_many(shape);
+            self.run(session, log, &sql);
+            return;
+        }
         let sql = match self.dice.below(22) {
             0..=5 => self.insert(shape, "INSERT OR IGNORE", 3),
             6 => self.insert(shape, "INSERT OR IGNORE", 40),
@@ -266,6 +272,47 @@ impl Historian {
         format!("{verb} INTO {}({}) VALUES {}", quote(&shape.name), names.join(", "), rows.join(", "))
     }
 
+    /// Thousands of rows, unless the table has many already; some of them with a value of their own.
+    fn insert_many(&mut self, shape: &Shape) -> String {
+        let (table, from) = (quote(&shape.name), self.dice.below(3) * 5000);
+        let (rows, most) = (10_000 + self.dice.below(8000), 20_000);
+        let mut names = Vec::new();
+        let mut values = Vec::new();
+        for column in shape.columns.iter().filter(|column| !column.generated) {
+            let mirror = mirror_type(&column.declared);
+            names.push(quote(&column.name));
+            values.push(match (column.key, mirror) {
+                (Some(_), "BIGINT") => "i".to_string(),
+                (Some(_), "VARCHAR") => "'k' || i".to_string(),
+                (Some(_), "DOUBLE") => "i + 0.5".to_string(),
+                (Some(_), "BLOB") => "CAST('k' || i AS BLOB)".to_string(),
+                (Some(_), "DECIMAL(9,2)" | "DECIMAL(30,4)") => "i / 4.0".to_string(),
+                (Some(_), _) => key(&mut self.dice, mirror),
+                (None, _) => {
+                    let [seldom, often, else_] = [(); 3].map(|()| self.short_value(shape, column));
+                    format!("CASE WHEN i % 991 = 7 THEN {seldom} WHEN i % 3 = 0 THEN {often} ELSE {else_} END")
+                }
+            });
+        }
+        format!(
+            "INSERT OR IGNORE INTO {table}({}) WITH RECURSIVE n(i) AS \
+             (SELECT {from} UNION ALL SELECT i + 1 FROM n WHERE i < {from} + {rows}) \
+             SELECT {} FROM n WHERE (SELECT count(*) FROM {table}) < {most}",
+            names.join(", "),
+            values.join(", ")
+        )
+    }
+
+    /// A value that may be in thousands of rows.
+    fn short_value(&mut self, shape: &Shape, column: &Column) -> String {
+        loop {
+            let value = self.value(shape, column);
+            if !value.contains("printf") && !value.contains("zeroblob") {
+                return value;
+            }
+        }
+    }
+
     /// New values for one or some of the columns that are wanted, or of all if there is none.
     fn sets(&mut self, shape: &Shape, wanted: impl Fn(&Column) -> bool) -> String {
         let settable: Vec<&Column> = shape.columns.iter().filter(|column| !column.generated).collect();
@@ -290,7 +337,7 @@ impl Historian {
             Some(_) if self.clashing && dice.chance(40) => clashing_key(dice),
             Some(_) => key(dice, mirror),
             None if dice.chance(12) => "NULL".to_string(),
-            None if dice.chance(self.odd) => odd(dice),
+            None if dice.chance(self.misfits.percent) => self.misfits.odd(dice),
             None => fitting(dice, mirror),
         }
     }

@@ -92,10 +92,12 @@ const UUIDS: &[&str] = &[
     "00000000-0000-0000-0000-000000000000",
 ];
 
-/// Values that hardly any type takes.
-const ODD: &[&str] = &[
-    "'twelve'",
-    "''",
+/// The declared types among them that are for numbers.
+const NUMBERS: &[&str] =
+    &["INTEGER", "BIGINT", "REAL", "NUMERIC", "BOOLEAN", "DECIMAL(9, 2)", "NUMERIC(30,4)", "DECIMAL(4)"];
+
+/// Numbers that hardly any type takes.
+const ODD_NUMBERS: &[&str] = &[
     "1.5",
     "-0.1234567",
     "1e15",
@@ -105,6 +107,12 @@ const ODD: &[&str] = &[
     "-9223372036854775808",
     "12345678901234",
     "2",
+];
+
+/// Other values that hardly any type takes.
+const ODD: &[&str] = &[
+    "'twelve'",
+    "''",
     "x'ff'",
     "x'00112233445566778899aabbccddeeff'",
     "zeroblob(16)",
@@ -161,13 +169,33 @@ pub fn fitting(dice: &mut Dice, mirror: &str) -> String {
     literal.to_string()
 }
 
-/// A literal of some value, which most columns can't hold.
-pub fn odd(dice: &mut Dice) -> String {
-    if dice.chance(60) {
-        return dice.pick(ODD).to_string();
+/// Values that hardly fit their columns.
+#[derive(Debug, Clone, Copy)]
+pub struct Misfits {
+    /// Of a hundred values, so many.
+    pub percent: u64,
+    /// They are numbers, and most columns are of numbers too.
+    pub numbers: bool,
+}
+
+impl Misfits {
+    pub const NONE: Misfits = Misfits { percent: 0, numbers: false };
+
+    /// A literal of some value, which most columns can't hold.
+    pub fn odd(self, dice: &mut Dice) -> String {
+        match (self.numbers, dice.chance(60)) {
+            (true, true) => return dice.pick(ODD_NUMBERS).to_string(),
+            (false, true) => return dice.pick(&[ODD, ODD_NUMBERS].concat()).to_string(),
+            _ => {}
+        }
+        let mirror = mirror_type(self.declared(dice));
+        fitting(dice, mirror)
     }
-    let mirror = dice.pick(DECLARED).1;
-    fitting(dice, mirror)
+
+    /// The declared type of a column.
+    pub fn declared(self, dice: &mut Dice) -> &'static str {
+        if self.numbers && dice.chance(80) { dice.pick::<&str>(NUMBERS) } else { dice.pick(DECLARED).0 }
+    }
 }
 
 /// A literal for a column of a key: of few values, so that rows are met again, no two of which are one in the mirror.
