@@ -69,6 +69,7 @@ impl Case {
         log.add(setup);
         let all_fit = dice.chance(30);
         let policies = [(); 2].map(|()| *dice.pick(&["null", "round", "widen", "widen"]));
+        let large = dice.chance(25);
         let historian = Historian {
             dice: Dice::seeded(dice.below(u64::MAX)),
             misfits: match all_fit {
@@ -76,8 +77,9 @@ impl Case {
                 false => Misfits { percent: *dice.pick(&[1, 5, 20]), numbers: dice.chance(50) },
             },
             clashing: !all_fit && dice.chance(25),
-            tables: *dice.pick(&[6, 6, 6, 40]),
-            large: dice.chance(25),
+            // A comparison reads all rows.
+            tables: if large { 5 } else { *dice.pick(&[6, 6, 6, 40]) },
+            large,
             statements: 0,
             refused: 0,
         };

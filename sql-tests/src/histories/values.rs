@@ -183,13 +183,13 @@ impl Misfits {
 
     /// A literal of some value, which most columns can't hold.
     pub fn odd(self, dice: &mut Dice) -> String {
-        match (self.numbers, dice.chance(60)) {
+        let declared = match (self.numbers, dice.chance(60)) {
             (true, true) => return dice.pick(ODD_NUMBERS).to_string(),
             (false, true) => return dice.pick(&[ODD, ODD_NUMBERS].concat()).to_string(),
-            _ => {}
-        }
-        let mirror = mirror_type(self.declared(dice));
-        fitting(dice, mirror)
+            (true, false) => dice.pick::<&str>(NUMBERS),
+            (false, false) => dice.pick(DECLARED).0,
+        };
+        fitting(dice, mirror_type(declared))
     }
 
     /// The declared type of a column.
