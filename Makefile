@@ -91,6 +91,7 @@ torture: build ## hours of it: 1,000 crashes, 500 machines that stop, a million 
 	mkdir -p $(TARGET)/copy-all && cp dist/maniac.so $(TARGET)/copy-all/
 	$(PYTHON) tools/duckdb_footer.py $(TARGET)/release/libmaniac_duckdb.so $(TARGET)/copy-all/maniac.duckdb_extension --version v$(VERSION)
 	MANIAC_DIST=$(abspath $(TARGET)/copy-all) MANIAC_CASES=100 MANIAC_STEPS=60 cargo test --locked -p maniac-sql-tests --test mirror_histories -- --nocapture
+	MANIAC_ROWS=3000000 MANIAC_ROUNDS=2 cargo test --locked -p maniac-sql-tests --test mirror_kills in_large -- --nocapture
 	MANIAC_CASES=3000 cargo test --locked -p maniac-sql-tests --test virtual_merges -- --nocapture
 	cd fuzz && MANIAC_INPUTS=50000 cargo test --locked -- --nocapture
 	cd torture && cargo run --locked --release --bin torture-worker big 5

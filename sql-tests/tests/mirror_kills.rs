@@ -1,8 +1,8 @@
 //! A mirror is killed again and again while transactions that change two tables stream in. No query ever sees one half
-//! of a transaction, and what was attached again ends equal to the source: nothing twice, nothing missing. Another one is
-//! killed while it applies a batch of changes of the schema, and shows the tables of one version afterwards.
+//! of a transaction, and what was attached again ends equal to the source: nothing twice, nothing missing. Others are killed
+//! while they apply a batch of changes of the schema, or a transaction of very many rows, and show one version afterwards.
 //!
-//! `MANIAC_ROUNDS` makes the loops longer.
+//! `MANIAC_ROUNDS` makes the loops longer, `MANIAC_ROWS` the large transactions larger.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,7 +16,11 @@ const ACCOUNTS: u64 = 400;
 const EACH: u64 = 1000;
 
 fn rounds(default: u64) -> u64 {
-    std::env::var("MANIAC_ROUNDS").map_or(default, |rounds| rounds.parse().expect("MANIAC_ROUNDS is a number"))
+    number("MANIAC_ROUNDS", default)
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap_or_else(|_| panic!("{name} is a number")))
 }
 
 fn open(tools: &Tools, directory: &Path) -> Session {
@@ -114,12 +118,13 @@ fn stream_and_kill(test: &str, schema: &str, lake: bool, options: &str, rounds: 
 fn attach(tools: &Tools, lake: bool, options: &str) -> String {
     match lake {
         false => format!("CALL maniac_attach('shop.maniac'{options})"),
-        true => format!(
-            "LOAD '{}'; ATTACH 'ducklake:lake.ducklake' AS lake (DATA_PATH 'files'); \
-             CALL maniac_attach('shop.maniac', lake := 'lake'{options})",
-            tools.ducklake.display()
-        ),
+        true => format!("{}; CALL maniac_attach('shop.maniac', lake := 'lake'{options})", attach_lake(tools)),
     }
+}
+
+fn attach_lake(tools: &Tools) -> String {
+    let ducklake = tools.ducklake.display();
+    format!("LOAD '{ducklake}'; ATTACH 'ducklake:lake.ducklake' AS lake (DATA_PATH 'files')")
 }
 
 #[test]
@@ -209,4 +214,103 @@ fn a_native_mirror_is_killed_in_batches_of_schema_changes() {
 #[test]
 fn a_mirror_in_a_lake_is_killed_in_batches_of_schema_changes() {
     change_schema_and_kill("lake_schema_kills", "lake.shop", true, 800, rounds(4));
+}
+
+/// Changes of very many rows, which leave none.
+const LARGE: [&str; 5] = [
+    "UPDATE big SET n = n + id % 7, v = v || '!'",
+    "DELETE FROM big WHERE id % 2 = 0",
+    "UPDATE big SET n = n - 1 WHERE id % 3 = 0; DELETE FROM big WHERE id % 5 = 0",
+    "INSERT INTO big(n, v) SELECT n, v || ' again' FROM big",
+    "DELETE FROM big",
+];
+
+/// What one version of the tables has and hardly any other.
+fn sums(session: &mut Session, prefix: &str) -> Vec<Vec<Value>> {
+    let sql = format!(
+        "SELECT (SELECT n FROM {prefix}beside), count(*), sum(id), sum(n), sum(id * n % 1000003), sum(id * length(v) % 1000003), \
+         min(v), max(v) FROM {prefix}big"
+    );
+    session.run(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"))
+}
+
+/// The version whose tables are there while no mirror is attached.
+fn left(duckdb: &mut Session, tools: &Tools, lake: bool) -> String {
+    let sql = match lake {
+        false => "SELECT version FROM shop._maniac_state".to_string(),
+        true => format!(
+            "{}; SELECT max((TRY_CAST(commit_extra_info AS JSON)->>'version')::BIGINT) FROM lake.snapshots()",
+            attach_lake(tools)
+        ),
+    };
+    match duckdb.run(&sql).unwrap().as_slice() {
+        [row] => row[0].to_string(),
+        rows => panic!("one version: {rows:?}"),
+    }
+}
+
+fn change_much_and_kill(test: &str, schema: &str, lake: bool, rounds: u64) {
+    const KILLS: u64 = 2;
+    let rows = number("MANIAC_ROWS", 100_000);
+    let tools = Tools::find();
+    let directory = tempfile::tempdir().unwrap();
+    let mut dice = Dice::new(test, 20_261_201);
+    let mut writer = open(&tools, directory.path());
+    let mut duckdb = Session::new(Kind::Duckdb, &tools, directory.path());
+    for session in [&mut writer, &mut duckdb] {
+        session.set_patience(Duration::from_secs(600));
+    }
+    writer
+        .run(
+            "PRAGMA synchronous = NORMAL; CREATE TABLE big(id INTEGER PRIMARY KEY, n INTEGER, v TEXT); \
+             CREATE TABLE beside(n INTEGER); INSERT INTO beside VALUES (0)",
+        )
+        .unwrap();
+    let fill = format!(
+        "INSERT INTO big WITH RECURSIVE s(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM s WHERE i < {rows}) \
+         SELECT i, i % 100, 'row number ' || i FROM s"
+    );
+    let changes: Vec<&str> = LARGE.into_iter().chain([fill.as_str()]).collect();
+    duckdb.open("olap.db").unwrap();
+    duckdb.run(&attach(&tools, lake, "")).unwrap();
+    writer.run(&fill).unwrap();
+    let start = Instant::now();
+    duckdb.run("CALL maniac_wait('shop')").unwrap();
+    // About how long the mirror takes for a change.
+    let taken = start.elapsed();
+    let mut before_it_was_applied = 0;
+    for change in (0..rounds).flat_map(|_| &changes) {
+        writer.run(&format!("BEGIN; {change}; UPDATE beside SET n = n + 1; COMMIT")).unwrap();
+        let head = writer.run("SELECT maniac_head()").unwrap()[0][0].to_string();
+        for _ in 0..KILLS {
+            std::thread::sleep(taken.mul_f64(dice.below(500) as f64 / 1000.0));
+            duckdb.kill().unwrap();
+            let version = left(&mut duckdb, &tools, lake);
+            let mut then = Session::new(Kind::Sqlite, &tools, directory.path());
+            then.open(&format!("{STORE}&at={version}")).unwrap();
+            let expected = sums(&mut then, "");
+            assert_eq!(sums(&mut duckdb, &format!("{schema}.")), expected, "{change}: at version {version} of {head}");
+            before_it_was_applied += u64::from(version != head);
+            duckdb.exit().unwrap();
+            duckdb.run(&attach(&tools, lake, "")).unwrap();
+        }
+        duckdb.run("CALL maniac_wait('shop')").unwrap();
+        assert_eq!(sums(&mut duckdb, &format!("{schema}.")), sums(&mut writer, ""), "{change}");
+    }
+    compare::all(&mut writer, &mut duckdb, schema).unwrap();
+    let repaired = duckdb.run("SELECT repaired_tables, errors FROM maniac_status()").unwrap();
+    assert_eq!(repaired, [[Value::Integer("0".into()), Value::Integer("0".into())]], "repaired tables, errors");
+    let kills = rounds * changes.len() as u64 * KILLS;
+    println!("{kills} kills in transactions of {rows} rows, {before_it_was_applied} of them before it was applied");
+    duckdb.exit().unwrap();
+}
+
+#[test]
+fn a_native_mirror_is_killed_in_large_transactions() {
+    change_much_and_kill("native_large_kills", "shop", false, rounds(1));
+}
+
+#[test]
+fn a_mirror_in_a_lake_is_killed_in_large_transactions() {
+    change_much_and_kill("lake_large_kills", "lake.shop", true, rounds(1));
 }
