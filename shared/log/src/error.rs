@@ -27,6 +27,9 @@ pub enum LogError {
              committed: roll back and run it again"
     )]
     Lost { path: PathBuf, version: Version },
+    /// Nobody needed it any more, and what follows a later checkpoint is there.
+    #[error("version {version} of {path} is not kept any more")]
+    Purged { path: PathBuf, version: Version },
     #[error("{path} is open for reading only")]
     ReadOnly { path: PathBuf },
     #[error("{path} was opened before this process forked; open it again in the child")]
@@ -40,7 +43,7 @@ pub enum LogError {
 impl LogError {
     pub fn kind(&self) -> Kind {
         match self {
-            LogError::NotAStore { .. } => Kind::NotFound,
+            LogError::NotAStore { .. } | LogError::Purged { .. } => Kind::NotFound,
             LogError::NewerFormat { .. }
             | LogError::NewerFeatures { .. }
             | LogError::NewerEntry { .. }

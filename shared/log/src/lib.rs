@@ -22,7 +22,7 @@ mod sync;
 mod truncate;
 
 pub use append::{Durability, Proposal, Written};
-pub use cursor::Cursor;
+pub use cursor::{Cursor, Stretch};
 pub use draft::{Draft, Prepared, StoredBytes};
 pub use entry::{BranchNote, Defect, EntryKind, EntryRef, Form, FrameRef, Header, MergeNote, Stored};
 pub use error::LogError;

@@ -1,18 +1,17 @@
 //! An open log.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use maniac_base::Version;
-use maniac_disk::Disk;
+use maniac_disk::{Disk, File, Open};
 use parking_lot::Mutex;
 
-use crate::cursor::Cursor;
 use crate::error::LogError;
 use crate::head::{Head, LogEnd, Losses};
 use crate::lock::{LockFile, LockName};
 use crate::recover::sync_names;
-use crate::segment::{self, HEADER, Segment, StoreId};
+use crate::segment::{self, Segment, StoreId};
 use crate::sync::Syncer;
 
 pub struct Log {
@@ -24,8 +23,12 @@ pub struct Log {
     pub(crate) writable: bool,
     /// Tells the process that opened the log from its children: locks and threads do not survive a fork.
     forks: u64,
-    /// In the order in which this process opened them.
-    pub(crate) segments: boxcar::Vec<Segment>,
+    /// When it began, or what was left of it when it was opened; milliseconds since 1970-01-01 UTC.
+    created_ms: i64,
+    /// The directory of its segments. Another one in its place has another identity as long as this one is open.
+    directory: Box<dyn File>,
+    /// The segments that somebody in this process has open.
+    pub(crate) open: Mutex<Vec<Weak<Segment>>>,
     pub(crate) head: Head,
     /// What is taken to append; nothing where the log cannot be written.
     pub(crate) appender: Mutex<Option<LockFile>>,
@@ -49,14 +52,17 @@ impl Log {
         }
         let first = Segment::open(&*disk, &path, first, lock.is_some())?;
         let head = crate::recover::open_head(&disk, &path, first.store, lock.as_ref())?;
-        let (id, segments) = (first.store, boxcar::Vec::new());
-        segments.push(first);
+        let dir = segment::log_dir(&path);
+        let directory = disk.open(&dir, Open::Read).map_err(LogError::io(&dir, "open"))?;
+        let (id, created_ms) = (first.store, first.created_ms);
         Ok(Log {
             forks: disk.forks(),
             path,
             id,
             writable: lock.is_some(),
-            segments,
+            created_ms,
+            directory,
+            open: Mutex::default(),
             head,
             appender: Mutex::new(lock),
             syncer: Arc::new(Syncer::default()),
@@ -123,13 +129,15 @@ impl Log {
     }
 
     /// The version behind which the log begins: 0, unless its beginning is gone.
-    pub fn start(&self) -> Version {
-        Version(self.segments[0].first.0 - 1)
+    pub fn start(&self) -> Result<Version, LogError> {
+        let first = self.list()?.first().copied();
+        let none = || LogError::NotAStore { path: self.path.clone(), reason: "its log is empty".into() };
+        Ok(Version(first.ok_or_else(none)?.0 - 1))
     }
 
-    /// When the log, or what is left of it, began; milliseconds since 1970-01-01 UTC.
+    /// When the log, or what was left of it when it was opened, began; milliseconds since 1970-01-01 UTC.
     pub fn created_ms(&self) -> i64 {
-        self.segments[0].created_ms
+        self.created_ms
     }
 
     /// The first versions of the segments that there are, in order.
@@ -137,25 +145,24 @@ impl Log {
         segment::list(&*self.disk, &self.path)
     }
 
-    /// Where the first entry stands.
-    pub fn cursor(&self) -> Cursor {
-        Cursor { segment: 0, offset: HEADER }
-    }
-
-    /// A segment by the number that a cursor gives it.
-    pub fn segment(&self, n: u32) -> &Segment {
-        &self.segments[n as usize]
-    }
-
-    /// The segments that this process has opened.
-    pub fn segments(&self) -> impl Iterator<Item = &Segment> {
-        self.segments.iter().map(|(_, segment)| segment)
+    /// How many segments there are, and the bytes of their files.
+    pub fn size(&self) -> Result<(usize, u64), LogError> {
+        let segments = self.list()?;
+        let length = |first: &Version| match self.disk.stat(&segment::segment_path(&self.path, *first)) {
+            Ok(stat) => Ok(stat.length),
+            // Somebody has removed it meanwhile.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(0),
+            Err(error) => Err(LogError::io(&self.path, "look at a segment of")(error)),
+        };
+        let bytes = segments.iter().map(length).sum::<Result<u64, _>>()?;
+        Ok((segments.len(), bytes))
     }
 
     /// Whether the log that is open is still the one at its path: it may have been deleted, moved or replaced, and then its
     /// files live on for those who have them open, and nobody else.
     pub fn is_in_place(&self) -> bool {
-        self.segments[0].is_in_place(&*self.disk)
+        let (open, there) = (self.directory.stat(), self.disk.stat(&segment::log_dir(&self.path)));
+        there.is_ok_and(|there| open.is_ok_and(|open| open.identity == there.identity))
     }
 
     /// Refuses to go on in a child of the process that opened the log.

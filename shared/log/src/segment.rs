@@ -10,9 +10,11 @@ use std::sync::{Arc, OnceLock};
 
 use maniac_base::{Version, checksum};
 use maniac_disk::{Disk, File, Map, Open};
+use parking_lot::Mutex;
 
 use crate::entry::{self, Checked, Defect, EntryRef, Stored, check_frame};
 use crate::error::LogError;
+use crate::head::Losses;
 
 /// Bytes of a segment's header; the first entry starts here.
 pub const HEADER: u64 = 64;
@@ -103,6 +105,8 @@ pub struct Segment {
     whole: OnceLock<Box<dyn Map>>,
     /// The file was at least this long when it was last looked at.
     length: AtomicU64,
+    /// Its length when another one had come behind it, and what had been lost by then.
+    full: Mutex<Option<(Losses, u64)>>,
 }
 
 impl Segment {
@@ -170,6 +174,7 @@ impl Segment {
             map,
             whole: OnceLock::new(),
             length: length.into(),
+            full: Mutex::default(),
         })
     }
 
@@ -186,6 +191,19 @@ impl Segment {
         let length = self.file.stat().map_err(LogError::io(&self.path, "look at"))?.length;
         self.length.store(length, Release);
         Ok(length)
+    }
+
+    /// The length of a segment that has another one behind it, and so does not grow, unless what follows is lost.
+    pub fn full_length(&self, losses: Losses) -> Result<u64, LogError> {
+        let mut full = self.full.lock();
+        match *full {
+            Some((then, length)) if then == losses => Ok(length),
+            _ => {
+                let length = self.file_length()?;
+                *full = Some((losses, length));
+                Ok(length)
+            }
+        }
     }
 
     /// `length` bytes from `offset`, which must lie in front of the end of the log.

@@ -84,7 +84,7 @@ impl Store {
         let epoch = self.now();
         let index = epoch.index.read();
         while let Some(meta) = index.entry(head)
-            && self.log.segment(meta.segment).entry(meta.offset)?.header.more
+            && epoch.stretch.segment(meta.segment).entry(meta.offset)?.header.more
         {
             head = Version(head.0 - 1);
         }
@@ -97,16 +97,18 @@ impl Store {
         target: &Path,
         go_on: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<LogEnd, StoreError> {
-        let (mut version, mut cursor) = (self.log.start(), self.log.cursor());
+        let (stretch, mut cursor) = self.log.stretch()?;
+        let mut version = Version(stretch.segment(cursor.segment).first.0 - 1);
         let (mut copied, total) = (0, self.bytes_up_to(head)?);
-        let mut copy = SegmentCopy::begin(self, target, cursor.segment)?;
+        let mut copy = self.begin_copy(target, stretch.segment(cursor.segment))?;
         while version < head {
-            let entry = self.log.read(version, &mut cursor)?;
-            if cursor.segment != copy.segment {
+            let entry = stretch.read(version, &mut cursor)?;
+            let segment = stretch.segment(cursor.segment);
+            if !std::ptr::eq(segment, copy.from) {
                 copied += copy.finish()?;
-                copy = SegmentCopy::begin(self, target, cursor.segment)?;
+                copy = self.begin_copy(target, segment)?;
             }
-            let path = self.log.segment(cursor.segment).path();
+            let path = segment.path();
             entry.check_all().map_err(|defect| defect.at(path, cursor.offset))?;
             copy.write(entry.bytes())?;
             version = version.next();
@@ -116,7 +118,13 @@ impl Store {
             }
         }
         copy.finish()?;
-        Ok(LogEnd { version, segment: self.log.segment(cursor.segment).first, position: cursor.offset })
+        Ok(LogEnd { version, segment: stretch.segment(cursor.segment).first, position: cursor.offset })
+    }
+
+    fn begin_copy<'a>(&self, target: &Path, from: &'a Segment) -> Result<SegmentCopy<'a>, StoreError> {
+        let path = segment_path(target, from.first);
+        let file = self.log.disk().open(&path, Open::CreateNew).map_err(StoreError::io(&path, "create"))?;
+        Ok(SegmentCopy { from, path, file, buffer: from.header()?.to_vec(), written: 0 })
     }
 
     /// About how many bytes the log has up to a version.
@@ -138,23 +146,13 @@ impl Store {
 /// The copy of a segment.
 struct SegmentCopy<'a> {
     from: &'a Segment,
-    /// The segment's number.
-    segment: u32,
     path: PathBuf,
     file: Box<dyn File>,
     buffer: Vec<u8>,
     written: u64,
 }
 
-impl<'a> SegmentCopy<'a> {
-    fn begin(store: &'a Store, target: &Path, segment: u32) -> Result<SegmentCopy<'a>, StoreError> {
-        let from = store.log.segment(segment);
-        let path = segment_path(target, from.first);
-        let file = store.log.disk().open(&path, Open::CreateNew).map_err(StoreError::io(&path, "create"))?;
-        let buffer = from.header()?.to_vec();
-        Ok(SegmentCopy { from, segment, path, file, buffer, written: 0 })
-    }
-
+impl SegmentCopy<'_> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         // An entry may be larger than memory.
         for piece in bytes.chunks(PIECE) {

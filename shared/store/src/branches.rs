@@ -87,10 +87,11 @@ impl Store {
         let epoch = self.now();
         let state = self.branch_by_id(branch)?;
         let future = |asked| StoreError::Future { asked, branch: state.name.clone(), head: state.head };
+        let start = self.log.start()?;
         let last = match moment {
             Moment::Version(version) if version > head => return Err(future(version.to_string())),
-            Moment::Version(version) if version < self.log.start() => {
-                let first = self.log.start().next().to_string();
+            Moment::Version(version) if version < start => {
+                let first = start.next().to_string();
                 return Err(before_history(&state.name, version.to_string(), first));
             }
             Moment::Version(version) => version,
@@ -100,9 +101,9 @@ impl Store {
         let cut = epoch.index.read().is_cut().then(|| epoch.index.read().version_at(branch, last));
         let shown = cut.map_or_else(|| Ok(self.snapshot_in(&epoch, branch, last)?.version()), Ok::<_, StoreError>)?;
         match moment {
-            Moment::Time(ms) if shown <= self.log.start() && state.head > shown => {
-                let oldest = self.epoch_with(&epoch, self.log.start())?;
-                let first = oldest.index.read().entry(self.log.start().next()).map(|entry| time_text(entry.time_ms));
+            Moment::Time(ms) if shown <= start && state.head > shown => {
+                let oldest = self.epoch_with(&epoch, start)?;
+                let first = oldest.index.read().entry(start.next()).map(|entry| time_text(entry.time_ms));
                 Err(before_history(&state.name, time_text(ms), first.unwrap_or_default()))
             }
             _ => Ok(shown),

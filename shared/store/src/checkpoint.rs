@@ -56,7 +56,7 @@ impl Store {
         let epoch = self.now();
         let (version, segment, offset) = {
             let cursor = epoch.cursor.lock();
-            (epoch.index.read().last(), self.log.segment(cursor.segment).first, cursor.offset)
+            (epoch.index.read().last(), epoch.stretch.segment(cursor.segment).first, cursor.offset)
         };
         if version == epoch.index.read().start() || self.page_size() == 0 || self.goes_on(version)? {
             return Ok(None);
@@ -141,7 +141,7 @@ impl Store {
         let epoch = self.now();
         let index = epoch.index.read();
         let Some(meta) = index.entry(version) else { return Ok(false) };
-        Ok(self.log.segment(meta.segment).entry(meta.offset)?.header.more)
+        Ok(epoch.stretch.segment(meta.segment).entry(meta.offset)?.header.more)
     }
 
     /// The number of the next pack. What was left unfinished goes.
@@ -164,7 +164,7 @@ impl Store {
 
     /// What is opened from now on goes on behind a checkpoint. Snapshots that are open keep what they have.
     fn begin_anew(&self, epoch: Epoch) -> Result<(), StoreError> {
-        epoch.read_to(&self.log, self.head())?;
+        epoch.read_to(self.head())?;
         *self.now.write() = Arc::new(epoch);
         Ok(())
     }

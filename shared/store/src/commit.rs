@@ -151,7 +151,7 @@ impl<'a> Ready<'a> {
         let epoch = base.store().now();
         let index = epoch.index.read();
         let lineage = index.lineage(base.branch(), version);
-        let mut assembled = base.store().assembled.lock();
+        let mut assembled = epoch.assembled.lock();
         for (page, _) in &self.pages {
             if let (Some(_), Some(image)) = (self.transaction.difference(*page), self.transaction.shared(*page))
                 && let Some(newest) = index.find(&lineage[..1], *page)

@@ -8,33 +8,43 @@
 //! A store is opened with its newest checkpoint and what follows it. Older epochs are read when somebody asks for a
 //! version in them.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use lru::LruCache;
 use maniac_base::Version;
 use maniac_chunk::Packs;
-use maniac_log::{Cursor, Log};
+use maniac_log::{Cursor, Log, Stretch};
 use parking_lot::{Mutex, RwLock};
+use rustc_hash::FxBuildHasher;
 
 use crate::error::StoreError;
-use crate::index::Index;
+use crate::index::{Index, Location};
 use crate::manifest::{self, Manifest};
 use crate::store::Store;
 
 pub(crate) struct Epoch {
     /// What the log says behind the checkpoint.
     pub index: RwLock<Index>,
+    /// The stretch of the log, whose segments stay open.
+    pub stretch: Stretch,
     /// Where the index will read on.
     pub cursor: Mutex<Cursor>,
     /// Where the checkpoint's pages are, if the epoch begins with one.
     pub packs: Option<Packs>,
+    /// Pages put together from differences, by where the newest of these lies.
+    pub assembled: Mutex<LruCache<Location, Arc<[u8]>, FxBuildHasher>>,
 }
+
+/// Pages that `assembled` holds.
+const ASSEMBLED: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 impl Epoch {
     /// The epoch that begins with a checkpoint, or else with the log; nothing of it is read so far.
-    fn begin(log: &Log, manifest: Option<&Manifest>) -> Result<Epoch, StoreError> {
+    fn begin(log: &Arc<Log>, manifest: Option<&Manifest>) -> Result<Epoch, StoreError> {
         let Some(manifest) = manifest else {
-            let index = Index::new(log.start(), log.created_ms());
-            return Ok(Epoch { index: RwLock::new(index), cursor: Mutex::new(log.cursor()), packs: None });
+            let index = Index::new(log.start()?, log.created_ms());
+            return Ok(Epoch::of(index, log.stretch()?, None));
         };
         let packs = Packs::new(
             log.disk().clone(),
@@ -45,35 +55,42 @@ impl Epoch {
         );
         // They stay open as long as somebody has the epoch, also where their files are removed.
         packs.numbers().try_for_each(|number| packs.pack(number).map(drop))?;
-        Ok(Epoch {
-            index: RwLock::new(Index::behind(manifest)),
-            cursor: Mutex::new(log.cursor_at(manifest.segment, manifest.offset)?),
-            packs: Some(packs),
-        })
+        let stretch = log.stretch_at(manifest.segment, manifest.offset)?;
+        Ok(Epoch::of(Index::behind(manifest), stretch, Some(packs)))
+    }
+
+    fn of(index: Index, (stretch, cursor): (Stretch, Cursor), packs: Option<Packs>) -> Epoch {
+        Epoch {
+            index: RwLock::new(index),
+            stretch,
+            cursor: Mutex::new(cursor),
+            packs,
+            assembled: Mutex::new(LruCache::with_hasher(ASSEMBLED, FxBuildHasher)),
+        }
     }
 
     /// The newest epoch of a log: behind the newest checkpoint that can be read.
-    pub fn newest(log: &Log) -> Result<Epoch, StoreError> {
+    pub fn newest(log: &Arc<Log>) -> Result<Epoch, StoreError> {
         let visible = log.visible();
         let newest = newest_checkpoint(log, &|manifest| manifest.version <= visible)?;
         newest.map_or_else(|| Epoch::begin(log, None), |(epoch, _)| Ok(epoch))
     }
 
     /// The epoch that begins with a checkpoint that was just made.
-    pub fn behind(log: &Log, manifest: &Manifest) -> Result<Epoch, StoreError> {
+    pub fn behind(log: &Arc<Log>, manifest: &Manifest) -> Result<Epoch, StoreError> {
         Epoch::begin(log, Some(manifest))
     }
 
     /// Reads on up to `target`.
-    pub fn read_to(&self, log: &Log, target: Version) -> Result<(), StoreError> {
+    pub fn read_to(&self, target: Version) -> Result<(), StoreError> {
         let mut cursor = self.cursor.lock();
         let mut index = self.index.write();
         while index.last() < target {
-            let entry = log.read(index.last(), &mut cursor)?;
+            let entry = self.stretch.read(index.last(), &mut cursor)?;
             let Cursor { segment, offset } = *cursor;
             index
                 .apply(&entry, segment, offset)
-                .map_err(|reason| StoreError::corrupt(log.segment(segment).path(), offset, reason))?;
+                .map_err(|reason| StoreError::corrupt(self.stretch.segment(segment).path(), offset, reason))?;
             cursor.offset += entry.header.length;
         }
         Ok(())
@@ -87,7 +104,7 @@ pub(crate) fn pack_directory(log: &Log) -> std::path::PathBuf {
 /// The epoch behind the newest checkpoint that `fits`, and the version of the one that follows it. One that can't be read
 /// is passed over as long as the log has what it has: a copy that was made meanwhile may lack some of it.
 fn newest_checkpoint(
-    log: &Log,
+    log: &Arc<Log>,
     fits: &dyn Fn(&Manifest) -> bool,
 ) -> Result<Option<(Epoch, Option<Version>)>, StoreError> {
     let mut next = None;
@@ -102,7 +119,7 @@ fn newest_checkpoint(
         };
         match epoch {
             Ok(epoch) => return Ok(Some((epoch, next))),
-            Err(error) if log.start() > Version(0) => return Err(error),
+            Err(error) if log.start()? > Version(0) => return Err(error),
             Err(_) => (),
         }
     }
@@ -158,7 +175,7 @@ impl Store {
                 (Epoch::begin(&self.log, None)?, first)
             }
         };
-        epoch.read_to(&self.log, end.unwrap_or(begins_now).min(begins_now))?;
+        epoch.read_to(end.unwrap_or(begins_now).min(begins_now))?;
         let epoch = Arc::new(epoch);
         let start = epoch.index.read().start();
         past.put(start, epoch.clone());

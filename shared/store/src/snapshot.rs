@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use maniac_base::{BranchId, PageError, PageErrorKind, PageNo, PageSource, Version};
 use maniac_chunk::{Packs, Root};
-use maniac_log::{LogError, Losses, Segment};
+use maniac_log::{LogError, Losses};
 
 use crate::branches::before_history;
 use crate::delta;
@@ -208,7 +208,7 @@ impl Snapshot {
     /// Gives back the memory that the mapped log and packs take in this process, also for other snapshots: what is read
     /// again comes from the system's cache. For those who read much once.
     pub fn release(&self) {
-        self.store.log.segments().for_each(Segment::release);
+        self.epoch.stretch.release();
         if let Some(packs) = &self.epoch.packs {
             packs.release();
         }
@@ -315,8 +315,9 @@ impl Snapshot {
         }
         let pieces = ahead.pieces(no);
         let Some(oldest) = pieces.last().filter(|_| no.0 != 0 && no.0 <= self.page_count) else { return Ok(None) };
-        let page =
-            |location: &Location| self.store.log.segment(location.segment).stored(location.offset, location.stored);
+        let page = |location: &Location| {
+            ahead.epoch.stretch.segment(location.segment).stored(location.offset, location.stored)
+        };
         let failed = |error: LogError| self.page_error(no, &error.into());
         if pieces.len() == 1 && oldest.stored.is_image() {
             return Ok(Some(StoredPage::Mapped(page(oldest).map_err(failed)?)));
@@ -339,7 +340,7 @@ impl Snapshot {
             (base, &pieces[..])
         };
         for piece in rest.iter().rev() {
-            let path = self.store.log.segment(piece.segment).path();
+            let path = ahead.epoch.stretch.segment(piece.segment).path();
             delta::apply(page(piece).map_err(failed)?, &mut image)
                 .map_err(|defect| failed(defect.at(path, piece.offset)))?;
         }
@@ -403,19 +404,19 @@ impl Snapshot {
 
     /// The page that ends with a frame.
     fn assemble(&self, no: PageNo, frame: FrameId, newest: Location) -> Result<StoredPage<'_>, PageError> {
-        let log = &self.store.log;
+        let stretch = &self.epoch.stretch;
         let failed = |error: LogError| self.page_error(no, &error.into());
         if newest.stored.is_image() {
-            let image = log.segment(newest.segment).stored(newest.offset, newest.stored).map_err(failed)?;
+            let image = stretch.segment(newest.segment).stored(newest.offset, newest.stored).map_err(failed)?;
             return Ok(StoredPage::Mapped(image));
         }
-        if let Some(page) = self.store.assembled.lock().get(&newest) {
+        if let Some(page) = self.epoch.assembled.lock().get(&newest) {
             return Ok(StoredPage::Assembled(page.clone()));
         }
         let pieces = self.epoch.index.read().pieces(frame);
         let (mut page, differences) = match pieces.split_last() {
             Some((image, differences)) if image.stored.is_image() => {
-                let image = log.segment(image.segment).stored(image.offset, image.stored).map_err(failed)?;
+                let image = stretch.segment(image.segment).stored(image.offset, image.stored).map_err(failed)?;
                 (image.to_vec(), differences)
             }
             _ => match self.behind(no)? {
@@ -425,12 +426,12 @@ impl Snapshot {
             },
         };
         for piece in differences.iter().rev() {
-            let segment = log.segment(piece.segment);
+            let segment = stretch.segment(piece.segment);
             let stored = segment.stored(piece.offset, piece.stored).map_err(failed)?;
             delta::apply(stored, &mut page).map_err(|defect| failed(defect.at(segment.path(), piece.offset)))?;
         }
         let page: Arc<[u8]> = page.into();
-        self.store.assembled.lock().put(newest, page.clone());
+        self.epoch.assembled.lock().put(newest, page.clone());
         Ok(StoredPage::Assembled(page))
     }
 }

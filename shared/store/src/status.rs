@@ -23,14 +23,14 @@ pub struct Status {
 impl Store {
     pub fn status(&self) -> Result<Status, StoreError> {
         let head = self.refresh()?;
-        let lengths = self.log.segments().map(|segment| segment.file_length());
+        let (segments, log_bytes) = self.log.size()?;
         let epoch = self.now();
         let index = epoch.index.read();
         Ok(Status {
             head,
             durable: self.log.head().durable(),
-            log_bytes: lengths.sum::<Result<u64, _>>()?,
-            segments: self.log.segments().count() as u64,
+            log_bytes,
+            segments: segments as u64,
             index_bytes: index.memory() as u64,
             page_images: index.page_images() as u64,
         })

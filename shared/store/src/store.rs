@@ -16,7 +16,6 @@ use rustc_hash::FxBuildHasher;
 
 use crate::epoch::Epoch;
 use crate::error::StoreError;
-use crate::index::Location;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
@@ -30,12 +29,7 @@ pub struct Store {
     pub(crate) now: RwLock<Arc<Epoch>>,
     /// Earlier epochs that were read last, by the version that they begin behind.
     pub(crate) past: Mutex<LruCache<Version, Arc<Epoch>, FxBuildHasher>>,
-    /// Pages put together from differences, by where the newest of these lies.
-    pub(crate) assembled: Mutex<LruCache<Location, Arc<[u8]>, FxBuildHasher>>,
 }
-
-/// Pages that `assembled` holds.
-const ASSEMBLED: NonZeroUsize = NonZeroUsize::new(256).expect("not zero");
 
 /// Earlier epochs that stay in memory.
 const PAST: NonZeroUsize = NonZeroUsize::new(2).expect("not zero");
@@ -72,7 +66,6 @@ impl Store {
             now: RwLock::new(Arc::new(Epoch::newest(&log)?)),
             past: Mutex::new(LruCache::with_hasher(PAST, FxBuildHasher)),
             log,
-            assembled: Mutex::new(LruCache::with_hasher(ASSEMBLED, FxBuildHasher)),
         });
         store.refresh()?;
         Ok(store)
@@ -178,7 +171,7 @@ impl Store {
         }
         let epoch = now.clone();
         drop(now);
-        epoch.read_to(&self.log, target)?;
+        epoch.read_to(target)?;
         Ok(target)
     }
 

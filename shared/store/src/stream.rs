@@ -105,7 +105,7 @@ impl Iterator for Entries {
             };
             // However long the log is, one of its segments is in memory.
             if let Some(done) = self.segment.replace(segment).filter(|done| *done != segment) {
-                self.store.log.segment(done).release();
+                self.epoch.stretch.segment(done).release();
             }
             return Some(self.read(segment, offset));
         }
@@ -121,13 +121,16 @@ impl Entries {
             index.start() < version && version <= index.last()
         };
         if !has(&self.epoch) {
+            // However long the log is, one of its segments is in memory.
+            self.segment = None;
+            self.epoch.stretch.release();
             self.epoch = self.store.epoch_with(&self.store.now(), Version(version.0 - 1))?;
         }
         Ok(())
     }
 
     fn read(&self, segment: u32, offset: u64) -> Result<Entry, StoreError> {
-        let segment = self.store.log.segment(segment);
+        let segment = self.epoch.stretch.segment(segment);
         let entry = segment.entry(offset)?;
         entry.check_body().map_err(|defect| defect.at(segment.path(), offset))?;
         let header = entry.header;

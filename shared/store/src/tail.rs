@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use rustc_hash::FxHashMap;
 
 use crate::admit;
+use crate::epoch::Epoch;
 use crate::error::StoreError;
 use crate::index::{BranchState, Location};
 use crate::snapshot::Snapshot;
@@ -44,6 +45,8 @@ impl Tail {
 
 /// The pages of one branch that are in the tail.
 pub(crate) struct Ahead {
+    /// What has the segments that the pages are in.
+    pub epoch: Arc<Epoch>,
     /// By entry, from old to new; the pages of an entry are in ascending order.
     entries: Vec<Vec<(PageNo, Location)>>,
     pub losses: Losses,
@@ -83,12 +86,12 @@ pub(crate) struct Unseen<'a> {
 }
 
 impl Store {
-    /// Visits the entries behind the index, from old to new. The visitor says whether to go on. Gives the version that the
-    /// index ends with.
+    /// Visits the entries behind the index, from old to new. The visitor says whether to go on. Gives the epoch that they
+    /// are in, and the version that its index ends with.
     pub(crate) fn visit_tail(
         &self,
         visit: &mut dyn FnMut(&Unseen<'_>) -> Result<bool, StoreError>,
-    ) -> Result<Version, StoreError> {
+    ) -> Result<(Arc<Epoch>, Version), StoreError> {
         let (losses, written) = (self.log.losses(), self.log.head().written());
         // The lock keeps the cursor where the index ends.
         let epoch = self.now();
@@ -97,7 +100,7 @@ impl Store {
         let (mut cursor, mut last) = (*place, end);
         let mut heads: FxHashMap<BranchId, Version> = FxHashMap::default();
         while last < written {
-            let entry = match self.log.read(last, &mut cursor) {
+            let entry = match epoch.stretch.read(last, &mut cursor) {
                 // What is being cut off is none any more.
                 Err(_) if self.log.losses() != losses => break,
                 entry => entry?,
@@ -121,7 +124,7 @@ impl Store {
             cursor.offset += header.length;
             last = header.version;
         }
-        Ok(end)
+        Ok((epoch.clone(), end))
     }
 
     /// The caller holds the append lock, so that the tail ends where it does.
@@ -174,7 +177,7 @@ impl Store {
             return self.snapshot(branch, visible);
         }
         let (mut entries, mut newest, mut other) = (Vec::new(), None, false);
-        let base = self.visit_tail(&mut |unseen| {
+        let (epoch, base) = self.visit_tail(&mut |unseen| {
             let Unseen { entry, segment, offset, commits, changes_branches } = unseen;
             other |= changes_branches;
             if *commits && entry.header.branch == branch {
@@ -191,9 +194,10 @@ impl Store {
             self.publish_up_to(self.log.head().written(), losses)?;
             return self.snapshot(branch, self.head());
         }
-        let snapshot = self.snapshot(branch, base)?;
+        self.known_branch(&epoch.index.read(), branch)?;
+        let snapshot = self.snapshot_in(&epoch, branch, base)?;
         let Some((version, page_count, page_size)) = newest else { return Ok(snapshot) };
-        let ahead = Ahead { entries, losses, assembled: Mutex::default() };
+        let ahead = Ahead { epoch, entries, losses, assembled: Mutex::default() };
         Ok(snapshot.with(version, page_count, page_size, ahead))
     }
 

@@ -176,7 +176,7 @@ impl Files {
     pub fn open(&mut self, path: &Path, how: Open) -> io::Result<Arc<Inode>> {
         match (self.find(path).cloned(), how) {
             (Ok(_), Open::CreateNew) => Err(io::ErrorKind::AlreadyExists.into()),
-            (Ok(inode), _) if inode.is_directory => Err(io::ErrorKind::IsADirectory.into()),
+            (Ok(inode), how) if inode.is_directory && how != Open::Read => Err(io::ErrorKind::IsADirectory.into()),
             (Ok(inode), Open::Replace) => {
                 inode.content().words = None;
                 inode.set_length(0);
