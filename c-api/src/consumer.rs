@@ -45,7 +45,7 @@ pub struct Consumer {
 impl Consumer {
     /// Starts behind `from`, or behind what the cursor file says is acknowledged, whichever is newer.
     pub fn open(path: &Path, branch: &str, cursor: Option<&Path>, from: Version) -> Result<Consumer, ConsumerError> {
-        let store = Store::open(path, OpenOptions { create: false })?;
+        let store = Store::open(path, OpenOptions { create: false, ..OpenOptions::default() })?;
         let branch = store.branch(branch)?.id;
         let cursor = cursor.map(|path| {
             let cursor =
@@ -114,7 +114,7 @@ mod tests {
         std::fs::write(store.join("other"), "no store").unwrap();
         assert_eq!(kind(&store, "main", None, 0), Some(Kind::NotFound));
         std::fs::remove_file(store.join("other")).unwrap();
-        drop(Store::open(&store, OpenOptions { create: true }).unwrap());
+        drop(Store::open(&store, OpenOptions { create: true, ..OpenOptions::default() }).unwrap());
         assert_eq!(kind(&store, "main", None, 0), None);
         assert_eq!(kind(&store, "nowhere", None, 0), Some(Kind::NotFound));
         assert_eq!(kind(&store, "main", None, 9), Some(Kind::NotFound));

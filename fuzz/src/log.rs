@@ -19,7 +19,7 @@ const FORMAT_1: &[u8] = include_bytes!("../../sql-tests/fixtures/format-1/log/00
 static VALID: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     let directory = tempfile::tempdir().expect("a scratch directory");
     let path = directory.path().join("s.maniac");
-    let store = Store::open(&path, OpenOptions { create: true }).expect("a new store");
+    let store = Store::open(&path, OpenOptions { create: true, ..OpenOptions::default() }).expect("a new store");
     for n in 1..=3 {
         commit(&store, &[BranchId::MAIN], n);
     }

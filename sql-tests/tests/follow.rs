@@ -24,7 +24,7 @@ fn run(session: &mut Session, sql: &str) -> Vec<String> {
 }
 
 fn open(directory: &Path) -> Arc<Store> {
-    Store::open(&directory.join("shop.maniac"), OpenOptions { create: false }).unwrap()
+    Store::open(&directory.join("shop.maniac"), OpenOptions { create: false, ..OpenOptions::default() }).unwrap()
 }
 
 /// Everything that there is, as `maniac_changes` has it: version, op, table, key, old and new.

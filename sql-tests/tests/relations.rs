@@ -27,11 +27,13 @@ const HISTORY: &[&str] = &[
     "UPDATE sqlite_schema SET sql = replace(sql, ', ((', ')') WHERE name = 'loose'; PRAGMA writable_schema = RESET",
     "ALTER TABLE t RENAME COLUMN v TO w; ALTER TABLE loose ADD COLUMN y DEFAULT 'seven'; DROP TABLE docs",
     "UPDATE loose SET y = NULL; PRAGMA user_version = 7",
+    "SELECT maniac_tag('first', 3); SELECT maniac_tag('ünï'); SELECT maniac_retain('90 minutes')",
 ];
 
 /// A relation, its arguments in SQLite, and those in DuckDB behind the store.
 const CALLS: &[(&str, &str, &str)] = &[
     ("maniac_branches", "", ""),
+    ("maniac_tags", "", ""),
     ("maniac_log", "", ""),
     ("maniac_log", "('dev')", ", branch := 'dev'"),
     ("maniac_changes", "", ""),
@@ -51,7 +53,7 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("maniac_log", "('nowhere')", ", branch := 'nowhere'", "no branch \"nowhere\""),
     ("maniac_changes", "(0, 999)", ", \"to\" := 999", "is in the future"),
     ("maniac_diff", "", "", "what to compare: a branch, a version or a time"),
-    ("maniac_diff", "('someday')", ", a := 'someday'", "\"someday\" is no branch, no version and no ISO-8601 time"),
+    ("maniac_diff", "('someday')", ", a := 'someday'", "\"someday\" is no branch, no tag, no version and no ISO-8601 time"),
     ("maniac_diff", "(1, 999)", ", a := 1, b := 999", "is in the future"),
     ("maniac_diff", "('2001-01-01')", ", a := '2001-01-01'", "has nothing at 2001-01-01"),
     ("maniac_tables", "('nowhere')", ", branch := 'nowhere'", "no branch \"nowhere\""),

@@ -72,6 +72,14 @@ pub static BRANCHES: Function = Function {
     start: |_, args| Ok(rows(source::branches(&args.text_at(0, LOCATION)?)?)),
 };
 
+pub static TAGS: Function = Function {
+    name: relations::TAGS.name,
+    parameters: &[STORE],
+    columns: &columns::<{ relations::TAGS.columns.len() }>(&relations::TAGS, &[]),
+    is_long: |_, _| false,
+    start: |_, args| Ok(rows(source::tags(&args.text_at(0, LOCATION)?)?)),
+};
+
 pub static ABOUT: Function = Function {
     name: relations::STORE.name,
     parameters: &[STORE, BRANCH],

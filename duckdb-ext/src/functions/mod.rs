@@ -38,6 +38,7 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
         &history::LOG,
         &views::VIEWS,
         &history::BRANCHES,
+        &history::TAGS,
         &history::ABOUT,
         &history::TABLES,
     ];

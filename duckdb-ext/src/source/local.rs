@@ -75,6 +75,12 @@ pub fn branches(location: &str) -> Result<Rows> {
     Ok(Box::new(rows.map(|row| row.map_err(Error::source))))
 }
 
+/// `maniac_tags` of a store.
+pub fn tags(location: &str) -> Result<Rows> {
+    let rows = relations::tags(&open_store(location)?).map_err(Error::source)?;
+    Ok(Box::new(rows.map(|row| row.map_err(Error::source))))
+}
+
 fn open_store(location: &str) -> Result<Arc<Store>> {
     Store::open(Path::new(location), OpenOptions::default()).map_err(|error| match error {
         StoreError::NotFound { path } => {

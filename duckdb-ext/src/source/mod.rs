@@ -5,7 +5,7 @@ mod local;
 mod records;
 mod scan;
 
-pub use local::{LocalSource, branches};
+pub use local::{LocalSource, branches, tags};
 pub use maniac_history::relations::GENERATED;
 
 use std::sync::Arc;

@@ -1,18 +1,20 @@
 //! The packs that somebody reads: pages by their root and number.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use maniac_base::{PageNo, checksum};
 use maniac_disk::Disk;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::chunk::{self, Chunk, Slot};
 use crate::codec;
 use crate::error::ChunkError;
-use crate::pack::{Pack, pack_path};
+use crate::pack::{NAME, Pack, pack_path};
 use crate::place::Place;
+use crate::tree::Visit;
 
 /// Packs of one store, each opened when it is first asked for. They stay open, also where their files are removed, as long
 /// as somebody has this.
@@ -72,12 +74,30 @@ impl Packs {
         Packs { disk: self.disk.clone(), dir: self.dir.clone(), store: self.store, page_size: self.page_size, packs }
     }
 
+    /// These packs and others. Those that are open stay so.
+    pub fn and(&self, others: &Packs) -> Packs {
+        let mut both = self.with(self.numbers());
+        for (number, pack) in &others.packs {
+            let known = both.packs.entry(*number).or_default();
+            if known.get().is_none() {
+                *known = pack.clone();
+            }
+        }
+        both
+    }
+
     pub fn directory(&self) -> &Path {
         &self.dir
     }
 
     pub fn numbers(&self) -> impl Iterator<Item = u32> + '_ {
         self.packs.keys().copied()
+    }
+
+    pub fn sorted_numbers(&self) -> Vec<u32> {
+        let mut numbers: Vec<u32> = self.numbers().collect();
+        numbers.sort_unstable();
+        numbers
     }
 
     /// Takes what has been read of them out of the process's resident memory.
@@ -97,6 +117,49 @@ impl Packs {
                 Ok(cell.get_or_init(|| Arc::new(pack)))
             }
         }
+    }
+
+    /// Bytes of each pack that databases are made of. What several share counts once.
+    pub fn live(&self, roots: &[crate::Root]) -> Result<BTreeMap<u32, u64>, ChunkError> {
+        let (mut live, mut seen) = (BTreeMap::new(), FxHashSet::default());
+        let mut count = |place: Place, bytes: u64, once: bool| {
+            let new = !once || seen.insert(place);
+            if new {
+                *live.entry(place.pack()).or_insert(0) += bytes.next_multiple_of(8);
+            }
+            new
+        };
+        for root in roots {
+            root.walk(self, &mut |visit| match visit {
+                Visit::Node { place, bytes } => count(place, u64::from(bytes), true),
+                Visit::Chunk(place) => count(place, (chunk::BYTES + NAME) as u64, true),
+                // One database alone has each of its pages once.
+                Visit::Page(slot) => count(slot.place, u64::from(slot.bytes), roots.len() > 1),
+            })?;
+        }
+        Ok(live)
+    }
+
+    /// Reads everything that a database is made of, and checks every byte of it. What has been `seen` is passed over.
+    pub fn check(&self, root: &crate::Root, seen: &mut FxHashSet<Place>) -> Result<(), ChunkError> {
+        let mut damage = None;
+        root.walk(self, &mut |visit| {
+            let place = match &visit {
+                Visit::Node { place, .. } | Visit::Chunk(place) => *place,
+                Visit::Page(slot) => slot.place,
+            };
+            let new = damage.is_none() && seen.insert(place);
+            if let (true, Visit::Page(slot)) = (new, &visit) {
+                damage = self.slot_page(slot).err();
+            }
+            new
+        })?;
+        damage.map_or(Ok(()), Err)
+    }
+
+    /// Bytes of a pack's file.
+    pub fn length(&self, number: u32) -> Result<u64, ChunkError> {
+        Ok(self.pack(number)?.length())
     }
 
     /// A page of the database that a root stands for; nothing for one that was never written.

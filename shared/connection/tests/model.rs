@@ -61,7 +61,13 @@ fn by_disk(error: &ConnectionError) -> bool {
 
 impl<'w> Model<'w> {
     fn new(world: &'w Arc<World>) -> Model<'w> {
-        let open = || Store::open_on(Sim::process(world, 0), Path::new("/s.maniac"), OpenOptions { create: true });
+        let open = || {
+            Store::open_on(
+                Sim::process(world, 0),
+                Path::new("/s.maniac"),
+                OpenOptions { create: true, ..OpenOptions::default() },
+            )
+        };
         let stores = [open().unwrap(), open().unwrap()];
         let processes = [Process::new(|_| ()), Process::new(|_| ())];
         let main = stores[0].branch("main").unwrap().id;

@@ -53,7 +53,7 @@ impl Ledger {
 }
 
 fn open_store(world: &Arc<World>, process: usize) -> Result<Arc<Store>, StoreError> {
-    let options = OpenOptions { create: true };
+    let options = OpenOptions { create: true, ..OpenOptions::default() };
     Store::open_on(Sim::process(world, process), Path::new("/s.maniac"), options)
 }
 

@@ -21,7 +21,11 @@ struct Host {
 
 impl Host {
     fn on(world: &Arc<World>) -> Host {
-        let store = Store::open_on(Sim::process(world, 0), Path::new("/s.maniac"), OpenOptions { create: true });
+        let store = Store::open_on(
+            Sim::process(world, 0),
+            Path::new("/s.maniac"),
+            OpenOptions { create: true, ..OpenOptions::default() },
+        );
         Host { process: Process::new(|_| ()), store: store.unwrap() }
     }
 

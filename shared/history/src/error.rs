@@ -17,7 +17,9 @@ pub enum HistoryError {
     Diff { version: Version, source: DiffError },
     #[error("the range {from} to {to} runs backwards: give the older version first")]
     Backwards { from: Version, to: Version },
-    #[error("\"{asked}\" is no branch, no version and no ISO-8601 time; maniac_branches lists the branches")]
+    #[error(
+        "\"{asked}\" is no branch, no tag, no version and no ISO-8601 time; maniac_branches and maniac_tags list those that there are"
+    )]
     BadPoint { asked: String },
 }
 

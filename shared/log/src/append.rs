@@ -106,6 +106,11 @@ impl Log {
         outcome
     }
 
+    /// Does something while nobody appends, behind what was cleared up.
+    pub fn while_nobody_appends<T, E: From<LogError>>(&self, run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.with_append_lock(|| self.mend().map_err(E::from).and_then(|()| run()))
+    }
+
     /// Does something while nobody appends, if nobody of this process does now, and `when` holds of the locks.
     pub fn try_with_append_lock<T, E: From<LogError>>(
         &self,
@@ -124,7 +129,7 @@ impl Log {
     }
 
     /// Clears up behind an append or an fsync that came to nothing. The caller holds the append lock.
-    fn mend(&self) -> Result<(), LogError> {
+    pub(crate) fn mend(&self) -> Result<(), LogError> {
         if self.head.append_was_cut_short() {
             self.repair_tail()?;
         }
@@ -187,9 +192,7 @@ impl Log {
             let prepared = prepared.filter(|_| alone && !empty);
             let head = header.head(draft.pages.iter().copied());
             if end == start && (full || prepared.is_some()) {
-                segment.truncate(start.position)?;
-                self.sync_segment(&segment)?;
-                self.head.set_durable(start.version);
+                self.complete(&segment, start)?;
                 end = LogEnd { version: start.version, segment: header.version, position: segment::HEADER };
                 if let Some(Prepared(new)) = prepared {
                     new.write(&head, segment::HEADER)?;
@@ -207,11 +210,28 @@ impl Log {
         Ok(end)
     }
 
+    /// Brings the active segment to the disk, cut off at its end: another one is to follow.
+    pub(crate) fn complete(&self, segment: &Segment, end: LogEnd) -> Result<(), LogError> {
+        // After an fsync that failed, another one succeeds without the bytes that are lost.
+        let _alone = self.stop_syncs()?;
+        if self.head.sync_has_failed() {
+            return Err(self.cannot_sync());
+        }
+        segment.truncate(end.position)?;
+        self.sync_segment(segment)?;
+        self.head.set_durable(end.version);
+        Ok(())
+    }
+
     /// Makes the log end where `HEAD` says. The caller holds the append lock.
     pub(crate) fn repair_tail(&self) -> Result<(), LogError> {
         let end = self.head.end();
-        for first in segment::list(&*self.disk, &self.path)?.into_iter().filter(|first| *first > end.segment) {
-            segment::remove(&*self.disk, &self.path, first)?;
+        let segments = segment::list(&*self.disk, &self.path)?;
+        let later: Vec<Version> = segments.into_iter().filter(|first| *first > end.segment).collect();
+        later.iter().try_for_each(|first| segment::remove(&*self.disk, &self.path, *first))?;
+        if !later.is_empty() {
+            // Were one there again after the machine stops, what is appended here from now on would be in front of it.
+            segment::sync_dir(&*self.disk, &segment::log_dir(&self.path))?;
         }
         self.active_segment()?.truncate(end.position)?;
         self.head.end_append(end);

@@ -24,7 +24,7 @@ mod truncate;
 pub use append::{Durability, Proposal, Written};
 pub use cursor::{Cursor, Stretch};
 pub use draft::{Draft, Prepared, StoredBytes};
-pub use entry::{BranchNote, Defect, EntryKind, EntryRef, Form, FrameRef, Header, MergeNote, Stored};
+pub use entry::{BranchNote, Defect, EntryKind, EntryRef, Form, FrameRef, Header, MergeNote, Stored, TagNote};
 pub use error::LogError;
 pub use head::{Head, LogEnd, Losses};
 pub use lock::{LockFile, LockName};

@@ -56,8 +56,7 @@ impl Log {
         let mut state = syncer.state.lock();
         while !self.is_durable(version, losses)? {
             if self.head.sync_has_failed() {
-                let reason = std::io::Error::other("an fsync of it has failed; the next transaction tries again");
-                return Err(LogError::io(&self.path, "make the log durable")(reason));
+                return Err(self.cannot_sync());
             }
             if state.running {
                 syncer.done.wait(&mut state);
@@ -71,6 +70,11 @@ impl Log {
             state = syncer.state.lock();
         }
         Ok(())
+    }
+
+    pub(crate) fn cannot_sync(&self) -> LogError {
+        let reason = std::io::Error::other("an fsync of it has failed; the next transaction tries again");
+        LogError::io(&self.path, "make the log durable")(reason)
     }
 
     /// Asked in this order, since the number of a version that is lost is given again.

@@ -65,6 +65,37 @@ impl Log {
         })
     }
 
+    /// Ends the segment that entries are appended to, if it has at least so many bytes, so that it can be removed by itself.
+    /// Gives where the log ends.
+    pub fn end_segment(&self, bytes: u64) -> Result<LogEnd, LogError> {
+        self.check_process()?;
+        self.with_append_lock(|| {
+            self.mend()?;
+            let end = self.head.end();
+            if end.position == HEADER || end.position < bytes {
+                return Ok(end);
+            }
+            self.head.begin_append();
+            let segment = self.active_segment()?;
+            let first = end.version.next();
+            let ended = self
+                .complete(&segment, end)
+                .and_then(|()| Segment::create(&self.disk, &self.path, self.id, first, self.disk.now_ms()));
+            match ended {
+                Ok(_) => {
+                    let end = LogEnd { version: end.version, segment: first, position: HEADER };
+                    self.head.end_append(end);
+                    Ok(end)
+                }
+                Err(error) => {
+                    // If even this fails the mark stays, and whoever appends next repairs.
+                    self.repair_tail()?;
+                    Err(error)
+                }
+            }
+        })
+    }
+
     /// An fsync has failed: cuts off what nobody was told of, unless somebody has done so.
     pub(crate) fn drop_what_is_lost(&self) {
         // When this fails, the next writer tries again.

@@ -40,6 +40,7 @@ impl Store {
         appended(first, written.losses);
         self.log.publish(durability, &written)?;
         self.refresh()?;
+        self.tend();
         Ok(first)
     }
 

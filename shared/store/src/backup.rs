@@ -4,15 +4,22 @@
 //!   log up to the head, entry by entry ──> .shop.maniac-XXXXXX.partial ──fsync, rename──> the target
 //! ```
 //!
-//! What readers can see is never taken back, so that no lock is needed: entries behind the head are left out.
+//! What readers can see is never taken back: entries behind the head are left out. Where the log's beginning is gone, the
+//! checkpoints that stand for it are copied first, and no other is made meanwhile.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use maniac_base::Version;
+use maniac_chunk::{Packs, pack_path};
 use maniac_disk::{File, Open};
-use maniac_log::{LogEnd, Segment, segment_path};
+use maniac_log::{HEADER, LockFile, LogEnd, Segment, segment_path};
+use rustc_hash::FxHashSet;
 
+use crate::epoch::pack_directory;
 use crate::error::StoreError;
+use crate::lock::CHECKPOINT;
+use crate::manifest::{self, Manifest};
 use crate::store::Store;
 
 /// Ends the name of a copy that is being made.
@@ -29,6 +36,9 @@ impl Store {
     pub fn backup(&self, target: &Path, go_on: &mut dyn FnMut(u64, u64) -> bool) -> Result<Version, StoreError> {
         let disk = self.log.disk();
         let (parent, name) = self.place_of_backup(target)?;
+        // What is being copied must not go meanwhile.
+        let lock = self.is_writable().then(|| LockFile::open(&**disk, self.path())).transpose()?;
+        lock.as_ref().map_or(Ok(()), |lock| lock.lock(CHECKPOINT))?;
         let head = self.whole_head()?;
         let number = disk.random().map_err(StoreError::io(&parent, "find a random number for a name in"))?;
         let partial = parent.join(format!(".{name}-{number:032x}{PARTIAL}"));
@@ -37,13 +47,17 @@ impl Store {
         let copied = disk
             .create_directory(&partial.join("log"))
             .map_err(failed)
-            .and_then(|()| self.copy_log(head, &partial, go_on))
+            .and_then(|()| self.copy_checkpoints(head, &partial, go_on))
+            .and_then(|copied| self.copy_log(head, &partial, copied, go_on))
             .and_then(|end| {
                 self.log.seal_copy(&partial, end)?;
                 // An empty directory gives way; whatever has come there meanwhile doesn't.
                 disk.rename(&partial, target).map_err(StoreError::io(target, "put the backup in place"))?;
                 Ok(end.version)
             });
+        if let Some(lock) = lock {
+            lock.unlock(CHECKPOINT);
+        }
         if copied.is_err() {
             // The error that led here says more than one about what is left.
             let _ = disk.remove_directory(&partial);
@@ -91,15 +105,73 @@ impl Store {
         Ok(head)
     }
 
-    fn copy_log(
+    /// Copies what the log has no more: the oldest checkpoint, and the newest, which has what has a tag. Gives the version
+    /// that the log's copy starts behind, if it has no beginning, and the bytes that were copied.
+    fn copy_checkpoints(
         &self,
         head: Version,
         target: &Path,
         go_on: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<(Option<Version>, u64), StoreError> {
+        let disk = self.log.disk();
+        if self.log.start()? == Version(0) {
+            return Ok((None, 0));
+        }
+        let mut checkpoints = manifest::list(&**disk, self.path())?;
+        checkpoints.retain(|version| *version <= head);
+        let mut wanted: Vec<Version> = checkpoints.first().into_iter().chain(checkpoints.last()).copied().collect();
+        wanted.dedup();
+        let read = |version| Manifest::read(&**disk, self.path(), self.id(), version);
+        let manifests = wanted.into_iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
+        let Some(oldest) = manifests.first() else { return Ok((None, 0)) };
+        let numbers: BTreeSet<u32> = manifests.iter().flat_map(|manifest| manifest.packs.iter().copied()).collect();
+        let packs =
+            Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, oldest.page_size, numbers.iter().copied());
+        let mut seen = FxHashSet::default();
+        for manifest in &manifests {
+            manifest.roots().try_for_each(|root| packs.check(root, &mut seen))?;
+        }
+        packs.release();
+        let (chunks, mut copied) = (target.join("chunks"), 0);
+        for dir in [&chunks, &manifest::directory(target)] {
+            disk.create_directory(dir).map_err(StoreError::io(dir, "create the directory"))?;
+        }
+        let lengths = numbers.iter().map(|number| packs.length(*number)).collect::<Result<Vec<u64>, _>>()?;
+        let total = lengths.into_iter().sum::<u64>() + self.bytes_up_to(head)?;
+        for number in numbers {
+            let (from, to) = (pack_path(packs.directory(), number), pack_path(&chunks, number));
+            let source = disk.open(&from, Open::Read).map_err(StoreError::io(&from, "open"))?;
+            let file = disk.open(&to, Open::CreateNew).map_err(StoreError::io(&to, "create"))?;
+            let length = packs.length(number)?;
+            for at in (0..length).step_by(PIECE) {
+                let mut piece = vec![0; (length - at).min(PIECE as u64) as usize];
+                source.read_exact_at(&mut piece, at).map_err(StoreError::io(&from, "read"))?;
+                file.write_all_at(&piece, at).map_err(StoreError::io(&to, "write"))?;
+                copied += piece.len() as u64;
+                if !go_on(copied, total) {
+                    return Err(StoreError::Interrupted { what: "the backup" });
+                }
+            }
+            file.sync_all().map_err(StoreError::io(&to, "fsync"))?;
+        }
+        disk.sync_directory(&chunks).map_err(StoreError::io(&chunks, "fsync"))?;
+        manifests.iter().try_for_each(|manifest| manifest.write(&**disk, target, self.id()))?;
+        Ok((Some(Version(oldest.segment.0 - 1)), copied))
+    }
+
+    fn copy_log(
+        &self,
+        head: Version,
+        target: &Path,
+        (start, before): (Option<Version>, u64),
+        go_on: &mut dyn FnMut(u64, u64) -> bool,
     ) -> Result<LogEnd, StoreError> {
-        let (stretch, mut cursor) = self.log.stretch()?;
+        let (stretch, mut cursor) = match start {
+            Some(start) => self.log.stretch_at(start.next(), HEADER)?,
+            None => self.log.stretch()?,
+        };
         let mut version = Version(stretch.segment(cursor.segment).first.0 - 1);
-        let (mut copied, total) = (0, self.bytes_up_to(head)?);
+        let (mut copied, total) = (before, before + self.bytes_up_to(head)?);
         let mut copy = self.begin_copy(target, stretch.segment(cursor.segment))?;
         while version < head {
             let entry = stretch.read(version, &mut cursor)?;

@@ -7,6 +7,7 @@
 //! Nothing refers to a pack before the manifest has its name. What a process that was killed leaves behind is removed by
 //! the next checkpoint.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
@@ -17,8 +18,12 @@ use crate::epoch::{Epoch, pack_directory};
 use crate::error::StoreError;
 use crate::index::BranchState;
 use crate::lock::CHECKPOINT;
-use crate::manifest::{self, BranchAt, Manifest};
+use crate::manifest::{self, BranchAt, Manifest, Pin};
+use crate::snapshot::Snapshot;
 use crate::store::Store;
+
+/// Packs are looked through when they have this part more than was needed of them the last time.
+const WASTE: u64 = 7;
 
 /// What a checkpoint has done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,20 +53,24 @@ impl Store {
 
     fn checkpoint_alone(self: &Arc<Self>) -> Result<Option<Checkpoint>, StoreError> {
         // Another process may have made one since this one looked.
-        let newest = manifest::list(&**self.log.disk(), self.path())?.last().copied();
-        if newest.is_some_and(|newest| newest > self.now.read().index.read().start()) {
-            self.begin_anew(Epoch::newest(&self.log)?)?;
-        }
+        self.begin_behind_newest()?;
         self.refresh()?;
         let epoch = self.now();
-        let (version, segment, offset) = {
-            let cursor = epoch.cursor.lock();
-            (epoch.index.read().last(), epoch.stretch.segment(cursor.segment).first, cursor.offset)
-        };
-        if version == epoch.index.read().start() || self.page_size() == 0 || self.goes_on(version)? {
+        let (version, start) = (epoch.index.read().last(), epoch.index.read().start());
+        if version == start || self.page_size() == 0 || self.goes_on(version)? {
+            self.forget()?;
             return Ok(None);
         }
         self.log.durable_to(version, self.log.losses())?;
+        // What is in front of the checkpoint is to go by itself.
+        let end = self.log.end_segment(self.limits.segment)?;
+        let (segment, offset) = {
+            let cursor = epoch.cursor.lock();
+            match end.version == version {
+                true => (end.segment, end.position),
+                false => (epoch.stretch.segment(cursor.segment).first, cursor.offset),
+            }
+        };
         let disk = self.log.disk();
         for dir in [pack_directory(&self.log), manifest::directory(self.path())] {
             match disk.create_directory(&dir) {
@@ -75,10 +84,10 @@ impl Store {
         let packs = epoch.packs.as_ref().unwrap_or(&none);
         let mut writer = Writer::begin(packs, number, Compression::None)?;
         let roots = self.roots(&epoch, version, &mut writer)?;
+        let pins = self.pins(&epoch, version, &roots, &mut writer)?;
         let bytes = if writer.is_empty() { 0 } else { writer.finish()? };
-        let mut numbers: Vec<u32> = packs.numbers().chain((bytes > 0).then_some(number)).collect();
-        numbers.sort_unstable();
-        let manifest = {
+        let packs = packs.with(packs.numbers().chain((bytes > 0).then_some(number)).collect::<Vec<u32>>());
+        let mut manifest = {
             let index = epoch.index.read();
             let branches = (0..index.next_branch().0).map(BranchId).zip(&roots);
             let branches = branches.map(|(id, (head, root))| {
@@ -92,12 +101,18 @@ impl Store {
                 offset,
                 page_size: index.page_size(),
                 branches: branches.collect(),
-                packs: numbers,
+                pins,
+                tags: index.tags().cloned().collect(),
+                retention: index.retention(),
+                packs: packs.sorted_numbers(),
+                live_bytes: index.live_bytes(),
             }
         };
+        let copied = self.compact(&mut manifest, &packs, number + 1)?;
         manifest.write(&**disk, self.path(), self.id())?;
         self.begin_anew(Epoch::behind(&self.log, &manifest)?)?;
-        Ok(Some(Checkpoint { version, bytes }))
+        self.forget()?;
+        Ok(Some(Checkpoint { version, bytes: bytes + copied }))
     }
 
     /// The branches as they are at a version, by their ids: what they show, and their pages.
@@ -128,12 +143,74 @@ impl Store {
                 }
                 (None, None) => (Root::EMPTY, snapshot.touched()),
             };
-            let root = writer.update::<StoreError>(&old, snapshot.page_count(), &changed, &mut |no: PageNo| {
-                snapshot.page(no).map_err(|error| snapshot.broken(&error).into())
-            })?;
+            let root = put_to_rest(&snapshot, &old, &changed, writer)?;
             roots.push((snapshot.version(), root));
         }
         Ok(roots)
+    }
+
+    /// The older versions that are kept: those that have a tag, and those that branches are merged by.
+    fn pins(
+        self: &Arc<Self>,
+        epoch: &Arc<Epoch>,
+        version: Version,
+        roots: &[(Version, Root)],
+        writer: &mut Writer<'_>,
+    ) -> Result<Vec<Pin>, StoreError> {
+        let (wanted, known): (BTreeSet<(BranchId, Version)>, _) = {
+            let index = epoch.index.read();
+            let tags = index.tags().map(|tag| (tag.branch, tag.version));
+            let wanted: BTreeSet<_> = tags.chain(index.ancestors()).collect();
+            let known: Vec<_> = wanted.iter().map(|(branch, at)| index.pin(*branch, *at)).collect();
+            (wanted, known)
+        };
+        let mut pins = Vec::new();
+        for ((branch, at), known) in wanted.into_iter().zip(known) {
+            if let Some((version, root)) = known {
+                pins.push(Pin { branch, at, version, root });
+                continue;
+            }
+            let snapshot = match self.snapshot_in(epoch, branch, at) {
+                // It went before anything asked for it to be kept.
+                Err(StoreError::Forgotten { .. } | StoreError::BeforeHistory { .. }) => continue,
+                snapshot => snapshot?,
+            };
+            // It differs from what the branch is now, or else `main`, by least.
+            let beside = if epoch.index.read().branch(branch).is_some() { branch } else { BranchId::MAIN };
+            let (newest, (_, old)) = (self.snapshot_in(epoch, beside, version)?, roots[beside.0 as usize]);
+            let changed = newest.differing_pages(&snapshot)?;
+            let root = put_to_rest(&snapshot, &old, &changed, writer)?;
+            pins.push(Pin { branch, at, version: snapshot.version(), root });
+        }
+        Ok(pins)
+    }
+
+    /// Copies what is needed of packs that are mostly needless into a new one, when there is more than a bit of that. Gives
+    /// the bytes that were written.
+    fn compact(&self, manifest: &mut Manifest, packs: &Packs, number: u32) -> Result<u64, StoreError> {
+        let lengths: BTreeMap<u32, u64> =
+            manifest.packs.iter().map(|n| Ok((*n, packs.pack(*n)?.length()))).collect::<Result<_, StoreError>>()?;
+        let total: u64 = lengths.values().sum();
+        if total <= manifest.live_bytes + manifest.live_bytes / WASTE + (256 << 10) {
+            return Ok(0);
+        }
+        let mut roots: Vec<&mut Root> = manifest.branches.iter_mut().map(|branch| &mut branch.root).collect();
+        roots.extend(manifest.pins.iter_mut().map(|pin| &mut pin.root));
+        let live = packs.live(&roots.iter().map(|root| **root).collect::<Vec<_>>())?;
+        let is_sparse = |pack: u32| live.get(&pack).is_none_or(|live| *live < lengths[&pack] / 5 * 4);
+        let mut written = 0;
+        if live.keys().any(|pack| is_sparse(*pack)) {
+            let mut writer = Writer::begin(packs, number, Compression::None)?;
+            for root in roots {
+                *root = writer.copy_out_of(root, &is_sparse)?;
+            }
+            written = writer.finish()?;
+        }
+        manifest.packs.retain(|pack| !is_sparse(*pack));
+        manifest.packs.extend((written > 0).then_some(number));
+        manifest.live_bytes = live.iter().filter(|(pack, _)| !is_sparse(**pack)).map(|(_, live)| *live).sum();
+        manifest.live_bytes += written;
+        Ok(written)
     }
 
     /// Whether an entry counts only together with the next one.
@@ -162,12 +239,36 @@ impl Store {
         Ok(last + 1)
     }
 
+    /// Goes on behind the newest checkpoint, if that is newer than the one that this process is behind.
+    pub(crate) fn begin_behind_newest(&self) -> Result<(), StoreError> {
+        let newest = manifest::list(&**self.log.disk(), self.path())?.last().copied();
+        if newest.is_some_and(|newest| newest > self.now.read().index.read().start() && newest <= self.head()) {
+            self.begin_anew(Epoch::newest(&self.log)?)?;
+        }
+        Ok(())
+    }
+
     /// What is opened from now on goes on behind a checkpoint. Snapshots that are open keep what they have.
     fn begin_anew(&self, epoch: Epoch) -> Result<(), StoreError> {
         epoch.read_to(self.head())?;
-        *self.now.write() = Arc::new(epoch);
+        let mut now = self.now.write();
+        // Two threads that come to do so may have looked at different times.
+        if epoch.index.read().start() > now.index.read().start() {
+            *now = Arc::new(epoch);
+        }
         Ok(())
     }
+}
+
+/// A snapshot's pages, given a database that differs from it by no more than the changed ones.
+fn put_to_rest(
+    snapshot: &Snapshot,
+    old: &Root,
+    changed: &[PageNo],
+    writer: &mut Writer<'_>,
+) -> Result<Root, StoreError> {
+    let mut read = |no: PageNo| snapshot.page(no).map_err(|error| snapshot.broken(&error).into());
+    writer.update::<StoreError>(old, snapshot.page_count(), changed, &mut read)
 }
 
 fn at_checkpoint(state: &BranchState, head: Version, root: Root) -> BranchAt {

@@ -21,6 +21,7 @@ use rustc_hash::FxBuildHasher;
 use crate::error::StoreError;
 use crate::index::{Index, Location};
 use crate::manifest::{self, Manifest};
+use crate::moment::time_text;
 use crate::store::Store;
 
 pub(crate) struct Epoch {
@@ -71,9 +72,11 @@ impl Epoch {
 
     /// The newest epoch of a log: behind the newest checkpoint that can be read.
     pub fn newest(log: &Arc<Log>) -> Result<Epoch, StoreError> {
-        let visible = log.visible();
-        let newest = newest_checkpoint(log, &|manifest| manifest.version <= visible)?;
-        newest.map_or_else(|| Epoch::begin(log, None), |(epoch, _)| Ok(epoch))
+        while_files_go(log, || {
+            let visible = log.visible();
+            let newest = newest_checkpoint(log, &|manifest| manifest.version <= visible)?;
+            newest.map_or_else(|| Epoch::begin(log, None), |(epoch, _)| Ok(epoch))
+        })
     }
 
     /// The epoch that begins with a checkpoint that was just made.
@@ -102,12 +105,12 @@ pub(crate) fn pack_directory(log: &Log) -> std::path::PathBuf {
 }
 
 /// The epoch behind the newest checkpoint that `fits`, and the version of the one that follows it. One that can't be read
-/// is passed over as long as the log has what it has: a copy that was made meanwhile may lack some of it.
+/// is passed over if there is another way: a copy that was made meanwhile may lack some of it.
 fn newest_checkpoint(
     log: &Arc<Log>,
     fits: &dyn Fn(&Manifest) -> bool,
 ) -> Result<Option<(Epoch, Option<Version>)>, StoreError> {
-    let mut next = None;
+    let (mut next, mut unreadable) = (None, None);
     for version in manifest::list(&**log.disk(), log.path())?.into_iter().rev() {
         let manifest = Manifest::read(&**log.disk(), log.path(), log.id(), version);
         let epoch = match &manifest {
@@ -119,11 +122,13 @@ fn newest_checkpoint(
         };
         match epoch {
             Ok(epoch) => return Ok(Some((epoch, next))),
-            Err(error) if log.start()? > Version(0) => return Err(error),
-            Err(_) => (),
+            Err(error) => unreadable = unreadable.or(Some(error)),
         }
     }
-    Ok(None)
+    match unreadable {
+        Some(error) if log.start()? > Version(0) => Err(error),
+        _ => Ok(None),
+    }
 }
 
 impl Store {
@@ -137,9 +142,8 @@ impl Store {
         if epoch.index.read().start() <= version {
             return Ok(epoch.clone());
         }
-        self.past_epoch(&|index| index.start() <= version && version < index.last(), &|manifest| {
-            manifest.version <= version
-        })
+        let has = |index: &Index| index.start() <= version && version < index.last();
+        self.past_epoch(&has, &|manifest| manifest.version <= version, &|| format!("version {version}"))
     }
 
     /// The epoch that a moment is in: `epoch` or an earlier one.
@@ -148,8 +152,9 @@ impl Store {
         if begins_by(&epoch.index.read()) {
             return Ok(epoch.clone());
         }
-        self.past_epoch(&|index| begins_by(index) && time_ms < index.last_time_ms(), &|manifest| {
-            manifest.time_ms <= time_ms
+        let has = |index: &Index| begins_by(index) && time_ms < index.last_time_ms();
+        self.past_epoch(&has, &|manifest| manifest.time_ms <= time_ms, &|| {
+            format!("what was at {}", time_text(time_ms))
         })
     }
 
@@ -159,6 +164,7 @@ impl Store {
         &self,
         has: &dyn Fn(&Index) -> bool,
         fits: &dyn Fn(&Manifest) -> bool,
+        asked: &dyn Fn() -> String,
     ) -> Result<Arc<Epoch>, StoreError> {
         // Who comes second waits for what the first one reads.
         let mut past = self.past.lock();
@@ -168,17 +174,69 @@ impl Store {
         }
         let begins_now = self.now.read().index.read().start();
         let fits = |manifest: &Manifest| manifest.version < begins_now && fits(manifest);
-        let (epoch, end) = match newest_checkpoint(&self.log, &fits)? {
+        let epoch = Arc::new(while_files_go(&self.log, || self.read_past(&fits, begins_now, asked))?);
+        let start = epoch.index.read().start();
+        past.put(start, epoch.clone());
+        Ok(epoch)
+    }
+
+    /// Does something with the present epoch, and again with that behind a newer checkpoint if it asks for what is gone: what
+    /// had to be looked up in front of one checkpoint the next one may have.
+    pub(crate) fn at_present<T>(&self, run: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+        loop {
+            let start = self.now.read().index.read().start();
+            let done = run();
+            if !matches!(done, Err(StoreError::Forgotten { .. })) {
+                return done;
+            }
+            self.begin_behind_newest()?;
+            if self.now.read().index.read().start() == start {
+                return done;
+            }
+        }
+    }
+
+    /// What nothing has kept.
+    pub(crate) fn forgotten(&self, asked: String, oldest: Version) -> StoreError {
+        match Manifest::read(&**self.log.disk(), self.path(), self.id(), oldest) {
+            Ok(Manifest { time_ms, .. }) => {
+                let (path, since) = (self.path().to_owned(), time_text(time_ms));
+                StoreError::Forgotten { path, asked, oldest, since }
+            }
+            Err(error) => error,
+        }
+    }
+
+    fn read_past(
+        &self,
+        fits: &dyn Fn(&Manifest) -> bool,
+        begins_now: Version,
+        asked: &dyn Fn() -> String,
+    ) -> Result<Epoch, StoreError> {
+        let (epoch, end) = match newest_checkpoint(&self.log, fits)? {
             Some(found) => found,
             None => {
                 let first = manifest::list(&**self.log.disk(), self.path())?.first().copied();
+                if let Some(oldest) = first.filter(|_| self.log.start().is_ok_and(|start| start > Version(0))) {
+                    return Err(self.forgotten(asked(), oldest));
+                }
                 (Epoch::begin(&self.log, None)?, first)
             }
         };
         epoch.read_to(end.unwrap_or(begins_now).min(begins_now))?;
-        let epoch = Arc::new(epoch);
-        let start = epoch.index.read().start();
-        past.put(start, epoch.clone());
         Ok(epoch)
+    }
+}
+
+/// Reads files that others may be removing, and again if they were.
+pub(crate) fn while_files_go<T>(log: &Log, read: impl Fn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    let there = || Ok::<_, StoreError>((manifest::list(&**log.disk(), log.path())?, log.list()?));
+    loop {
+        let before = there()?;
+        match read() {
+            Err(error) if there()? == before => return Err(error),
+            Err(_) => (),
+            done => return done,
+        }
     }
 }

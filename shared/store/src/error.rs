@@ -34,8 +34,26 @@ pub enum StoreError {
     Future { asked: String, branch: String, head: Version },
     #[error("branch \"{branch}\" has nothing at {asked}: its history starts at {first}")]
     BeforeHistory { asked: String, branch: String, first: String },
-    #[error("\"{asked}\" is neither a version nor an ISO-8601 time such as 2026-01-31T12:00:00Z")]
+    #[error("\"{asked}\" is neither a version nor an ISO-8601 time such as 2026-01-31T12:00:00Z, and cannot be a tag")]
     BadMoment { asked: String },
+    #[error(
+        "\"{name}\" is neither a version nor an ISO-8601 time such as 2026-01-31T12:00:00Z, nor a tag of {path}: {known}"
+    )]
+    NoSuchTag { path: PathBuf, name: String, known: String },
+    #[error("tag \"{name}\" exists already; take it away with maniac_untag('{name}'), or choose another name")]
+    TagExists { name: String },
+    #[error("\"{name}\" cannot be a tag: {reason}")]
+    BadTagName { name: String, reason: &'static str },
+    #[error("tag \"{name}\" is of branch \"{of}\", and branch \"{branch}\" does not have that version: open \"{of}\"")]
+    TagOfAnother { name: String, of: String, branch: String },
+    #[error("\"{asked}\" is neither a number of versions nor a time such as '30 days' or '12 hours'")]
+    BadRetention { asked: String },
+    /// Nothing was to keep it.
+    #[error(
+        "{asked} of {path} is not kept any more: the oldest that is kept is version {oldest} ({since}). maniac_retain('30 \
+         days') keeps more from now on, and maniac_tag(name) keeps a version for good"
+    )]
+    Forgotten { path: PathBuf, asked: String, oldest: Version, since: String },
     /// Another connection writes to this branch; try again when it is done.
     #[error("another connection is writing to branch \"{branch}\"")]
     Busy { branch: String },
@@ -70,9 +88,14 @@ impl StoreError {
             | StoreError::NoSuchBranch { .. }
             | StoreError::BranchDropped { .. }
             | StoreError::Future { .. }
-            | StoreError::BeforeHistory { .. } => Kind::NotFound,
-            StoreError::BranchExists { .. } => Kind::Exists,
+            | StoreError::BeforeHistory { .. }
+            | StoreError::NoSuchTag { .. }
+            | StoreError::Forgotten { .. } => Kind::NotFound,
+            StoreError::BranchExists { .. } | StoreError::TagExists { .. } => Kind::Exists,
             StoreError::BadBranchName { .. }
+            | StoreError::BadTagName { .. }
+            | StoreError::TagOfAnother { .. }
+            | StoreError::BadRetention { .. }
             | StoreError::CannotDrop { .. }
             | StoreError::BadMoment { .. }
             | StoreError::PageSize { .. }

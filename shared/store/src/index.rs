@@ -5,13 +5,17 @@
 //! version is found in O(log n) steps, even for page 1, which every transaction writes. A frame costs 24 bytes, a
 //! page's head 4, an entry 48.
 
+use std::collections::BTreeMap;
+
 use maniac_base::{BranchId, PageNo, Version};
 use maniac_chunk::Root;
-use maniac_log::{BranchNote, EntryKind, EntryRef, MergeNote, Stored};
+use maniac_log::{BranchNote, EntryKind, EntryRef, MergeNote, Stored, TagNote};
+use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
 use crate::admit;
 use crate::manifest::{BranchAt, Manifest};
+use crate::retention::{Retention, Tag};
 
 const NONE: u32 = u32::MAX;
 
@@ -177,6 +181,13 @@ pub struct Index {
     /// By branch id; ids are given in order.
     branches: Vec<BranchState>,
     page_size: u32,
+    retention: Retention,
+    tags: BTreeMap<String, Tag>,
+    /// Older databases that the checkpoint has: a branch at a version, the version that it shows, and its pages.
+    pins: FxHashMap<(BranchId, Version), (Version, Root)>,
+    live_bytes: u64,
+    /// Bytes of its entries in the log.
+    bytes: u64,
 }
 
 /// What lies behind the pages that an index knows of.
@@ -204,6 +215,11 @@ impl Index {
             frames: Vec::new(),
             branches: vec![BranchState::new("main".into(), None, start, created_ms)],
             page_size: 0,
+            retention: Retention::default(),
+            tags: BTreeMap::new(),
+            pins: FxHashMap::default(),
+            live_bytes: 0,
+            bytes: 0,
         }
     }
 
@@ -217,7 +233,76 @@ impl Index {
             frames: Vec::new(),
             branches: manifest.branches.iter().map(BranchState::at_checkpoint).collect(),
             page_size: manifest.page_size,
+            retention: manifest.retention,
+            tags: manifest.tags.iter().map(|tag| (tag.name.clone(), tag.clone())).collect(),
+            pins: manifest.pins.iter().map(|pin| ((pin.branch, pin.at), (pin.version, pin.root))).collect(),
+            live_bytes: manifest.live_bytes,
+            bytes: 0,
         }
+    }
+
+    pub fn retention(&self) -> Retention {
+        self.retention
+    }
+
+    /// In the order of their names.
+    pub fn tags(&self) -> impl Iterator<Item = &Tag> {
+        self.tags.values()
+    }
+
+    pub fn tag(&self, name: &str) -> Option<&Tag> {
+        self.tags.get(name)
+    }
+
+    /// Bytes of the checkpoint's packs that were needed when that was last counted.
+    pub fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// How many entries the log has behind the checkpoint, and their bytes.
+    pub fn length(&self) -> (u64, u64) {
+        (self.entries.len() as u64, self.bytes)
+    }
+
+    /// The versions that branches are merged by: where the line of one leaves another's, and what was merged. Nothing that
+    /// two heads have in common is newer.
+    pub fn ancestors(&self) -> Vec<(BranchId, Version)> {
+        let lines: Vec<Lineage> = self.branches().map(|(id, state)| self.lineage(id, state.head())).collect();
+        let mut ancestors: Vec<(BranchId, Version)> = lines.iter().flat_map(|line| line[1..].iter().copied()).collect();
+        if self.branches.iter().any(|branch| !branch.merges.is_empty()) {
+            for (n, one) in lines.iter().enumerate() {
+                ancestors.extend(lines[..n].iter().map(|other| self.common(one, other)));
+            }
+        }
+        // Heads are there in any case.
+        ancestors.retain(|(branch, at)| self.branch(*branch).is_none_or(|state| *at < state.head()));
+        ancestors
+    }
+
+    /// What branches, tags and merges of the index refer to in front of it, and the checkpoint does not have.
+    pub fn referred_before(&self) -> Vec<Version> {
+        let forks = self.branches.iter().filter(|branch| branch.at_checkpoint.is_none());
+        let forks = forks.filter_map(|branch| Some((branch.parent?, branch.fork)));
+        let tags = self.tags.values().map(|tag| (tag.branch, tag.version));
+        let merges = self.branches.iter().flat_map(|branch| &branch.merges);
+        let merges =
+            merges.filter(|(version, ..)| *version > self.start).map(|(_, branch, version)| (*branch, *version));
+        let referred = forks.chain(tags).chain(merges);
+        referred.filter_map(|(branch, at)| self.only_before(branch, at)).collect()
+    }
+
+    /// The version that a branch would have to be looked up at in front of the index, if it is not here.
+    pub fn only_before(&self, branch: BranchId, at: Version) -> Option<Version> {
+        let lineage = self.lineage(branch, at);
+        match self.origin(&lineage) {
+            (depth, Origin::Before) => Some(lineage[depth - 1].1),
+            _ => None,
+        }
+    }
+
+    /// A branch at an older version, if the checkpoint has it.
+    pub fn pin(&self, branch: BranchId, at: Version) -> Option<(Version, Root)> {
+        self.pins.get(&(branch, at)).copied()
     }
 
     pub fn last(&self) -> Version {
@@ -310,6 +395,10 @@ impl Index {
                 let name = std::str::from_utf8(entry.note()).map_err(|_| "a branch's name is not UTF-8")?;
                 self.change_branch(header.branch, |branch| branch.name = name.to_owned())?
             }
+            Some(EntryKind::Retention | EntryKind::Tagged | EntryKind::Untagged) => {
+                self.apply_setting(entry)?;
+                false
+            }
         };
         self.entries.push(EntryMeta {
             branch: header.branch,
@@ -319,6 +408,35 @@ impl Index {
             counts,
             time_ms: header.time_ms,
         });
+        self.bytes += header.length;
+        Ok(())
+    }
+
+    /// What says something of the store, and is not a part of any branch.
+    fn apply_setting(&mut self, entry: &EntryRef<'_>) -> Result<(), String> {
+        // A note is hearsay until the whole entry has been checked.
+        entry.check_body().map_err(|_| "a setting does not match its checksum")?;
+        let header = &entry.header;
+        match header.kind {
+            Some(EntryKind::Retention) => {
+                self.retention = Retention::decode(entry.note()).ok_or("a retention is malformed")?;
+            }
+            Some(EntryKind::Tagged) => {
+                let note = TagNote::decode(entry.note()).ok_or("a tag's note is malformed")?;
+                self.know_branches_before(BranchId(header.branch.0 + 1));
+                if header.branch >= self.next_branch() || note.version >= header.version {
+                    return Err(format!("tag \"{}\" is of what is not there", note.name));
+                }
+                let TagNote { version, name } = note;
+                let tag = Tag { name: name.clone(), branch: header.branch, version, created_ms: header.time_ms };
+                // Of two that come at the same time, the first counts.
+                self.tags.entry(name).or_insert(tag);
+            }
+            _ => {
+                let name = std::str::from_utf8(entry.note()).map_err(|_| "a tag's name is not UTF-8")?;
+                self.tags.remove(name);
+            }
+        }
         Ok(())
     }
 
@@ -423,6 +541,11 @@ impl Index {
     /// Which branches of a lineage have to be looked through, the first ones, and what lies behind them.
     pub fn origin(&self, lineage: &Lineage) -> (usize, Origin) {
         for (n, (branch, limit)) in lineage.iter().enumerate() {
+            if *limit < self.start
+                && let Some((version, root)) = self.pin(*branch, *limit)
+            {
+                return (n + 1, Origin::Checkpoint(version, root));
+            }
             if let Some(at) = &self.branches[branch.0 as usize].at_checkpoint {
                 let origin = if *limit >= at.head { Origin::Checkpoint(at.head, at.root) } else { Origin::Before };
                 return (n + 1, origin);

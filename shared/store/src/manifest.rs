@@ -8,14 +8,18 @@ use maniac_disk::{Disk, Open};
 use maniac_log::StoreId;
 
 use crate::error::StoreError;
+use crate::retention::{RETENTION, Retention, Tag};
 
 /// The format that this build writes, and the highest one that it reads.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const MAGIC: [u8; 4] = *b"MCAT";
-const HEADER: usize = 72;
+const HEADER: usize = 96;
 /// Bytes of a branch without its merges and its name.
 const BRANCH: usize = 64;
 const MERGE: usize = 20;
+const PIN: usize = 40;
+/// Bytes of a tag without its name.
+const TAG: usize = 24;
 /// What the names of unfinished manifests end with.
 const UNFINISHED: &str = ".new";
 
@@ -34,8 +38,24 @@ pub struct Manifest {
     pub page_size: u32,
     /// By their ids.
     pub branches: Vec<BranchAt>,
+    /// Older versions of branches that are kept.
+    pub pins: Vec<Pin>,
+    pub tags: Vec<Tag>,
+    pub retention: Retention,
     /// The packs that its roots refer to, in ascending order.
     pub packs: Vec<u32>,
+    /// Bytes of the packs that its roots needed when that was last counted.
+    pub live_bytes: u64,
+}
+
+/// A branch at a version that is kept although it is not the branch's newest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    pub branch: BranchId,
+    /// The version that was asked for, and the one that the branch shows there.
+    pub at: Version,
+    pub version: Version,
+    pub root: Root,
 }
 
 /// A branch at a checkpoint.
@@ -80,6 +100,11 @@ pub fn list(disk: &dyn Disk, store: &Path) -> Result<Vec<Version>, StoreError> {
     Ok(found)
 }
 
+pub fn remove(disk: &dyn Disk, store: &Path, version: Version) -> Result<(), StoreError> {
+    let path = path_of(store, version);
+    disk.remove(&path).map_err(StoreError::io(&path, "remove"))
+}
+
 impl Manifest {
     pub fn read(disk: &dyn Disk, store: &Path, id: StoreId, version: Version) -> Result<Manifest, StoreError> {
         let path = path_of(store, version);
@@ -112,6 +137,11 @@ impl Manifest {
         disk.sync_directory(&dir).map_err(StoreError::io(&dir, "fsync"))
     }
 
+    /// All databases that it has.
+    pub fn roots(&self) -> impl Iterator<Item = &Root> {
+        self.branches.iter().map(|branch| &branch.root).chain(self.pins.iter().map(|pin| &pin.root))
+    }
+
     fn encode(&self, id: StoreId) -> Vec<u8> {
         let mut out = Vec::new();
         out.extend_from_slice(&MAGIC);
@@ -124,7 +154,11 @@ impl Manifest {
         out.extend_from_slice(&self.page_size.to_le_bytes());
         out.extend_from_slice(&(self.branches.len() as u32).to_le_bytes());
         out.extend_from_slice(&(self.packs.len() as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&(self.pins.len() as u32).to_le_bytes());
+        out.extend_from_slice(&(self.tags.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.retention.encode());
+        out.extend_from_slice(&[0; 3]);
+        out.extend_from_slice(&self.live_bytes.to_le_bytes());
         for branch in &self.branches {
             let dropped = if branch.dropped { DROPPED } else { 0 };
             let has_parent = if branch.parent.is_some() { HAS_PARENT } else { 0 };
@@ -146,6 +180,23 @@ impl Manifest {
             }
             out.extend_from_slice(branch.name.as_bytes());
         }
+        for Pin { branch, at, version, root } in &self.pins {
+            out.extend_from_slice(&branch.0.to_le_bytes());
+            out.extend_from_slice(&[root.levels, 0, 0, 0]);
+            out.extend_from_slice(&at.0.to_le_bytes());
+            out.extend_from_slice(&version.0.to_le_bytes());
+            out.extend_from_slice(&root.place.to_bytes());
+            out.extend_from_slice(&root.pages.to_le_bytes());
+            out.extend_from_slice(&[0; 4]);
+        }
+        for Tag { name, branch, version, created_ms } in &self.tags {
+            out.extend_from_slice(&branch.0.to_le_bytes());
+            out.extend_from_slice(&(name.len() as u16).to_le_bytes());
+            out.extend_from_slice(&[0; 2]);
+            out.extend_from_slice(&version.0.to_le_bytes());
+            out.extend_from_slice(&created_ms.to_le_bytes());
+            out.extend_from_slice(name.as_bytes());
+        }
         self.packs.iter().for_each(|pack| out.extend_from_slice(&pack.to_le_bytes()));
         let sum = checksum(&out);
         out.extend_from_slice(&sum.to_le_bytes());
@@ -159,8 +210,8 @@ impl Manifest {
         let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
         let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
         // The format comes before the checksum: a newer one may keep its checksum elsewhere.
-        if u32_at(4) > FORMAT {
-            return Err(format!("it needs a newer Maniac: it was written in format {}", u32_at(4)));
+        if u32_at(4) != FORMAT {
+            return Err(format!("it needs another Maniac: it was written in format {}", u32_at(4)));
         }
         let end = bytes.len() - 8;
         if checksum(&bytes[..end]) != u64_at(end) {
@@ -181,6 +232,13 @@ impl Manifest {
         for _ in 0..count {
             branches.push(BranchAt::decode(&mut take)?);
         }
+        let (mut pins, mut tags) = (Vec::new(), Vec::new());
+        for _ in 0..u32_at(68) {
+            pins.push(Pin::decode(take(PIN)?)?);
+        }
+        for _ in 0..u32_at(72) {
+            tags.push(Tag::decode(&mut take)?);
+        }
         let packs = take(packs.saturating_mul(4))?.chunks_exact(4);
         let packs = packs.map(|pack| u32::from_le_bytes(pack.try_into().expect("four bytes"))).collect();
         if !rest.is_empty() || branches.is_empty() {
@@ -193,7 +251,45 @@ impl Manifest {
             offset: u64_at(48),
             page_size: u32_at(56),
             branches,
+            pins,
+            tags,
+            retention: Retention::decode(&bytes[76..][..RETENTION]).ok_or("a manifest's retention is malformed")?,
             packs,
+            live_bytes: u64_at(88),
+        })
+    }
+}
+
+impl Pin {
+    fn decode(bytes: &[u8]) -> Result<Pin, &'static str> {
+        let u32_at = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"));
+        let u64_at = |at: usize| u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"));
+        Ok(Pin {
+            branch: BranchId(u32_at(0)),
+            at: Version(u64_at(8)),
+            version: Version(u64_at(16)),
+            root: root(bytes[4], &bytes[24..], u32_at(32))?,
+        })
+    }
+}
+
+fn root(levels: u8, place: &[u8], pages: u32) -> Result<Root, &'static str> {
+    match (1..=4).contains(&levels) {
+        true => Ok(Root { place: Place::from_bytes(place), levels, pages }),
+        false => Err("a tree has too few or too many levels"),
+    }
+}
+
+impl Tag {
+    fn decode<'a>(take: &mut dyn FnMut(usize) -> Result<&'a [u8], &'static str>) -> Result<Tag, String> {
+        let fixed = take(TAG)?;
+        let u64_at = |at: usize| u64::from_le_bytes(fixed[at..at + 8].try_into().expect("eight bytes"));
+        let name = take(usize::from(u16::from_le_bytes([fixed[4], fixed[5]])))?;
+        Ok(Tag {
+            name: std::str::from_utf8(name).map_err(|_| "a tag's name is not UTF-8")?.to_owned(),
+            branch: BranchId(u32::from_le_bytes(fixed[..4].try_into().expect("four bytes"))),
+            version: Version(u64_at(8)),
+            created_ms: u64_at(16) as i64,
         })
     }
 }
@@ -211,10 +307,7 @@ impl BranchAt {
         };
         let merges = merges.map(merge).collect();
         let name = take(usize::from(u16::from_le_bytes([fixed[2], fixed[3]])))?;
-        let root = Root { place: Place::from_bytes(&fixed[40..]), levels: fixed[1], pages: u32_at(48) };
-        if !(1..=4).contains(&root.levels) {
-            return Err("a branch's tree has too few or too many levels".into());
-        }
+        let root = root(fixed[1], &fixed[40..], u32_at(48))?;
         Ok(BranchAt {
             name: std::str::from_utf8(name).map_err(|_| "a branch's name is not UTF-8")?.to_owned(),
             parent: (fixed[0] & HAS_PARENT != 0).then_some(BranchId(u32_at(4))),
@@ -260,8 +353,12 @@ mod tests {
             segment: Version(1),
             offset: 640,
             page_size: 512,
+            pins: vec![Pin { branch: BranchId::MAIN, at: Version(3), version: Version(2), root: main.root }],
+            tags: vec![Tag { name: "étape".into(), branch: BranchId(1), version: Version(4), created_ms: 9 }],
+            retention: Retention::Versions(12),
             branches: vec![main, dev],
             packs: vec![1, 2],
+            live_bytes: 4096,
         }
     }
 

@@ -2,17 +2,20 @@
 
 use maniac_base::Version;
 
+use crate::branches::check_name;
 use crate::error::StoreError;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moment {
     Version(Version),
     /// Milliseconds since 1970-01-01 UTC.
     Time(i64),
+    /// The version that has this name.
+    Tag(String),
 }
 
 impl Moment {
-    /// A version in decimal, or an ISO-8601 date or time, UTC unless it says otherwise.
+    /// A version in decimal, an ISO-8601 date or time, UTC unless it says otherwise, or what may be the name of a tag.
     pub fn parse(text: &str) -> Result<Moment, StoreError> {
         let text = text.trim();
         if let Ok(version) = text.parse() {
@@ -24,8 +27,11 @@ impl Moment {
             let time = text.parse::<jiff::civil::DateTime>()?;
             time.to_zoned(jiff::tz::TimeZone::UTC).map(|zoned| zoned.timestamp().as_millisecond())
         };
-        let bad = |_| StoreError::BadMoment { asked: text.to_owned() };
-        zoned.or_else(|_| civil()).map(Moment::Time).map_err(bad)
+        match zoned.or_else(|_| civil()) {
+            Ok(ms) => Ok(Moment::Time(ms)),
+            Err(_) if check_name(text).is_ok() => Ok(Moment::Tag(text.to_owned())),
+            Err(_) => Err(StoreError::BadMoment { asked: text.to_owned() }),
+        }
     }
 }
 
@@ -46,11 +52,12 @@ mod tests {
         assert_eq!(time("1970-01-01 00:00:01.250"), Moment::Time(1250));
         assert_eq!(time("1970-01-01T01:00:00+01:00"), Moment::Time(0));
         assert_eq!(time("1970-01-02"), Moment::Time(86_400_000));
+        assert_eq!(time("yesterday"), Moment::Tag("yesterday".into()));
     }
 
     #[test]
     fn says_what_it_wants() {
-        let error = Moment::parse("yesterday").unwrap_err().to_string();
-        assert!(error.contains("\"yesterday\" is neither a version nor an ISO-8601 time"), "{error}");
+        let error = Moment::parse("yester\nday").unwrap_err().to_string();
+        assert!(error.contains("is neither a version nor an ISO-8601 time"), "{error}");
     }
 }

@@ -43,16 +43,18 @@ enum Behind {
 impl Store {
     /// The branch as it was at `at`. The snapshot's own version is that of the newest transaction it shows.
     pub fn snapshot(self: &Arc<Self>, branch: BranchId, at: Version) -> Result<Snapshot, StoreError> {
-        let head = self.refresh()?;
-        let epoch = self.now();
-        {
-            let index = epoch.index.read();
-            let state = self.known_branch(&index, branch)?;
-            if at > head {
-                return Err(StoreError::Future { asked: format!("{at}"), branch: state.name.clone(), head });
+        self.at_present(|| {
+            let head = self.refresh()?;
+            let epoch = self.now();
+            {
+                let index = epoch.index.read();
+                let state = self.known_branch(&index, branch)?;
+                if at > head {
+                    return Err(StoreError::Future { asked: format!("{at}"), branch: state.name.clone(), head });
+                }
             }
-        }
-        self.snapshot_in(&epoch, branch, at)
+            self.snapshot_in(&epoch, branch, at)
+        })
     }
 
     /// The branch as it was at `at`, as an epoch knows it: the one that has this version, or a later one.
@@ -92,7 +94,11 @@ impl Store {
             Origin::Checkpoint(version, root) => ((version, root.pages), Behind::Checkpoint(root)),
             Origin::Before => {
                 let rest = &lineage[depth - 1..];
-                let before = self.snapshot_of(&self.epoch_with(epoch, rest[0].1)?, rest[0].0, rest)?;
+                // The newest checkpoint has what branches were made from, also where the log has it no more.
+                let now = self.now();
+                let is_pinned = now.index.read().pin(rest[0].0, rest[0].1).is_some();
+                let earlier = if is_pinned { now } else { self.epoch_with(epoch, rest[0].1)? };
+                let before = self.snapshot_of(&earlier, rest[0].0, rest)?;
                 ((before.version, before.page_count), Behind::Before(Arc::new(before)))
             }
         };
@@ -142,12 +148,30 @@ impl Snapshot {
         if !Arc::ptr_eq(&self.epoch, &newer.epoch) {
             // A later epoch knows where the other snapshot's is.
             let start = |snapshot: &Snapshot| snapshot.epoch.index.read().start();
-            return match start(self) < start(newer) {
-                true => self.in_epoch(&newer.epoch)?.differing_pages(newer),
-                false => self.differing_pages(&newer.in_epoch(&self.epoch)?),
+            let differing = match start(self) < start(newer) {
+                true => self.in_epoch(&newer.epoch).and_then(|this| this.differing_pages(newer)),
+                false => newer.in_epoch(&self.epoch).and_then(|newer| self.differing_pages(&newer)),
+            };
+            return match differing {
+                // Whoever has a snapshot keeps it, also where nobody else can have it any more.
+                Err(StoreError::Forgotten { .. }) => self.all_written(newer),
+                differing => differing,
             };
         }
         let mut pages = self.epoch.index.read().differing(&self.lineage, &newer.lineage);
+        let ahead = [&self.ahead, &newer.ahead].into_iter().flatten();
+        pages.extend(ahead.flat_map(|ahead| ahead.pages()));
+        pages.extend(self.differing_origins(newer)?);
+        pages.sort_unstable();
+        pages.dedup();
+        pages.truncate(pages.partition_point(|page| page.0 <= newer.page_count));
+        Ok(pages)
+    }
+
+    /// The pages that either snapshot has from the log, and those that differ in what lies at rest.
+    fn all_written(&self, newer: &Snapshot) -> Result<Vec<PageNo>, StoreError> {
+        let mut pages = self.touched();
+        pages.extend(newer.touched());
         let ahead = [&self.ahead, &newer.ahead].into_iter().flatten();
         pages.extend(ahead.flat_map(|ahead| ahead.pages()));
         pages.extend(self.differing_origins(newer)?);
@@ -171,8 +195,7 @@ impl Snapshot {
         match (one, other) {
             (Some((_, one)), Some((_, other))) if one == other => (),
             (Some((packs, one)), Some((more, other))) => {
-                let packs = packs.with(packs.numbers().chain(more.numbers()).collect::<Vec<u32>>());
-                pages.extend(one.differing(&other, &packs)?);
+                pages.extend(one.differing(&other, &packs.and(more))?);
             }
             (Some((packs, root)), None) | (None, Some((packs, root))) => {
                 pages.extend(Root::EMPTY.differing(&root, packs)?);
@@ -216,9 +239,11 @@ impl Snapshot {
 
     /// The newest snapshot whose changes both have: where their branches parted, or what one merged of the other since.
     pub fn common_ancestor(&self, other: &Snapshot) -> Result<Snapshot, StoreError> {
-        let epoch = self.store.now();
-        let (branch, version) = epoch.index.read().common(&self.lineage, &other.lineage);
-        self.store.snapshot_in(&epoch, branch, version)
+        self.store.at_present(|| {
+            let epoch = self.store.now();
+            let (branch, version) = epoch.index.read().common(&self.lineage, &other.lineage);
+            self.store.snapshot_in(&epoch, branch, version)
+        })
     }
 
     fn frame(&self, index: &Index, no: PageNo) -> Option<FrameId> {

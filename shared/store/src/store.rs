@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, LazyLock, Weak};
 use std::time::Duration;
 
@@ -16,11 +18,30 @@ use rustc_hash::FxBuildHasher;
 
 use crate::epoch::Epoch;
 use crate::error::StoreError;
+use crate::tend::Tending;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OpenOptions {
     /// Make the store if there is nothing at the path.
     pub create: bool,
+    pub limits: Limits,
+}
+
+/// When checkpoints are made, and what they do with the log. Tests have smaller ones.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A checkpoint is due when the log has so many entries behind the last one, or so many bytes: an opener reads them
+    /// all.
+    pub entries: u64,
+    pub bytes: u64,
+    /// A segment that has so many bytes ends at a checkpoint, so that it can go when nothing needs it.
+    pub segment: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { entries: 4096, bytes: 64 << 20, segment: 1 << 20 }
+    }
 }
 
 pub struct Store {
@@ -29,6 +50,10 @@ pub struct Store {
     pub(crate) now: RwLock<Arc<Epoch>>,
     /// Earlier epochs that were read last, by the version that they begin behind.
     pub(crate) past: Mutex<LruCache<Version, Arc<Epoch>, FxBuildHasher>>,
+    /// The version at which a newer checkpoint was last looked for.
+    looked: AtomicU64,
+    pub(crate) limits: Limits,
+    pub(crate) tending: Tending,
 }
 
 /// Earlier epochs that stay in memory.
@@ -66,6 +91,9 @@ impl Store {
             now: RwLock::new(Arc::new(Epoch::newest(&log)?)),
             past: Mutex::new(LruCache::with_hasher(PAST, FxBuildHasher)),
             log,
+            looked: AtomicU64::new(0),
+            limits: options.limits,
+            tending: Tending::default(),
         });
         store.refresh()?;
         Ok(store)
@@ -171,8 +199,32 @@ impl Store {
         }
         let epoch = now.clone();
         drop(now);
-        epoch.read_to(target)?;
+        match epoch.read_to(target) {
+            // It was long ago that this process looked.
+            Err(error @ StoreError::Log(LogError::Purged { .. })) => {
+                self.begin_behind_newest()?;
+                if self.now().index.read().last() < target {
+                    return Err(error);
+                }
+            }
+            read => read?,
+        }
+        self.look_for_checkpoint(&epoch)?;
         Ok(target)
+    }
+
+    /// An index that has become long is left for that behind a newer checkpoint, which another process may have made.
+    fn look_for_checkpoint(&self, epoch: &Epoch) -> Result<(), StoreError> {
+        let (start, (entries, _)) = {
+            let index = epoch.index.read();
+            (index.start(), index.length())
+        };
+        let look = self.limits.entries;
+        let next = start.0 + entries / look * look;
+        if entries >= look && self.looked.fetch_max(next, Relaxed) < next {
+            self.begin_behind_newest()?;
+        }
+        Ok(())
     }
 
     /// Waits until the head is beyond `after`, at most for `timeout`, and returns the head. Sleeps until a writer, of

@@ -171,6 +171,10 @@ impl Store {
     /// The branch as the next transaction on it finds it: with what is written and not visible yet. The caller holds the
     /// branch's write lock.
     pub fn snapshot_to_write(self: &Arc<Self>, branch: BranchId) -> Result<Snapshot, StoreError> {
+        self.at_present(|| self.snapshot_with_tail(branch))
+    }
+
+    fn snapshot_with_tail(self: &Arc<Self>, branch: BranchId) -> Result<Snapshot, StoreError> {
         let losses = self.log.losses();
         let visible = self.refresh()?;
         if self.log.head().written() == visible {

@@ -5,13 +5,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
 use common::{at, commit, fills, open, open_at};
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{EntryKind, Moment, Store};
+use maniac_store::{EntryKind, Limits, Moment, OpenOptions, Retention, Snapshot, Store, StoreError};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -31,6 +31,18 @@ enum Step {
     },
     Checkpoint,
     Reopen,
+    /// So many versions are kept.
+    Retain {
+        versions: u8,
+    },
+    /// A version of a branch is kept.
+    Tag {
+        branch: usize,
+        back: u8,
+    },
+    Untag {
+        tag: usize,
+    },
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -43,6 +55,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (1usize..4).prop_map(|branch| Step::Drop { branch }),
         3 => Just(Step::Checkpoint),
         1 => Just(Step::Reopen),
+        1 => (0u8..12).prop_map(|versions| Step::Retain { versions }),
+        1 => (0usize..4, 0u8..6).prop_map(|(branch, back)| Step::Tag { branch, back }),
+        1 => (0usize..4).prop_map(|tag| Step::Untag { tag }),
     ];
     prop::collection::vec(step, 1..40)
 }
@@ -64,14 +79,42 @@ impl Line {
     }
 }
 
-fn assert_shows(store: &Arc<Store>, line: &Line) {
-    let entries = store.entries(line.id, line.versions[0].0).unwrap().map(|entry| entry.unwrap());
-    let entries: Vec<Version> =
-        entries.filter(|entry| entry.kind == EntryKind::Transaction).map(|entry| entry.version).collect();
-    let committed: Vec<Version> = line.versions[1..].iter().map(|(version, _)| *version).collect();
-    assert_eq!(entries, committed, "the stream of {}", line.name);
+/// What must be there beside the branches' heads.
+#[derive(Default)]
+struct Kept {
+    /// Everything from this version on.
+    from: Version,
+    tags: Vec<(String, BranchId, Version)>,
+    /// So many versions from the next checkpoint on.
+    retained: Option<u64>,
+}
+
+/// What may be gone is gone or right.
+fn may_be_gone<T>(result: Result<T, StoreError>, may: bool) -> Option<T> {
+    match result {
+        Err(StoreError::Forgotten { .. }) if may => None,
+        result => Some(result.unwrap()),
+    }
+}
+
+fn assert_shows(store: &Arc<Store>, line: &Line, kept: &Kept) {
+    for from in [line.versions[0].0, line.versions[0].0.max(kept.from)] {
+        let Some(from) = Some(from).filter(|from| *from <= store.head()) else { continue };
+        let entries = store.entries(line.id, from).unwrap().collect::<Result<Vec<_>, StoreError>>();
+        let Some(entries) = may_be_gone(entries, from < kept.from) else { continue };
+        let entries = entries.into_iter().filter(|entry| entry.kind == EntryKind::Transaction);
+        let entries: Vec<Version> = entries.map(|entry| entry.version).collect();
+        let committed = line.versions[1..].iter().map(|(version, _)| *version).filter(|version| *version > from);
+        assert_eq!(entries, committed.collect::<Vec<_>>(), "the stream of {} from {from} on", line.name);
+    }
+    let head = line.versions.last().unwrap().0;
+    let is_kept = |version: Version| {
+        let tagged = kept.tags.iter().any(|(_, branch, at)| (*branch, *at) == (line.id, version));
+        version >= kept.from || version == head || tagged
+    };
+    let mut there = Vec::new();
     for (version, fills) in &line.versions {
-        let snapshot = store.snapshot(line.id, *version).unwrap();
+        let Some(snapshot) = may_be_gone(store.snapshot(line.id, *version), !is_kept(*version)) else { continue };
         assert_eq!((snapshot.version(), snapshot.branch()), (*version, line.id));
         assert_eq!(store.resolve(line.id, Moment::Version(*version)).unwrap(), *version);
         let pages = fills.keys().last().copied().unwrap_or(0);
@@ -81,12 +124,11 @@ fn assert_shows(store: &Arc<Store>, line: &Line) {
             let page = snapshot.page(PageNo(no)).unwrap();
             assert!(page.iter().all(|byte| *byte == fill), "page {no} of version {version} of {}", line.name);
         }
+        there.push((version, fills, snapshot));
     }
     // Any two versions differ in nothing but the pages that are said to.
-    for pair in line.versions.iter().zip(line.versions.iter().rev()) {
-        let ((a, one), (b, other)) = pair;
-        let (before, after) = (store.snapshot(line.id, *a).unwrap(), store.snapshot(line.id, *b).unwrap());
-        let differing = before.differing_pages(&after).unwrap();
+    for ((a, one, before), (b, other, after)) in there.iter().zip(there.iter().rev()) {
+        let differing = before.differing_pages(after).unwrap();
         for no in 1..=after.page_count() {
             let same = one.get(&no).copied().unwrap_or(0) == other.get(&no).copied().unwrap_or(0);
             assert!(same || differing.contains(&PageNo(no)), "page {no} between {a} and {b} of {}", line.name);
@@ -94,10 +136,28 @@ fn assert_shows(store: &Arc<Store>, line: &Line) {
     }
 }
 
+/// Branches can be merged, whatever is gone.
+fn assert_merges(store: &Arc<Store>, lines: &[Line]) {
+    let heads: Vec<Snapshot> =
+        lines.iter().map(|line| store.snapshot(line.id, line.versions.last().unwrap().0).unwrap()).collect();
+    for (n, one) in heads.iter().enumerate() {
+        for other in &heads[..n] {
+            let ancestor = one.common_ancestor(other).unwrap();
+            fills(&ancestor).unwrap();
+            ancestor.differing_pages(one).unwrap();
+        }
+    }
+}
+
+fn small(path: &Path) -> Arc<Store> {
+    let limits = Limits { segment: 1000, ..Limits::default() };
+    Store::open(path, OpenOptions { create: true, limits }).unwrap()
+}
+
 fn run(path: &Path, steps: Vec<Step>) {
-    let mut store = open_at(path).unwrap();
+    let mut store = small(path);
     let main = Line { name: "main".into(), id: BranchId::MAIN, versions: vec![(Version(0), Fills::new())] };
-    let mut lines = vec![main];
+    let (mut lines, mut kept) = (vec![main], Kept::default());
     let mut made = 0;
     for step in steps {
         match step {
@@ -113,7 +173,8 @@ fn run(path: &Path, steps: Vec<Step>) {
                 let at = line.versions[line.versions.len().saturating_sub(1 + usize::from(back))].0;
                 made += 1;
                 let name = format!("b{made}");
-                let branch = store.branch_create(&name, &line.name, Some(Moment::Version(at))).unwrap();
+                let created = store.branch_create(&name, &line.name, Some(Moment::Version(at)));
+                let Some(branch) = may_be_gone(created, at < kept.from) else { continue };
                 let versions = vec![line.at(at).clone()];
                 assert_eq!(branch.fork, versions[0].0);
                 lines.push(Line { name, id: branch.id, versions });
@@ -126,12 +187,36 @@ fn run(path: &Path, steps: Vec<Step>) {
                 }
             }
             Step::Checkpoint => {
+                let head = store.head();
                 store.checkpoint().unwrap();
                 assert_eq!(store.checkpoint().unwrap(), None, "there is nothing to do");
+                if let Some(versions) = kept.retained {
+                    kept.from = kept.from.max(Version(head.0.saturating_sub(versions)));
+                }
             }
             Step::Reopen => {
                 drop(store);
-                store = open_at(path).unwrap();
+                store = small(path);
+            }
+            Step::Retain { versions } => {
+                store.retain(Retention::Versions(versions.into())).unwrap();
+                assert_eq!(store.retention().unwrap(), Retention::Versions(versions.into()));
+                kept.retained = Some(versions.into());
+            }
+            Step::Tag { branch, back } => {
+                let line = &lines[branch % lines.len()];
+                let at = line.versions[line.versions.len().saturating_sub(1 + usize::from(back))].0;
+                made += 1;
+                let name = format!("t{made}");
+                let tagged = store.tag(&name, line.id, Some(Moment::Version(at)));
+                let Some(tag) = may_be_gone(tagged, at < kept.from) else { continue };
+                assert_eq!((tag.branch, tag.version), (line.id, at));
+                kept.tags.push((name, line.id, at));
+            }
+            Step::Untag { tag } => {
+                if tag < kept.tags.len() {
+                    store.untag(&kept.tags.remove(tag).0).unwrap();
+                }
             }
         }
         for line in &lines {
@@ -140,12 +225,17 @@ fn run(path: &Path, steps: Vec<Step>) {
             assert_eq!((branch.head, branch.commits), (*head, line.versions.len() as u64 - 1), "{}", line.name);
             assert_eq!(branch.pages, fills.keys().last().copied().unwrap_or(0), "{}", line.name);
         }
+        let tags = store.tags().unwrap().into_iter().map(|tag| (tag.name, tag.branch, tag.version));
+        assert_eq!(tags.collect::<BTreeSet<_>>(), kept.tags.iter().cloned().collect());
     }
-    lines.iter().for_each(|line| assert_shows(&store, line));
+    let check = |store: &Arc<Store>| {
+        lines.iter().for_each(|line| assert_shows(store, line, &kept));
+        assert_merges(store, &lines);
+    };
+    check(&store);
     // Another opener sees the same.
     drop(store);
-    let store = open_at(path).unwrap();
-    lines.iter().for_each(|line| assert_shows(&store, line));
+    check(&small(path));
 }
 
 proptest! {
@@ -238,4 +328,78 @@ fn a_damaged_manifest_is_passed_over() {
         let store = open_at(&path).unwrap();
         assert_eq!((at(&store, BranchId::MAIN, 1), at(&store, BranchId::MAIN, 2)), (vec![1], vec![2]));
     }
+}
+
+fn names(path: &Path) -> Vec<String> {
+    let files = std::fs::read_dir(path).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = files.collect();
+    names.sort();
+    names
+}
+
+/// Bytes of all files.
+fn size(path: &Path) -> u64 {
+    let files = ["log", "catalog", "chunks"].iter().flat_map(|dir| std::fs::read_dir(path.join(dir)).unwrap());
+    files.map(|file| file.unwrap().metadata().unwrap().len()).sum()
+}
+
+#[test]
+fn what_nothing_keeps_goes() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.maniac");
+    let store = small(&path);
+    for n in 1..=9u8 {
+        commit(&store, BranchId::MAIN, &[(u32::from(n), n), (1, n)]).unwrap();
+        if n == 4 {
+            store.tag("four", BranchId::MAIN, None).unwrap();
+        }
+        store.checkpoint().unwrap().unwrap();
+    }
+    let all = (at(&store, BranchId::MAIN, 1), at(&store, BranchId::MAIN, 4));
+    assert_eq!(all, (vec![1], vec![4, 2, 3, 4]));
+    // A reader keeps what it sees, and one that has looked last a long time ago finds its way.
+    let reader = store.snapshot(BranchId::MAIN, Version(2)).unwrap();
+    let other = Store::open_on(Arc::new(maniac_disk::os::Os), &path, OpenOptions::default()).unwrap();
+    store.retain(Retention::Versions(0)).unwrap();
+    store.checkpoint().unwrap().unwrap();
+    commit(&store, BranchId::MAIN, &[(1, 10)]).unwrap();
+    store.checkpoint().unwrap().unwrap();
+    assert_eq!((names(&path.join("log")).len(), names(&path.join("catalog")).len()), (1, 1));
+    assert_eq!(fills(&reader).unwrap(), [2, 2]);
+    let heads = |store: &Arc<Store>| at(store, BranchId::MAIN, store.head().0);
+    assert_eq!(heads(&other), [10, 2, 3, 4, 5, 6, 7, 8, 9]);
+    commit(&other, BranchId::MAIN, &[(9, 11)]).unwrap();
+    assert_eq!(heads(&store), [10, 2, 3, 4, 5, 6, 7, 8, 11]);
+    for store in [store, other, small(&path)] {
+        let error = store.snapshot(BranchId::MAIN, Version(3)).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("version 3 of") && error.contains("the oldest that is kept is version 12"), "{error}");
+        let error = store.entries(BranchId::MAIN, Version(3)).unwrap().next().unwrap().unwrap_err();
+        assert!(matches!(error, StoreError::Forgotten { .. }), "{error}");
+        let tagged = store.resolve(BranchId::MAIN, Moment::parse("four").unwrap()).unwrap();
+        assert_eq!((tagged, at(&store, BranchId::MAIN, tagged.0)), (Version(4), vec![4, 2, 3, 4]));
+    }
+    let store = small(&path);
+    store.untag("four").unwrap();
+    store.checkpoint().unwrap().unwrap();
+    let error = store.snapshot(BranchId::MAIN, Version(4)).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("version 4 of"), "{error}");
+}
+
+/// A store that changes the same pages again and again stays as large as it is.
+#[test]
+fn what_is_overwritten_takes_no_room() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.maniac");
+    let store = small(&path);
+    store.retain(Retention::Versions(0)).unwrap();
+    let pages: Vec<u32> = (1..=4000).collect();
+    let fill = |n: u32, fill: u32| (n, (fill % 251 + 1) as u8);
+    commit(&store, BranchId::MAIN, &pages.iter().map(|n| fill(*n, *n)).collect::<Vec<_>>()).unwrap();
+    for round in 0..60 {
+        let changed: Vec<(u32, u8)> = (0..100).map(|n| fill(1 + (round * 700 + n * 39) % 4000, round + n)).collect();
+        commit(&store, BranchId::MAIN, &changed).unwrap();
+        store.checkpoint().unwrap().unwrap();
+    }
+    let plain = 4000 * 512;
+    assert!(size(&path) < plain * 13 / 10 + (300 << 10), "{} for {plain}", size(&path));
 }

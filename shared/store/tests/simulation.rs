@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use maniac_base::{BranchId, PageNo, PageSource, Version};
 use maniac_disk::sim::{Chances, Sim, World, each_seed};
-use maniac_store::{Commit, Durability, EntryKind, LogError, OpenOptions, Payload, Store, StoreError, Transaction};
+use maniac_store::{
+    Commit, Durability, EntryKind, Limits, LogError, OpenOptions, Payload, Retention, Store, StoreError, Transaction,
+};
 
 const PATH: &str = "/s.maniac";
 const PAGES: u64 = 6;
@@ -46,7 +48,9 @@ impl Ledger {
 }
 
 fn open(world: &Arc<World>, process: usize) -> Result<Arc<Store>, StoreError> {
-    Store::open_on(Sim::process(world, process), Path::new(PATH), OpenOptions { create: true })
+    // So that some of the log can go.
+    let limits = Limits { segment: 2_000, ..Limits::default() };
+    Store::open_on(Sim::process(world, process), Path::new(PATH), OpenOptions { create: true, limits })
 }
 
 fn image(id: u64) -> [u8; 512] {
@@ -69,6 +73,14 @@ fn write(world: &Arc<World>, process: usize, ledger: &Mutex<Ledger>) -> Result<(
             let name = format!("b{}", world.below(1000));
             match store.branch_create(&name, "main", None) {
                 Err(StoreError::BranchExists { .. }) | Ok(_) => (),
+                Err(error) => return Err(error),
+            }
+            continue;
+        }
+        if world.below(20) == 0 {
+            // Few versions, so that much goes.
+            match store.retain(Retention::Versions(world.below(8))) {
+                Ok(()) | Err(StoreError::Log(LogError::Io { .. } | LogError::Lost { .. })) => (),
                 Err(error) => return Err(error),
             }
             continue;
@@ -129,10 +141,27 @@ fn check(world: &Arc<World>, ledger: &mut Ledger, stopped: bool) {
         store.publish_left_over(branch.id).unwrap();
     }
     let mut found: HashMap<u64, Version> = HashMap::new();
+    // What is in front of that nobody was to keep.
+    let mut oldest = Version(0);
     for branch in store.branches().unwrap() {
         let mut shown: HashMap<PageNo, u64> = HashMap::new();
-        for entry in store.entries(branch.id, Version(0)).unwrap() {
-            let entry = entry.unwrap();
+        let entries = |after| store.entries(branch.id, after).unwrap().collect::<Result<Vec<_>, StoreError>>();
+        let entries = match entries(Version(0)) {
+            Err(StoreError::Forgotten { oldest: first, .. }) => {
+                oldest = first;
+                entries(oldest).unwrap()
+            }
+            entries => entries.unwrap(),
+        };
+        let head = store.snapshot(branch.id, store.head()).unwrap();
+        for page in (1..=head.page_count()).map(PageNo) {
+            let bytes = head.page(page).unwrap();
+            let id = u64::from_le_bytes(bytes[..8].try_into().unwrap());
+            let is_right = id == 0 && bytes.iter().all(|byte| *byte == 0)
+                || bytes[..] == image(id) && ledger.transactions[&id].1.contains(&page);
+            assert!(is_right, "page {page} of the head of {}", branch.name);
+        }
+        for entry in entries {
             if entry.kind != EntryKind::Transaction {
                 continue;
             }
@@ -151,6 +180,7 @@ fn check(world: &Arc<World>, ledger: &mut Ledger, stopped: bool) {
     for (id, (branch, _, told)) in &ledger.transactions {
         match told {
             Told::Committed(_, durability) if stopped && *durability != Durability::Full => (),
+            Told::Committed(version, _) if *version <= oldest => (),
             Told::Committed(version, _) => {
                 assert_eq!(found.get(id), Some(version), "transaction {id} on branch {branch} is gone");
             }
@@ -165,6 +195,11 @@ fn check(world: &Arc<World>, ledger: &mut Ledger, stopped: bool) {
     // Whatever is there has been seen, and after a stop it is on disk.
     for (id, (_, _, told)) in &mut ledger.transactions {
         *told = match (found.get(id), &told) {
+            (None, Told::Committed(version, durability)) if *version <= oldest => {
+                Told::Committed(*version, *durability)
+            }
+            // It may be gone because it is old.
+            (None, Told::Nothing) if oldest > Version(0) => Told::Nothing,
             (None, _) => Told::Failed("it was not there before".into()),
             (Some(version), Told::Committed(_, Durability::Full)) => Told::Committed(*version, Durability::Full),
             (Some(version), _) if stopped => Told::Committed(*version, Durability::Full),

@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_int};
 
 use maniac_base::Version;
 use maniac_history::changeset;
-use maniac_store::Moment;
+use maniac_store::{Moment, Retention};
 use rusqlite::functions::{Context, FunctionFlags, SqlFnOutput};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Result, ffi};
@@ -100,6 +100,14 @@ pub fn register(connection: &Connection, known: Known) -> Result<()> {
         check_writable(context, "maniac_checkpoint")?;
         on_store(context, |database| Ok(database.store().checkpoint()?.map(|made| made.version.0 as i64)))
     })?;
+    functions.add(c"maniac_retain", -1, CHANGES, retain)?;
+    functions.add(c"maniac_tag", -1, CHANGES, tag)?;
+    functions.add(c"maniac_untag", 1, CHANGES, |context| {
+        let name: String = context.get(0)?;
+        check_writable(context, "maniac_untag")?;
+        on_store(context, |database| Ok(database.store().untag(&name)?))?;
+        Ok(name)
+    })?;
     functions.add(c"maniac_branch_drop", 1, CHANGES, |context| {
         let name: String = context.get(0)?;
         check_writable(context, "maniac_branch_drop")?;
@@ -126,6 +134,41 @@ fn branch_create(context: &Context<'_>) -> Result<i64> {
             None => database.store().branch_by_id(database.branch())?.name,
         };
         Ok(database.store().branch_create(&name, &from, at)?.fork.0 as i64)
+    })
+}
+
+/// `maniac_retain([how much])` gives what is kept of the past, from now on if it was said.
+fn retain(context: &Context<'_>) -> Result<String> {
+    let retention = match context.len() {
+        0 => None,
+        _ => {
+            let text = match context.get_raw(0) {
+                ValueRef::Integer(versions) => versions.to_string(),
+                _ => context.get(0)?,
+            };
+            Some(Retention::parse(&text).map_err(sql)?)
+        }
+    };
+    if retention.is_some() {
+        check_writable(context, "maniac_retain")?;
+    }
+    on_store(context, |database| {
+        retention.map_or(Ok(()), |retention| database.store().retain(retention))?;
+        Ok(database.store().retention()?.to_string())
+    })
+}
+
+/// `maniac_tag(name [, at])` gives the version that has the name now.
+fn tag(context: &Context<'_>) -> Result<i64> {
+    let name: String = context.get(0)?;
+    let at = if context.len() > 1 { moment(context.get_raw(1)).transpose()? } else { None };
+    check_writable(context, "maniac_tag")?;
+    on_store(context, |database| {
+        let at = match at {
+            Some(at) => at,
+            None => Moment::Version(database.version()?),
+        };
+        Ok(database.store().tag(&name, database.branch(), Some(at))?.version.0 as i64)
     })
 }
 

@@ -8,6 +8,7 @@ mod diff;
 mod log;
 mod store;
 mod table_function;
+mod tags;
 
 use rusqlite::{Connection, Result};
 
@@ -21,5 +22,6 @@ pub fn register(connection: &Connection, newest: &Newest) -> Result<()> {
     register_table::<diff::Diff>(connection, newest)?;
     register_table::<log::Log>(connection, newest)?;
     register_table::<columns::Columns>(connection, newest)?;
+    register_table::<tags::Tags>(connection, newest)?;
     register_table::<store::Store>(connection, newest)
 }

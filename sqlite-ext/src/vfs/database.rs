@@ -4,7 +4,7 @@ use std::sync::{Arc, LazyLock};
 
 use maniac_base::{BranchId, Version};
 use maniac_connection::{ConnectionId, Journalled, Level, Local, Process, Target};
-use maniac_store::{Durability, OpenOptions, Store, Turn};
+use maniac_store::{Durability, Moment, OpenOptions, Store, Turn};
 use rusqlite::ffi;
 
 use super::uri::{self, Request};
@@ -22,12 +22,26 @@ pub struct Database {
 
 impl Database {
     pub fn open(request: &Request) -> VfsResult<Database> {
-        let store = Store::open(&request.path, OpenOptions { create: request.create })?;
-        let branch = store.branch(&request.branch)?.id;
-        let at = request.at.map(|at| store.resolve(branch, at)).transpose()?;
+        let store = Store::open(&request.path, OpenOptions { create: request.create, ..OpenOptions::default() })?;
+        let tagged = match (&request.branch, &request.at) {
+            (None, Some(Moment::Tag(name))) => store.tags()?.into_iter().find(|tag| tag.name == *name),
+            _ => None,
+        };
+        let branch = match tagged {
+            Some(tag) => tag.branch,
+            None => store.branch(request.branch.as_deref().unwrap_or("main"))?.id,
+        };
+        let at = request.at.clone().map(|at| store.resolve(branch, at)).transpose()?;
         let target = Target { branch, at, read_only: request.read_only };
         let connection = maniac_connection::Database::open(&PROCESS, Arc::new(Local), store, target);
         Ok(Database { connection, conflicts: Vec::new() })
+    }
+
+    /// What is left to do for a store when its last connection in this process closes.
+    pub fn close(self) {
+        let store = self.connection.store().clone();
+        drop(self.connection);
+        store.tend_before_closing();
     }
 
     pub fn store(&self) -> &Arc<Store> {

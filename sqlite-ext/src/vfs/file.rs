@@ -92,7 +92,10 @@ pub static METHODS: ffi::sqlite3_io_methods = {
 unsafe extern "C" fn close(file: *mut ffi::sqlite3_file) -> c_int {
     contain(Newest::of_thread, || {
         // SAFETY: `open` leaked the box into the handle, and SQLite closes a file once.
-        drop(unsafe { Box::from_raw((*file.cast::<FileHandle>()).file) });
+        let file = unsafe { Box::from_raw((*file.cast::<FileHandle>()).file) };
+        if let OpenFile::Database(database) = *file {
+            database.close();
+        }
         Ok(ffi::SQLITE_OK)
     })
 }

@@ -12,7 +12,8 @@ use crate::errors::{VfsError, VfsResult};
 
 pub struct Request {
     pub path: PathBuf,
-    pub branch: String,
+    /// Without one, the branch of the tag that is asked for, or else `main`.
+    pub branch: Option<String>,
     /// Only this moment of the branch, read only.
     pub at: Option<Moment>,
     pub read_only: bool,
@@ -52,9 +53,12 @@ impl Request {
             }
         };
         let read_only = at.is_some() || only_reads || flags & ffi::SQLITE_OPEN_READONLY != 0;
-        let branch = parameter("branch").unwrap_or_else(|| "main".into());
+        let branch = parameter("branch");
         // Only `main` comes with a new store, and only its present: asking for anything else must not leave one behind.
-        let create = flags & ffi::SQLITE_OPEN_CREATE != 0 && !read_only && !must_exist && branch == "main";
+        let create = flags & ffi::SQLITE_OPEN_CREATE != 0
+            && !read_only
+            && !must_exist
+            && branch.as_deref().is_none_or(|branch| branch == "main");
         Ok(Request { path, branch, at, read_only, create })
     }
 }

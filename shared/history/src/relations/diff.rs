@@ -25,7 +25,8 @@ pub const DIFF: Relation = Relation {
 pub enum Point {
     /// As the caller's branch shows it.
     Version(i64),
-    /// The name of a branch, at its head, if there is one of that name; else a version or a time of the caller's branch.
+    /// The name of a branch, at its head, if there is one of that name; else that of a tag; else a version or a time of the
+    /// caller's branch.
     Text(String),
 }
 
@@ -35,7 +36,13 @@ impl Point {
             Point::Version(version) => Moment::parse(&version.to_string())?,
             Point::Text(text) => match store.branches()?.into_iter().find(|branch| branch.name == *text) {
                 Some(branch) => return Ok(store.snapshot(branch.id, branch.head)?),
-                None => Moment::parse(text).map_err(|_| HistoryError::BadPoint { asked: text.clone() })?,
+                None => match Moment::parse(text) {
+                    Ok(Moment::Tag(name)) => match store.tags()?.into_iter().find(|tag| tag.name == name) {
+                        Some(tag) => return Ok(store.snapshot(tag.branch, tag.version)?),
+                        None => return Err(HistoryError::BadPoint { asked: name }),
+                    },
+                    moment => moment.map_err(|_| HistoryError::BadPoint { asked: text.clone() })?,
+                },
             },
         };
         let version = store.resolve(branch, moment)?;

@@ -38,6 +38,10 @@ fn row(entry: &Entry) -> Result<Row, ChangesetError> {
         (EntryKind::BranchCreated, _) => "branch created",
         (EntryKind::BranchDropped, _) => "branch dropped",
         (EntryKind::BranchRenamed, _) => "branch renamed",
+        // They are about the store, and no branch has them.
+        (EntryKind::Retention, _) => "retention",
+        (EntryKind::Tagged, _) => "tagged",
+        (EntryKind::Untagged, _) => "untagged",
     };
     let counts = count(&entry.changeset)?;
     let rows = counts.iter().map(|(_, rows)| rows).sum();

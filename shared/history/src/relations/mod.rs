@@ -15,6 +15,7 @@ mod diff;
 mod log;
 mod store;
 mod tables;
+mod tags;
 
 pub use branches::{BRANCHES, branches};
 pub use changes::{CHANGES, ChangesOf, changes};
@@ -22,6 +23,7 @@ pub use diff::{DIFF, Point, diff};
 pub use log::{LOG, log};
 pub use store::{STORE, store};
 pub use tables::{GENERATED, TABLES, declared, tables};
+pub use tags::{TAGS, tags};
 
 use crate::HistoryError;
 

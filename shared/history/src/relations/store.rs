@@ -22,6 +22,10 @@ pub const STORE: Relation = Relation {
         ("segments", Type::Integer),
         ("index_bytes", Type::Integer),
         ("page_images", Type::Integer),
+        ("checkpoint", Type::Integer),
+        ("pack_bytes", Type::Integer),
+        ("packs", Type::Integer),
+        ("retention", Type::Text),
     ],
 };
 
@@ -40,6 +44,10 @@ pub fn store(store: &Arc<Store>, branch: BranchId, version: Version) -> Result<R
         Field::count(status.segments),
         Field::count(status.index_bytes),
         Field::count(status.page_images),
+        if status.checkpoint == Version(0) { Field::Null } else { Field::count(status.checkpoint.0) },
+        Field::count(status.pack_bytes),
+        Field::count(status.packs),
+        Field::text(status.retention.to_string()),
     ];
     Ok(Box::new(std::iter::once(Ok(row))))
 }

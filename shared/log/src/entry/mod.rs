@@ -27,7 +27,7 @@ pub use check::{Checked, check};
 pub use frame::{Form, FrameRef, Stored, check_frame, frame_bytes};
 pub use header::{HEADER, Header};
 pub use kind::EntryKind;
-pub use notes::{BranchNote, MergeNote};
+pub use notes::{BranchNote, MergeNote, TagNote};
 pub use write::BodyWriter;
 
 /// `MENT` read as a little-endian integer.

@@ -41,3 +41,21 @@ impl BranchNote {
         })
     }
 }
+
+/// What a Tagged entry carries: the version (u64) and its name (UTF-8).
+pub struct TagNote {
+    pub version: Version,
+    pub name: String,
+}
+
+impl TagNote {
+    pub fn encode(&self) -> Vec<u8> {
+        [&self.version.0.to_le_bytes(), self.name.as_bytes()].concat()
+    }
+
+    pub fn decode(note: &[u8]) -> Option<TagNote> {
+        let (version, name) = note.split_first_chunk::<8>()?;
+        let name = String::from_utf8(name.to_vec()).ok()?;
+        Some(TagNote { version: Version(u64::from_le_bytes(*version)), name })
+    }
+}

@@ -9,7 +9,7 @@ use maniac_base::{BranchId, PageNo, PageSource, Version};
 use maniac_store::{Commit, Durability, OpenOptions, Payload, Snapshot, Store, StoreError, Transaction};
 
 pub fn open_at(path: &Path) -> Result<Arc<Store>, StoreError> {
-    Store::open(path, OpenOptions { create: true })
+    Store::open(path, OpenOptions { create: true, ..OpenOptions::default() })
 }
 
 pub fn open(dir: &tempfile::TempDir) -> Arc<Store> {
