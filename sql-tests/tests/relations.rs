@@ -53,7 +53,12 @@ const REFUSED: &[(&str, &str, &str, &str)] = &[
     ("maniac_log", "('nowhere')", ", branch := 'nowhere'", "no branch \"nowhere\""),
     ("maniac_changes", "(0, 999)", ", \"to\" := 999", "is in the future"),
     ("maniac_diff", "", "", "what to compare: a branch, a version or a time"),
-    ("maniac_diff", "('someday')", ", a := 'someday'", "\"someday\" is no branch, no tag, no version and no ISO-8601 time"),
+    (
+        "maniac_diff",
+        "('someday')",
+        ", a := 'someday'",
+        "\"someday\" is no branch, no tag, no version and no ISO-8601 time",
+    ),
     ("maniac_diff", "(1, 999)", ", a := 1, b := 999", "is in the future"),
     ("maniac_diff", "('2001-01-01')", ", a := '2001-01-01'", "has nothing at 2001-01-01"),
     ("maniac_tables", "('nowhere')", ", branch := 'nowhere'", "no branch \"nowhere\""),

@@ -54,23 +54,27 @@ impl Store {
     fn checkpoint_alone(self: &Arc<Self>) -> Result<Option<Checkpoint>, StoreError> {
         // Another process may have made one since this one looked.
         self.begin_behind_newest()?;
-        self.refresh()?;
-        let epoch = self.now();
-        let (version, start) = (epoch.index.read().last(), epoch.index.read().start());
-        if version == start || self.page_size() == 0 || self.goes_on(version)? {
+        let version = self.refresh()?;
+        if version == self.now().index.read().start() {
+            self.forget()?;
+            return Ok(None);
+        }
+        // An index that ends with this version: that of everybody else is read on meanwhile.
+        let epoch = Arc::new(Epoch::newest(&self.log)?);
+        epoch.read_to(version)?;
+        let place = {
+            let cursor = epoch.cursor.lock();
+            (epoch.stretch.segment(cursor.segment).first, cursor.offset)
+        };
+        let page_size = epoch.index.read().page_size();
+        if page_size == 0 || self.goes_on(&epoch, version)? {
             self.forget()?;
             return Ok(None);
         }
         self.log.durable_to(version, self.log.losses())?;
         // What is in front of the checkpoint is to go by itself.
         let end = self.log.end_segment(self.limits.segment)?;
-        let (segment, offset) = {
-            let cursor = epoch.cursor.lock();
-            match end.version == version {
-                true => (end.segment, end.position),
-                false => (epoch.stretch.segment(cursor.segment).first, cursor.offset),
-            }
-        };
+        let (segment, offset) = if end.version == version { (end.segment, end.position) } else { place };
         let disk = self.log.disk();
         for dir in [pack_directory(&self.log), manifest::directory(self.path())] {
             match disk.create_directory(&dir) {
@@ -80,7 +84,7 @@ impl Store {
         }
         disk.sync_directory(self.path()).map_err(StoreError::io(self.path(), "fsync"))?;
         let number = self.next_pack()?;
-        let none = Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, self.page_size(), []);
+        let none = Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, page_size, []);
         let packs = epoch.packs.as_ref().unwrap_or(&none);
         let mut writer = Writer::begin(packs, number, Compression::None)?;
         let roots = self.roots(&epoch, version, &mut writer)?;
@@ -214,8 +218,7 @@ impl Store {
     }
 
     /// Whether an entry counts only together with the next one.
-    fn goes_on(&self, version: Version) -> Result<bool, StoreError> {
-        let epoch = self.now();
+    fn goes_on(&self, epoch: &Epoch, version: Version) -> Result<bool, StoreError> {
         let index = epoch.index.read();
         let Some(meta) = index.entry(version) else { return Ok(false) };
         Ok(epoch.stretch.segment(meta.segment).entry(meta.offset)?.header.more)

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use common::{at, commit, fills, open, open_at};
+use common::{at, commit, commit_on, fills, open, open_at};
 use maniac_base::{BranchId, PageNo, PageSource, Version};
-use maniac_store::{EntryKind, Limits, Moment, OpenOptions, Retention, Snapshot, Store, StoreError};
+use maniac_store::{Durability, EntryKind, Limits, Moment, OpenOptions, Retention, Snapshot, Store, StoreError};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
@@ -402,4 +402,45 @@ fn what_is_overwritten_takes_no_room() {
     }
     let plain = 4000 * 512;
     assert!(size(&path) < plain * 13 / 10 + (300 << 10), "{} for {plain}", size(&path));
+}
+
+/// A writer goes on while checkpoints are made beside it, in one process.
+#[test]
+fn checkpoints_beside_a_writer_have_what_was_there_then() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s.maniac");
+    let store = small(&path);
+    store.retain(Retention::Versions(5)).unwrap();
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let commits = 3_000u32;
+    std::thread::scope(|scope| {
+        let checkpoints = scope.spawn(|| {
+            let mut made = 0;
+            while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                made += usize::from(store.checkpoint().unwrap().is_some());
+            }
+            made
+        });
+        let dev = store.branch_create("dev", "main", None).unwrap().id;
+        for n in 1..=commits {
+            let base = store.snapshot_to_write(BranchId::MAIN).unwrap();
+            commit_on(base, &[(1 + n % 40, (n % 251) as u8)], Durability::Normal).unwrap();
+            if n % 100 == 0 {
+                commit(&store, dev, &[(7, (n / 100) as u8)]).unwrap();
+            }
+        }
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(checkpoints.join().unwrap() > 5);
+    });
+    let check = |store: &Arc<Store>| {
+        let (main, dev) = (store.branch("main").unwrap(), store.branch("dev").unwrap());
+        assert_eq!((main.commits, dev.commits), (commits.into(), u64::from(commits / 100)));
+        let fills = at(store, BranchId::MAIN, main.head.0);
+        for n in commits - 39..=commits {
+            assert_eq!(fills[(n % 40) as usize], (n % 251) as u8, "the page of commit {n}");
+        }
+    };
+    check(&store);
+    drop(store);
+    check(&small(&path));
 }
