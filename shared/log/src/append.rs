@@ -15,6 +15,7 @@ use crate::error::LogError;
 use crate::head::{LogEnd, Losses};
 use crate::lock::LockName;
 use crate::log::Log;
+use crate::seal::EntrySeal;
 use crate::segment::{self, FORMAT, Segment, TARGET_BYTES};
 
 /// When a commit counts as done.
@@ -145,7 +146,13 @@ impl Log {
         let time_ms = self.disk.now_ms().max(proposal.not_before_ms);
         let (durable, count) = (self.head.durable(), proposal.drafts.len());
         let entries = proposal.drafts.into_iter().enumerate().map(|(n, (draft, prepared))| {
-            let header = draft.header(Version(start.version.0 + 1 + n as u64), time_ms, durable, n + 1 < count);
+            let header = draft.header(
+                Version(start.version.0 + 1 + n as u64),
+                time_ms,
+                durable,
+                n + 1 < count,
+                self.data_key.is_some(),
+            );
             (header, draft, prepared)
         });
         let entries = entries.collect();
@@ -190,21 +197,26 @@ impl Log {
         let full = !empty && (older || start.position + bytes > TARGET_BYTES);
         for (header, draft, prepared) in entries {
             let prepared = prepared.filter(|_| alone && !empty);
-            let head = header.head(draft.pages.iter().copied());
             if end == start && (full || prepared.is_some()) {
                 self.complete(&segment, start)?;
                 end = LogEnd { version: start.version, segment: header.version, position: segment::HEADER };
-                if let Some(Prepared(new)) = prepared {
+                if let Some(Prepared { segment: new, nonce }) = prepared {
+                    let place = new.place_at(header.version, header.time_ms, segment::HEADER);
+                    let head = header.head(draft.frames(header.sealed), place.zip(nonce));
                     new.write(&head, segment::HEADER)?;
                     new.finish(self.id, header.version, header.time_ms)?;
                     return Ok(LogEnd { version: header.version, position: end.position + header.length, ..end });
                 }
-                segment = Arc::new(Segment::create(&self.disk, &self.path, self.id, header.version, header.time_ms)?);
+                let (keys, version) = (self.data_key.as_ref(), header.version);
+                segment = Arc::new(Segment::create(&self.disk, &self.path, self.id, version, header.time_ms, keys)?);
             } else if header.length <= SMALL {
                 zero_ahead(&segment, end.position, header.length)?;
             }
             let write = |bytes: &[u8], offset| segment.write(bytes, offset);
-            end.position = draft.write_body(header, head, end.position, &write)?;
+            let (place, nonce) = (segment.place_at(end.position), self.nonce_for(&header)?);
+            let head = header.head(draft.frames(header.sealed), place.zip(nonce));
+            let seal = place.zip(nonce).map(|(place, nonce)| EntrySeal { seal: place.seal, nonce });
+            end.position = draft.write_body(header, seal, head, end.position, &write)?;
             end.version = header.version;
         }
         Ok(end)

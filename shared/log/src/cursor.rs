@@ -45,7 +45,7 @@ impl Log {
         if let Some(segment) = known.filter(|segment| segment.is_in_place(&*self.disk)) {
             return Ok(segment);
         }
-        let segment = Arc::new(Segment::open(&*self.disk, &self.path, first, self.writable)?);
+        let segment = Arc::new(Segment::open(&*self.disk, &self.path, first, self.writable, self.data_key.as_ref())?);
         if segment.store != self.id {
             return Err(LogError::corrupt(segment.path(), 0, "the segment belongs to another store"));
         }

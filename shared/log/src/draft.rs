@@ -3,10 +3,12 @@
 use std::borrow::Cow;
 
 use maniac_base::{BranchId, PageNo, Term, Version};
+use maniac_seal::{Nonce, TAG, fresh_nonce};
 
 use crate::entry::{BodyWriter, EntryKind, Header, Stored, frame_bytes};
 use crate::error::LogError;
 use crate::log::Log;
+use crate::seal::{EntrySeal, Piece};
 use crate::segment::{self, NewSegment};
 
 pub type StoredBytes<'a> = Box<dyn Fn(PageNo) -> Result<Cow<'a, [u8]>, LogError> + 'a>;
@@ -34,11 +36,13 @@ pub struct Draft<'a> {
 type WriteAt<'a> = dyn Fn(&[u8], u64) -> Result<(), LogError> + 'a;
 
 impl Draft<'_> {
-    /// `durable` is known to be on disk; `more` members of the same group follow.
-    pub(crate) fn header(&self, version: Version, time_ms: i64, durable: Version, more: bool) -> Header {
+    /// `durable` is known to be on disk; `more` members of the same group follow; `sealed` in an encrypted store.
+    pub(crate) fn header(&self, version: Version, time_ms: i64, durable: Version, more: bool, sealed: bool) -> Header {
+        let length = |part: &[u8]| part.len() + if sealed && !part.is_empty() { TAG } else { 0 };
         Header {
             kind: Some(self.kind),
             forms: true,
+            sealed,
             length: 0,
             version,
             term: self.term,
@@ -48,10 +52,10 @@ impl Draft<'_> {
             page_size: self.page_size,
             page_count: self.page_count,
             frames: self.pages.len() as u32,
-            frame_bytes: self.pages.iter().map(|(_, stored)| frame_bytes(*stored)).sum(),
-            changeset_len: self.changeset.len() as u64,
-            schema_len: self.schema.len() as u32,
-            note_len: self.note.len() as u32,
+            frame_bytes: self.frames(sealed).map(|(_, stored)| frame_bytes(stored)).sum(),
+            changeset_len: length(self.changeset) as u64,
+            schema_len: length(self.schema) as u32,
+            note_len: length(&self.note) as u32,
             derived: self.derived,
             more,
             unsynced: u16::try_from(version.0 - durable.0).unwrap_or(0),
@@ -59,10 +63,17 @@ impl Draft<'_> {
         .with_length()
     }
 
-    /// Writes the body through `write`, which takes bytes and their offset, and gives where it ends.
+    /// The pages as they are stored.
+    pub(crate) fn frames(&self, sealed: bool) -> impl Iterator<Item = (PageNo, Stored)> + '_ {
+        self.pages.iter().map(move |(page, stored)| (*page, if sealed { stored.sealed() } else { *stored }))
+    }
+
+    /// Writes the body through `write`, which takes bytes and their offset, and gives where it ends. `seal` is there if the
+    /// entry is sealed.
     pub(crate) fn write_body(
         &self,
         header: Header,
+        seal: Option<EntrySeal<'_>>,
         head: Vec<u8>,
         start: u64,
         write: &WriteAt<'_>,
@@ -78,15 +89,34 @@ impl Draft<'_> {
             Ok(())
         };
         let mut writer = BodyWriter::new(header, &mut sink);
-        self.pages.iter().try_for_each(|(page, _)| writer.page(&(self.stored)(*page)?))?;
-        writer.finish(self.schema, self.changeset, &self.note)?;
+        match seal {
+            None => {
+                self.pages.iter().try_for_each(|(page, _)| writer.page(&(self.stored)(*page)?))?;
+                writer.finish(self.schema, self.changeset, &self.note)?;
+            }
+            Some(seal) => {
+                let mut offset = header.frames_start();
+                for (page, stored) in self.frames(true) {
+                    writer.page(&seal.seal(Piece::Page(page), offset, &(self.stored)(page)?))?;
+                    offset += frame_bytes(stored);
+                }
+                let parts = [self.schema, self.changeset, &self.note];
+                let parts: Vec<Vec<u8>> =
+                    header.sealed_parts(parts, |part, offset, bytes| seal.seal(Piece::Part(part), offset, bytes));
+                writer.finish(&parts[0], &parts[1], &parts[2])?;
+            }
+        }
         write(&buffer, end)?;
         Ok(end + buffer.len() as u64)
     }
 }
 
 /// A large entry whose body is on disk already, in a segment of its own that only wants its head and its name.
-pub struct Prepared(pub(crate) NewSegment);
+pub struct Prepared {
+    pub(crate) segment: NewSegment,
+    /// What its pieces are sealed with.
+    pub(crate) nonce: Option<Nonce>,
+}
 
 impl Log {
     /// Does the long part of appending `draft` without keeping anybody from the log.
@@ -95,12 +125,24 @@ impl Log {
             // The first transaction of a store goes into the segment that the store was made with.
             return Ok(None);
         }
-        let segment = NewSegment::begin(&self.disk, &self.path)?;
-        let header = draft.header(Version(0), 0, Version(0), false);
+        let segment = NewSegment::begin(&self.disk, &self.path, self.data_key.as_ref())?;
+        let header = draft.header(Version(0), 0, Version(0), false, segment.seal().is_some());
         let start = segment::HEADER + header.frames_start();
-        draft.write_body(header, Vec::new(), start, &|bytes, offset| segment.write(bytes, offset))?;
+        let nonce = self.nonce_for(&header)?;
+        let seal = segment.seal().zip(nonce).map(|(seal, nonce)| EntrySeal { seal, nonce });
+        draft.write_body(header, seal, Vec::new(), start, &|bytes, offset| segment.write(bytes, offset))?;
         segment.sync()?;
-        Ok(Some(Prepared(segment)))
+        Ok(Some(Prepared { segment, nonce }))
+    }
+
+    /// A nonce for an entry, if it is to be sealed.
+    pub(crate) fn nonce_for(&self, header: &Header) -> Result<Option<Nonce>, LogError> {
+        if !header.sealed {
+            return Ok(None);
+        }
+        let random = self.disk.random().map_err(LogError::io(&self.path, "find a random number for"))?;
+        let content = [header.version.0, header.base.0, header.time_ms as u64, header.length].map(u64::to_le_bytes);
+        Ok(Some(fresh_nonce(random, self.disk.monotonic_ns(), content.as_flattened())))
     }
 }
 

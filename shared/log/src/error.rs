@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use maniac_base::{Kind, Version};
+use maniac_seal::KeyId;
 
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -30,6 +31,20 @@ pub enum LogError {
     /// Nobody needed it any more, and what follows a later checkpoint is there.
     #[error("version {version} of {path} is not kept any more")]
     Purged { path: PathBuf, version: Version },
+    #[error(
+        "{path} is encrypted with key {wanted}: give it with keyfile=PATH, maniac_key() or the environment variable \
+             MANIAC_KEYFILE or MANIAC_KEY"
+    )]
+    KeyMissing { path: PathBuf, wanted: KeyId },
+    #[error("{path} is encrypted with key {wanted}, and {from} gave key {given}: give the other one")]
+    WrongKey { path: PathBuf, from: String, given: KeyId, wanted: KeyId },
+    #[error(
+        "{path} is not encrypted, but {from} gave a key: open it with an empty keyfile=, and to encrypt what it holds, \
+             maniac_export it and maniac_import that into a new store with a key"
+    )]
+    NotEncrypted { path: PathBuf, from: String },
+    #[error("{path} is not encrypted, so that it has no key to change; maniac_import into a new store with a key")]
+    NoKeyToChange { path: PathBuf },
     #[error("{path} is open for reading only")]
     ReadOnly { path: PathBuf },
     #[error("{path} was opened before this process forked; open it again in the child")]
@@ -48,6 +63,10 @@ impl LogError {
             | LogError::NewerFeatures { .. }
             | LogError::NewerEntry { .. }
             | LogError::OtherBuild { .. } => Kind::NewerFormat,
+            LogError::KeyMissing { .. }
+            | LogError::WrongKey { .. }
+            | LogError::NotEncrypted { .. }
+            | LogError::NoKeyToChange { .. } => Kind::Input,
             LogError::Lost { .. } => Kind::Unavailable,
             LogError::ReadOnly { .. } => Kind::ReadOnly,
             LogError::Forked { .. } => Kind::Misuse,

@@ -5,10 +5,12 @@ use std::sync::{Arc, Weak};
 
 use maniac_base::Version;
 use maniac_disk::{Disk, File, Open};
+use maniac_seal::{DataKey, GivenKey};
 use parking_lot::Mutex;
 
 use crate::error::LogError;
 use crate::head::{Head, LogEnd, Losses};
+use crate::key;
 use crate::lock::{LockFile, LockName};
 use crate::recover::sync_names;
 use crate::segment::{self, Segment, StoreId};
@@ -19,6 +21,8 @@ pub struct Log {
     /// The store's directory.
     pub(crate) path: PathBuf,
     pub(crate) id: StoreId,
+    /// If the store is encrypted.
+    pub(crate) data_key: Option<DataKey>,
     /// Whether this process may write to the directory at all.
     pub(crate) writable: bool,
     /// Tells the process that opened the log from its children: locks and threads do not survive a fork.
@@ -36,8 +40,11 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log of the store at `path`, which has one.
-    pub fn open(disk: Arc<dyn Disk>, path: PathBuf) -> Result<Log, LogError> {
+    /// Opens the log of the store at `path`, which has one. An encrypted one takes its key, and no other one takes any:
+    /// else nothing is touched.
+    pub fn open(disk: Arc<dyn Disk>, path: PathBuf, key: Option<&GivenKey>) -> Result<Log, LogError> {
+        let data_key = key::open(&*disk, &path, key)?;
+        let keys = data_key.as_ref();
         let first = segment::list(&*disk, &path)?.first().copied();
         let first =
             first.ok_or_else(|| LogError::NotAStore { path: path.clone(), reason: "its log is empty".into() })?;
@@ -50,8 +57,13 @@ impl Log {
         if let Some(lock) = &lock {
             lock.share(LockName::Open)?;
         }
-        let first = Segment::open(&*disk, &path, first, lock.is_some())?;
-        let head = crate::recover::open_head(&disk, &path, first.store, lock.as_ref())?;
+        let first = Segment::open(&*disk, &path, first, lock.is_some(), keys)?;
+        if let Some(keys) = keys
+            && keys.store() != first.store.0
+        {
+            return Err(LogError::corrupt(&path.join("KEY"), 8, "the file belongs to another store"));
+        }
+        let head = crate::recover::open_head(&disk, &path, first.store, lock.as_ref(), keys)?;
         let dir = segment::log_dir(&path);
         let directory = disk.open(&dir, Open::Read).map_err(LogError::io(&dir, "open"))?;
         let (id, created_ms) = (first.store, first.created_ms);
@@ -59,6 +71,7 @@ impl Log {
             forks: disk.forks(),
             path,
             id,
+            data_key,
             writable: lock.is_some(),
             created_ms,
             directory,
@@ -76,7 +89,11 @@ impl Log {
     }
 
     /// Puts an empty log into a directory that has none. Of several processes that try, one does.
-    pub fn create(disk: &Arc<dyn Disk>, path: &Path) -> Result<(), LogError> {
+    pub fn create(disk: &Arc<dyn Disk>, path: &Path, key: Option<&GivenKey>) -> Result<(), LogError> {
+        if key.is_none() {
+            // Somebody wanted an encrypted store here, and did not come that far.
+            key::open(&**disk, path, None)?;
+        }
         let lock = LockFile::open(&**disk, path)?;
         lock.lock(LockName::Append)?;
         let dir = segment::log_dir(path);
@@ -88,7 +105,8 @@ impl Log {
         }
         if segment::list(&**disk, path)?.is_empty() {
             let id = StoreId(disk.random().map_err(LogError::io(path, "find a random number for"))?);
-            Segment::create(disk, path, id, Version(1), disk.now_ms())?;
+            let keys = key.map(|key| key::create(&**disk, path, id, &key.key)).transpose()?;
+            Segment::create(disk, path, id, Version(1), disk.now_ms(), keys.as_ref())?;
             sync_names(&**disk, path)?;
         }
         Ok(())
@@ -172,6 +190,7 @@ impl Log {
 
     /// Puts a `HEAD` beside a copy of the log that ends at `end`, on disk.
     pub fn seal_copy(&self, copy: &Path, end: LogEnd) -> Result<(), LogError> {
+        key::copy(&*self.disk, &self.path, copy)?;
         Head::create(&self.disk, copy, self.id, end)?.sync(copy)?;
         segment::sync_dir(&*self.disk, &segment::log_dir(copy))?;
         segment::sync_dir(&*self.disk, copy)

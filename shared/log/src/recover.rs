@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 use maniac_disk::Disk;
+use maniac_seal::DataKey;
 
 use crate::entry::{Checked, Header};
 use crate::error::LogError;
@@ -18,12 +19,18 @@ use crate::lock::{LockFile, LockName};
 use crate::segment::{self, Segment, StoreId};
 
 /// Opens `HEAD`, or makes one. `lock` is `None` where the store cannot be written.
-pub fn open_head(disk: &Arc<dyn Disk>, path: &Path, id: StoreId, lock: Option<&LockFile>) -> Result<Head, LogError> {
+pub fn open_head(
+    disk: &Arc<dyn Disk>,
+    path: &Path,
+    id: StoreId,
+    lock: Option<&LockFile>,
+    keys: Option<&DataKey>,
+) -> Result<Head, LogError> {
     if let Some(head) = Head::open(disk, path, id, lock.is_some())? {
         return Ok(head);
     }
     let Some(lock) = lock else {
-        let end = find_end(&**disk, path, id, false)?;
+        let end = find_end(&**disk, path, id, false, keys)?;
         return Ok(Head::private(disk, id, end));
     };
     lock.lock(LockName::Append)?;
@@ -36,7 +43,7 @@ pub fn open_head(disk: &Arc<dyn Disk>, path: &Path, id: StoreId, lock: Option<&L
         if let Some(head) = Head::open(disk, path, id, true)? {
             return Ok(head);
         }
-        let end = find_end(&**disk, path, id, true)?;
+        let end = find_end(&**disk, path, id, true, keys)?;
         Head::create(disk, path, id, end)
     })();
     lock.unlock(LockName::Append);
@@ -45,9 +52,15 @@ pub fn open_head(disk: &Arc<dyn Disk>, path: &Path, id: StoreId, lock: Option<&L
 
 /// Reads the last segment: the ones before it are complete. With `repair`, cuts off a torn tail and makes sure that the
 /// rest is on disk.
-fn find_end(disk: &dyn Disk, path: &Path, id: StoreId, repair: bool) -> Result<LogEnd, LogError> {
+fn find_end(
+    disk: &dyn Disk,
+    path: &Path,
+    id: StoreId,
+    repair: bool,
+    keys: Option<&DataKey>,
+) -> Result<LogEnd, LogError> {
     let last = *segment::list(disk, path)?.last().expect("the log has a segment");
-    let segment = Segment::open(disk, path, last, repair)?;
+    let segment = Segment::open(disk, path, last, repair, keys)?;
     if segment.store != id {
         return Err(LogError::corrupt(segment.path(), 0, "the segment belongs to another store"));
     }

@@ -3,6 +3,7 @@
 //! Whatever lies behind the last entry is zero: a file may be longer than its entries, because overwriting zeroes that
 //! are on disk already makes an fsync cheaper than growing the file does.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -10,11 +11,13 @@ use std::sync::{Arc, OnceLock};
 
 use maniac_base::{Version, checksum};
 use maniac_disk::{Disk, File, Map, Open};
+use maniac_seal::{DataKey, Purpose, Seal, fresh_nonce};
 use parking_lot::Mutex;
 
-use crate::entry::{self, Checked, Defect, EntryRef, Stored, check_frame};
+use crate::entry::{self, Checked, Defect, EntryRef, FrameRef, check_frame};
 use crate::error::LogError;
 use crate::head::Losses;
+use crate::seal::{EntrySeal, SealedPlace};
 
 /// Bytes of a segment's header; the first entry starts here.
 pub const HEADER: u64 = 64;
@@ -23,7 +26,9 @@ pub const TARGET_BYTES: u64 = 64 << 20;
 /// The log format of this build.
 pub const FORMAT: u32 = 2;
 /// Features of the format that this build knows; from format 2 on.
-const FEATURES: u64 = 0;
+const FEATURES: u64 = SEALED;
+/// Feature: entries are sealed.
+const SEALED: u64 = 1;
 /// The bytes `WALS`.
 const MAGIC: [u8; 4] = 0x5741_4C53_u32.to_be_bytes();
 /// Address space set aside for a segment that still grows; memory is used only where the file has bytes.
@@ -35,7 +40,7 @@ const PAGE: u64 = 4096;
 /// Ends the name of a segment under construction.
 const UNNAMED: &str = ".new";
 
-/// Offsets in the header; 48..56 is zero.
+/// Offsets in the header.
 mod at {
     pub const MAGIC: usize = 0;
     pub const FORMAT: usize = 4;
@@ -44,6 +49,8 @@ mod at {
     pub const CREATED_MS: usize = 32;
     /// What a reader must know, beyond the format, to read the segment.
     pub const FEATURES: usize = 40;
+    /// The salt of a sealed segment's key.
+    pub const SALT: usize = 48;
     pub const CHECKSUM: usize = 56;
 }
 
@@ -101,6 +108,8 @@ pub struct Segment {
     path: PathBuf,
     file: Box<dyn File>,
     map: Box<dyn Map>,
+    /// What its entries are sealed with, if the store is encrypted.
+    seal: Option<Seal>,
     /// Mapped when an entry turns out to reach beyond `map`. Such an entry is the last of its segment.
     whole: OnceLock<Box<dyn Map>>,
     /// The file was at least this long when it was last looked at.
@@ -117,8 +126,9 @@ impl Segment {
         id: StoreId,
         first: Version,
         created_ms: i64,
+        keys: Option<&DataKey>,
     ) -> Result<Segment, LogError> {
-        NewSegment::begin(disk, store)?.finish(id, first, created_ms)
+        NewSegment::begin(disk, store, keys)?.finish(id, first, created_ms)
     }
 
     /// Whether the file that is open is the one that is there under its name.
@@ -128,7 +138,14 @@ impl Segment {
         there.is_ok_and(|there| open.is_ok_and(|open| open.identity == there.identity))
     }
 
-    pub fn open(disk: &dyn Disk, store: &Path, first: Version, writable: bool) -> Result<Segment, LogError> {
+    /// `keys` are there if the store is encrypted.
+    pub fn open(
+        disk: &dyn Disk,
+        store: &Path,
+        first: Version,
+        writable: bool,
+        keys: Option<&DataKey>,
+    ) -> Result<Segment, LogError> {
         let path = segment_path(store, first);
         let how = if writable { Open::Write } else { Open::Read };
         let file = disk.open(&path, how).map_err(LogError::io(&path, "open"))?;
@@ -161,6 +178,13 @@ impl Segment {
             let reason = format!("the file's name says version {first}, its header {}", u64_at(at::FIRST));
             return Err(LogError::corrupt(&path, at::FIRST as u64, reason));
         }
+        let sealed = format > 1 && u64_at(at::FEATURES) & SEALED != 0;
+        if sealed != keys.is_some() {
+            let (is, store_is) = if sealed { ("encrypted", "not") } else { ("not encrypted", "encrypted") };
+            let reason = format!("the segment is {is}, and its store is {store_is}: it does not belong here");
+            return Err(LogError::corrupt(&path, at::FEATURES as u64, reason));
+        }
+        let seal = keys.map(|keys| keys.seal(Purpose::Segment, &header[at::SALT..][..8]));
         let id = StoreId(u128::from_be_bytes(header[at::STORE..][..16].try_into().expect("sixteen bytes")));
         let map = file.map(length.max(GROWING_MAP) as usize).map_err(LogError::io(&path, "map"))?;
         let created_ms = u64_at(at::CREATED_MS) as i64;
@@ -172,6 +196,7 @@ impl Segment {
             path,
             file,
             map,
+            seal,
             whole: OnceLock::new(),
             length: length.into(),
             full: Mutex::default(),
@@ -250,7 +275,13 @@ impl Segment {
         if offset + length > self.length.load(Acquire) && offset + length > self.file_length()? {
             return Err(corrupt(Defect::Damaged("the log ends inside an entry")));
         }
-        EntryRef::open(self.bytes(offset, length)?).map_err(corrupt)
+        EntryRef::open(self.bytes(offset, length)?, self.place_at(offset)).map_err(corrupt)
+    }
+
+    /// Where an entry of an encrypted store stands.
+    pub(crate) fn place_at(&self, offset: u64) -> Option<SealedPlace<'_>> {
+        let (first, created_ms) = (self.first, self.created_ms);
+        self.seal.as_ref().map(|seal| SealedPlace { seal, first, created_ms, offset })
     }
 
     /// Looks at every byte of what may be an entry at `offset`, behind the end of the log or not.
@@ -327,10 +358,15 @@ impl Segment {
         }
     }
 
-    /// The stored bytes of a page, checked.
-    pub fn stored(&self, offset: u64, stored: Stored) -> Result<&[u8], LogError> {
-        let frame = self.bytes(offset, entry::frame_bytes(stored))?;
-        check_frame(frame, stored).map_err(|defect| defect.at(&self.path, offset))
+    /// The stored bytes of a page of the entry at an offset, checked and opened.
+    pub fn stored(&self, entry: u64, frame: &FrameRef) -> Result<Cow<'_, [u8]>, LogError> {
+        let offset = entry + frame.offset;
+        let failed = |defect: Defect| defect.at(&self.path, offset);
+        let bytes = self.bytes(offset, entry::frame_bytes(frame.stored))?;
+        let stored = check_frame(bytes, frame.stored).map_err(failed)?;
+        let Some(seal) = &self.seal else { return Ok(Cow::Borrowed(stored)) };
+        let nonce = self.bytes(entry + entry::NONCE_AT.0, entry::NONCE_AT.1)?.try_into().expect("as many bytes");
+        entry::open_frame(&EntrySeal { seal, nonce }, frame, stored).map(Cow::Owned).map_err(failed)
     }
 
     /// Whether the file is known to be so long.
@@ -344,7 +380,7 @@ impl Segment {
 
     /// Makes the segment one of this build's format.
     pub fn write_header(&self, id: StoreId, first: Version, created_ms: i64) -> Result<(), LogError> {
-        self.write(&header(id, first, created_ms), 0)?;
+        self.write(&header(id, first, created_ms, None), 0)?;
         self.format.store(FORMAT, Release);
         Ok(())
     }
@@ -369,14 +405,32 @@ impl Segment {
     }
 }
 
-/// The header of a segment of this build's format.
-fn header(id: StoreId, first: Version, created_ms: i64) -> [u8; HEADER as usize] {
+/// Whether the first segment of a log, if there is one, is that of an encrypted store.
+pub fn is_sealed(disk: &dyn Disk, store: &Path) -> Result<bool, LogError> {
+    let Some(first) = list(disk, store).ok().and_then(|segments| segments.first().copied()) else { return Ok(false) };
+    let path = segment_path(store, first);
+    let file = disk.open(&path, Open::Read).map_err(LogError::io(&path, "open"))?;
+    let mut header = [0; HEADER as usize];
+    // What is wrong with it is told when it is opened.
+    let read = file.read_exact_at(&mut header, 0).is_ok();
+    let format = u32::from_le_bytes(header[at::FORMAT..][..4].try_into().expect("four bytes"));
+    let whole =
+        read && header[..4] == MAGIC && checksum(&header[..at::CHECKSUM]).to_le_bytes() == header[at::CHECKSUM..];
+    Ok(whole && format == FORMAT && u64::from(header[at::FEATURES]) & SEALED != 0)
+}
+
+/// The header of a segment of this build's format. `salt` is there if it is sealed.
+fn header(id: StoreId, first: Version, created_ms: i64, salt: Option<[u8; 8]>) -> [u8; HEADER as usize] {
     let mut header = [0; HEADER as usize];
     header[at::MAGIC..][..4].copy_from_slice(&MAGIC);
     header[at::FORMAT..][..4].copy_from_slice(&FORMAT.to_le_bytes());
     header[at::STORE..][..16].copy_from_slice(&id.0.to_be_bytes());
     header[at::FIRST..][..8].copy_from_slice(&first.0.to_le_bytes());
     header[at::CREATED_MS..][..8].copy_from_slice(&created_ms.to_le_bytes());
+    if let Some(salt) = salt {
+        header[at::FEATURES..][..8].copy_from_slice(&SEALED.to_le_bytes());
+        header[at::SALT..][..8].copy_from_slice(&salt);
+    }
     let sum = checksum(&header[..at::CHECKSUM]);
     header[at::CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
     header
@@ -388,16 +442,25 @@ pub struct NewSegment {
     store: PathBuf,
     path: PathBuf,
     file: Box<dyn File>,
+    /// Of an encrypted store: its keys, this segment's salt and seal.
+    sealed: Option<(DataKey, [u8; 8], Seal)>,
     /// It has its name.
     finished: bool,
 }
 
 impl NewSegment {
-    pub fn begin(disk: &Arc<dyn Disk>, store: &Path) -> Result<NewSegment, LogError> {
+    pub fn begin(disk: &Arc<dyn Disk>, store: &Path, keys: Option<&DataKey>) -> Result<NewSegment, LogError> {
         let dir = log_dir(store);
+        let sealed = keys.map(|keys| {
+            let random = disk.random().map_err(LogError::io(&dir, "find a random number for a file in"))?;
+            let nonce = fresh_nonce(random, disk.monotonic_ns(), &[]);
+            let salt = *nonce.first_chunk::<8>().expect("twelve bytes");
+            Ok((keys.clone(), salt, keys.seal(Purpose::Segment, &salt)))
+        });
+        let sealed = sealed.transpose()?;
         let created = disk.create_temporary(&dir, "segment-", UNNAMED);
         let (path, file) = created.map_err(LogError::io(&dir, "create a file in"))?;
-        Ok(NewSegment { disk: disk.clone(), store: store.to_owned(), path, file, finished: false })
+        Ok(NewSegment { disk: disk.clone(), store: store.to_owned(), path, file, sealed, finished: false })
     }
 
     pub fn write(&self, bytes: &[u8], offset: u64) -> Result<(), LogError> {
@@ -408,15 +471,25 @@ impl NewSegment {
         self.file.sync_data().map_err(LogError::io(&self.path, "fsync"))
     }
 
+    pub(crate) fn seal(&self) -> Option<&Seal> {
+        self.sealed.as_ref().map(|(.., seal)| seal)
+    }
+
+    /// Where an entry of an encrypted store will stand, when the segment is finished so.
+    pub(crate) fn place_at(&self, first: Version, created_ms: i64, offset: u64) -> Option<SealedPlace<'_>> {
+        self.seal().map(|seal| SealedPlace { seal, first, created_ms, offset })
+    }
+
     /// Gives it a header and its name; it is on disk before this returns.
     pub fn finish(mut self, id: StoreId, first: Version, created_ms: i64) -> Result<Segment, LogError> {
-        self.write(&header(id, first, created_ms), 0)?;
+        let salt = self.sealed.as_ref().map(|(_, salt, _)| *salt);
+        self.write(&header(id, first, created_ms, salt), 0)?;
         let path = segment_path(&self.store, first);
         self.file.sync_all().map_err(LogError::io(&self.path, "fsync"))?;
         self.disk.rename(&self.path, &path).map_err(LogError::io(&path, "put in place"))?;
         self.finished = true;
         sync_dir(&*self.disk, &log_dir(&self.store))?;
-        Segment::open(&*self.disk, &self.store, first, true)
+        Segment::open(&*self.disk, &self.store, first, true, self.sealed.as_ref().map(|(keys, ..)| keys))
     }
 }
 

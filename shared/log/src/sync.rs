@@ -44,7 +44,7 @@ impl Log {
         {
             return Ok(segment.clone());
         }
-        let segment = Arc::new(Segment::open(&*self.disk, &self.path, first, true)?);
+        let segment = Arc::new(Segment::open(&*self.disk, &self.path, first, true, self.data_key.as_ref())?);
         *active = Some((losses, segment.clone()));
         Ok(segment)
     }

@@ -32,7 +32,7 @@ impl Log {
             }
             let segments = segment::list(&*self.disk, &self.path)?;
             let first = *segments.iter().rfind(|first| **first <= version.next()).unwrap_or(&end.segment);
-            let segment = Segment::open(&*self.disk, &self.path, first, true)?;
+            let segment = Segment::open(&*self.disk, &self.path, first, true, self.data_key.as_ref())?;
             let position = end_of(&segment, version)?;
             self.head.begin_append();
             self.head.cut(LogEnd { version, segment: first, position });
@@ -78,9 +78,9 @@ impl Log {
             self.head.begin_append();
             let segment = self.active_segment()?;
             let first = end.version.next();
-            let ended = self
-                .complete(&segment, end)
-                .and_then(|()| Segment::create(&self.disk, &self.path, self.id, first, self.disk.now_ms()));
+            let ended = self.complete(&segment, end).and_then(|()| {
+                Segment::create(&self.disk, &self.path, self.id, first, self.disk.now_ms(), self.data_key.as_ref())
+            });
             match ended {
                 Ok(_) => {
                     let end = LogEnd { version: end.version, segment: first, position: HEADER };

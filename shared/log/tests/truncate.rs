@@ -15,12 +15,12 @@ fn create(dir: &Path) -> PathBuf {
     let path = dir.join("s.maniac");
     let disk: Arc<dyn Disk> = Arc::new(Os);
     disk.create_directory(&path).unwrap();
-    Log::create(&disk, &path).unwrap();
+    Log::create(&disk, &path, None).unwrap();
     path
 }
 
 fn open(path: &Path) -> Arc<Log> {
-    Arc::new(Log::open(Arc::new(Os), path.to_owned()).unwrap())
+    Arc::new(Log::open(Arc::new(Os), path.to_owned(), None).unwrap())
 }
 
 /// Appends an entry of so many pages of 64 KiB, all of one byte. It is on disk when it is published.

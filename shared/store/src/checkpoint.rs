@@ -42,6 +42,9 @@ impl Store {
         if !self.is_writable() {
             return Err(maniac_log::LogError::ReadOnly { path: self.path().to_owned() }.into());
         }
+        if self.is_encrypted() {
+            return Err(StoreError::NoSealedCheckpoint { path: self.path().to_owned() });
+        }
         let lock = LockFile::open(&**self.log.disk(), self.path())?;
         if !lock.try_lock(CHECKPOINT)? {
             return Ok(None);

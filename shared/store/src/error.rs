@@ -14,6 +14,11 @@ pub enum StoreError {
     Log(#[from] LogError),
     #[error("{path}: no such store; check the path, or open it with mode=rwc to create it")]
     NotFound { path: PathBuf },
+    #[error("{path} cannot be opened: {reason}")]
+    BadKey { path: PathBuf, reason: String },
+    /// A checkpoint would write pages and names that are not sealed.
+    #[error("{path} is encrypted, and checkpoints of encrypted stores are not there yet: its log keeps everything")]
+    NoSealedCheckpoint { path: PathBuf },
     /// A host adds how it reads such a file.
     #[error(
         "{path} is not a Maniac store: it is an ordinary SQLite file; to turn it into one, open a new store in SQLite and \
@@ -98,6 +103,8 @@ impl StoreError {
             | StoreError::BadRetention { .. }
             | StoreError::CannotDrop { .. }
             | StoreError::BadMoment { .. }
+            | StoreError::BadKey { .. }
+            | StoreError::NoSealedCheckpoint { .. }
             | StoreError::PageSize { .. }
             | StoreError::BadTarget { .. } => Kind::Input,
             StoreError::Busy { .. } => Kind::Busy,

@@ -66,7 +66,8 @@ impl Store {
         let mut oldest: Option<Version> = None;
         let mut refer = |version: Version| oldest = Some(oldest.map_or(version, |oldest| oldest.min(version)));
         let (epoch, _) = self.visit_tail(&mut |unseen| {
-            let note = unseen.entry.note();
+            let note = unseen.entry.note().map_err(|defect| defect.at(self.path(), unseen.offset))?;
+            let note = &*note;
             match unseen.entry.header.kind {
                 Some(EntryKind::BranchCreated) => {
                     BranchNote::decode(note).into_iter().for_each(|note| refer(note.fork))

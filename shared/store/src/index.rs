@@ -5,11 +5,12 @@
 //! version is found in O(log n) steps, even for page 1, which every transaction writes. A frame costs 24 bytes, a
 //! page's head 4, an entry 48.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use maniac_base::{BranchId, PageNo, Version};
 use maniac_chunk::Root;
-use maniac_log::{BranchNote, EntryKind, EntryRef, MergeNote, Stored, TagNote};
+use maniac_log::{BranchNote, Defect, EntryKind, EntryRef, FrameRef, MergeNote, Stored, TagNote};
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
 
@@ -28,6 +29,14 @@ struct Frame {
     /// Offset in the entry, in units of 8 bytes.
     offset: u32,
     stored: Stored,
+}
+
+/// An entry's note, opened.
+fn note<'a>(entry: &EntryRef<'a>) -> Result<Cow<'a, [u8]>, String> {
+    entry.note().map_err(|defect| match defect {
+        Defect::Damaged(reason) => reason.to_owned(),
+        Defect::Newer(what, kind) => format!("{what} {kind}, which this build does not know"),
+    })
 }
 
 /// One entry of the log.
@@ -50,8 +59,18 @@ pub struct FrameId(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Location {
     pub segment: u32,
-    pub offset: u64,
+    /// Where its entry starts.
+    pub entry: u64,
+    /// Offset in the entry, in units of 8 bytes.
+    pub offset: u32,
     pub stored: Stored,
+}
+
+impl Location {
+    /// The frame of the entry, which is one of this page.
+    pub fn frame(&self, page: PageNo) -> FrameRef {
+        FrameRef { page, stored: self.stored, offset: 8 * u64::from(self.offset) }
+    }
 }
 
 /// A page: the newest bytes that are stored of it, and, while those are differences, the older ones that they build on.
@@ -379,7 +398,7 @@ impl Index {
             None => false,
             Some(EntryKind::Transaction) => self.apply_transaction(entry)?,
             Some(EntryKind::BranchCreated) => {
-                let note = BranchNote::decode(entry.note()).ok_or("a branch's note is malformed")?;
+                let note = BranchNote::decode(&note(entry)?).ok_or("a branch's note is malformed")?;
                 self.know_branches_before(header.branch);
                 if header.branch > self.next_branch() || note.parent.0 >= header.branch.0 {
                     return Err(format!("branch {} cannot be created from branch {}", header.branch, note.parent));
@@ -392,8 +411,8 @@ impl Index {
             }
             Some(EntryKind::BranchDropped) => self.change_branch(header.branch, |branch| branch.dropped = true)?,
             Some(EntryKind::BranchRenamed) => {
-                let name = std::str::from_utf8(entry.note()).map_err(|_| "a branch's name is not UTF-8")?;
-                self.change_branch(header.branch, |branch| branch.name = name.to_owned())?
+                let name = String::from_utf8(note(entry)?.into_owned()).map_err(|_| "a branch's name is not UTF-8")?;
+                self.change_branch(header.branch, |branch| branch.name = name)?
             }
             Some(EntryKind::Retention | EntryKind::Tagged | EntryKind::Untagged) => {
                 self.apply_setting(entry)?;
@@ -419,10 +438,10 @@ impl Index {
         let header = &entry.header;
         match header.kind {
             Some(EntryKind::Retention) => {
-                self.retention = Retention::decode(entry.note()).ok_or("a retention is malformed")?;
+                self.retention = Retention::decode(&note(entry)?).ok_or("a retention is malformed")?;
             }
             Some(EntryKind::Tagged) => {
-                let note = TagNote::decode(entry.note()).ok_or("a tag's note is malformed")?;
+                let note = TagNote::decode(&note(entry)?).ok_or("a tag's note is malformed")?;
                 self.know_branches_before(BranchId(header.branch.0 + 1));
                 if header.branch >= self.next_branch() || note.version >= header.version {
                     return Err(format!("tag \"{}\" is of what is not there", note.name));
@@ -433,8 +452,8 @@ impl Index {
                 self.tags.entry(name).or_insert(tag);
             }
             _ => {
-                let name = std::str::from_utf8(entry.note()).map_err(|_| "a tag's name is not UTF-8")?;
-                self.tags.remove(name);
+                let name = String::from_utf8(note(entry)?.into_owned()).map_err(|_| "a tag's name is not UTF-8")?;
+                self.tags.remove(&name);
             }
         }
         Ok(())
@@ -481,7 +500,7 @@ impl Index {
             0 => None,
             _ => {
                 entry.check_body().map_err(|_| "a merge's note does not match its checksum")?;
-                Some(MergeNote::decode(entry.note()).ok_or("a merge's note is malformed")?)
+                Some(MergeNote::decode(&note(entry)?).ok_or("a merge's note is malformed")?)
             }
         };
         if merged.is_some_and(|(branch, version)| branch >= self.next_branch() || version > self.last()) {
@@ -654,7 +673,7 @@ impl Index {
     pub fn location(&self, id: FrameId) -> Location {
         let frame = &self.frames[id.0 as usize];
         let entry = &self.entries[frame.entry as usize];
-        Location { segment: entry.segment, offset: entry.offset + 8 * u64::from(frame.offset), stored: frame.stored }
+        Location { segment: entry.segment, entry: entry.offset, offset: frame.offset, stored: frame.stored }
     }
 
     /// The same branch's frame of the page before this one.

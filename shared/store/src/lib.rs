@@ -37,6 +37,7 @@ pub use checkpoint::Checkpoint;
 pub use commit::{Commit, Payload};
 pub use error::StoreError;
 pub use maniac_log::{Durability, EntryKind, FORMAT, LogError, Losses, StoreId};
+pub use maniac_seal::{GivenKey, KeyChoice, MasterKey, set_process_key};
 pub use moment::{Moment, time_text};
 pub use retention::{Retention, Tag};
 pub use snapshot::Snapshot;

@@ -300,6 +300,15 @@ pub(crate) enum StoredPage<'a> {
     Hole,
 }
 
+impl<'a> From<Cow<'a, [u8]>> for StoredPage<'a> {
+    fn from(page: Cow<'a, [u8]>) -> StoredPage<'a> {
+        match page {
+            Cow::Borrowed(page) => StoredPage::Mapped(page),
+            Cow::Owned(page) => StoredPage::Assembled(page.into()),
+        }
+    }
+}
+
 /// A page is stored as a whole after so many differences, which bounds the work of reading it.
 const MOST_DIFFERENCES: usize = 16;
 
@@ -340,18 +349,14 @@ impl Snapshot {
         }
         let pieces = ahead.pieces(no);
         let Some(oldest) = pieces.last().filter(|_| no.0 != 0 && no.0 <= self.page_count) else { return Ok(None) };
-        let page = |location: &Location| {
-            ahead.epoch.stretch.segment(location.segment).stored(location.offset, location.stored)
-        };
-        let failed = |error: LogError| self.page_error(no, &error.into());
         if pieces.len() == 1 && oldest.stored.is_image() {
-            return Ok(Some(StoredPage::Mapped(page(oldest).map_err(failed)?)));
+            return Ok(Some(self.stored(&ahead.epoch, no, oldest)?.into()));
         }
         if let Some(page) = ahead.assembled.lock().get(&no) {
             return Ok(Some(StoredPage::Assembled(page.clone())));
         }
         let (mut image, rest) = if oldest.stored.is_image() {
-            (page(oldest).map_err(failed)?.to_vec(), &pieces[..pieces.len() - 1])
+            (self.stored(&ahead.epoch, no, oldest)?.into_owned(), &pieces[..pieces.len() - 1])
         } else {
             let found = {
                 let index = self.epoch.index.read();
@@ -364,11 +369,7 @@ impl Snapshot {
             };
             (base, &pieces[..])
         };
-        for piece in rest.iter().rev() {
-            let path = ahead.epoch.stretch.segment(piece.segment).path();
-            delta::apply(page(piece).map_err(failed)?, &mut image)
-                .map_err(|defect| failed(defect.at(path, piece.offset)))?;
-        }
+        self.apply(&ahead.epoch, no, rest, &mut image)?;
         let image: Arc<[u8]> = image.into();
         ahead.assembled.lock().insert(no, image.clone());
         Ok(Some(StoredPage::Assembled(image)))
@@ -393,6 +394,22 @@ impl Snapshot {
         PageError { page, kind, reason: error.to_string() }
     }
 
+    /// The bytes that are stored of a page in one place, opened.
+    fn stored<'e>(&self, epoch: &'e Epoch, no: PageNo, location: &Location) -> Result<Cow<'e, [u8]>, PageError> {
+        let stored = epoch.stretch.segment(location.segment).stored(location.entry, &location.frame(no));
+        stored.map_err(|error| self.page_error(no, &error.into()))
+    }
+
+    /// Turns a page into what the differences lead to, which are given from new to old.
+    fn apply(&self, epoch: &Epoch, no: PageNo, differences: &[Location], page: &mut [u8]) -> Result<(), PageError> {
+        differences.iter().rev().try_for_each(|location| {
+            delta::apply(&self.stored(epoch, no, location)?, page).map_err(|defect| {
+                let path = epoch.stretch.segment(location.segment).path();
+                self.page_error(no, &defect.at(path, location.entry + location.frame(no).offset).into())
+            })
+        })
+    }
+
     fn put_together(&self, no: PageNo, found: Option<(FrameId, Location)>) -> Result<StoredPage<'_>, PageError> {
         if no.0 == 0 || no.0 > self.page_count {
             return Err(PageError::out_of_range(no, self.page_count));
@@ -415,11 +432,8 @@ impl Snapshot {
             }
             Behind::Checkpoint(root) => {
                 let packs = self.epoch.packs.as_ref().expect("a checkpoint has packs");
-                match packs.page(root, no).map_err(|error| self.page_error(no, &error.into()))? {
-                    None => Ok(StoredPage::Hole),
-                    Some(Cow::Borrowed(page)) => Ok(StoredPage::Mapped(page)),
-                    Some(Cow::Owned(page)) => Ok(StoredPage::Assembled(page.into())),
-                }
+                let page = packs.page(root, no).map_err(|error| self.page_error(no, &error.into()))?;
+                Ok(page.map_or(StoredPage::Hole, StoredPage::from))
             }
             // What the database had shrunk by, it has no more.
             Behind::Before(before) if no.0 > before.page_count => Ok(StoredPage::Hole),
@@ -429,11 +443,8 @@ impl Snapshot {
 
     /// The page that ends with a frame.
     fn assemble(&self, no: PageNo, frame: FrameId, newest: Location) -> Result<StoredPage<'_>, PageError> {
-        let stretch = &self.epoch.stretch;
-        let failed = |error: LogError| self.page_error(no, &error.into());
         if newest.stored.is_image() {
-            let image = stretch.segment(newest.segment).stored(newest.offset, newest.stored).map_err(failed)?;
-            return Ok(StoredPage::Mapped(image));
+            return Ok(self.stored(&self.epoch, no, &newest)?.into());
         }
         if let Some(page) = self.epoch.assembled.lock().get(&newest) {
             return Ok(StoredPage::Assembled(page.clone()));
@@ -441,8 +452,7 @@ impl Snapshot {
         let pieces = self.epoch.index.read().pieces(frame);
         let (mut page, differences) = match pieces.split_last() {
             Some((image, differences)) if image.stored.is_image() => {
-                let image = stretch.segment(image.segment).stored(image.offset, image.stored).map_err(failed)?;
-                (image.to_vec(), differences)
+                (self.stored(&self.epoch, no, image)?.into_owned(), differences)
             }
             _ => match self.behind(no)? {
                 StoredPage::Mapped(page) => (page.to_vec(), &pieces[..]),
@@ -450,11 +460,7 @@ impl Snapshot {
                 StoredPage::Hole => (vec![0; self.page_size as usize], &pieces[..]),
             },
         };
-        for piece in differences.iter().rev() {
-            let segment = stretch.segment(piece.segment);
-            let stored = segment.stored(piece.offset, piece.stored).map_err(failed)?;
-            delta::apply(stored, &mut page).map_err(|defect| failed(defect.at(segment.path(), piece.offset)))?;
-        }
+        self.apply(&self.epoch, no, differences, &mut page)?;
         let page: Arc<[u8]> = page.into();
         self.epoch.assembled.lock().put(newest, page.clone());
         Ok(StoredPage::Assembled(page))

@@ -13,6 +13,7 @@ use maniac_base::{BranchId, Version};
 use maniac_disk::os::Os;
 use maniac_disk::{Disk, Open};
 use maniac_log::{Log, LogError, Losses, StoreId};
+use maniac_seal::{GivenKey, KeyChoice, MasterKey};
 use parking_lot::{Mutex, RwLock};
 use rustc_hash::FxBuildHasher;
 
@@ -64,29 +65,48 @@ type OpenStores = HashMap<(u64, u64), Weak<Store>>;
 static OPEN: LazyLock<Mutex<OpenStores>> = LazyLock::new(Mutex::default);
 
 impl Store {
-    /// Opens the store at `path`. An error leaves nothing behind.
+    /// Opens the store at `path`, with the key of the process or the environment if there is one. An error leaves nothing
+    /// behind.
     pub fn open(path: &Path, options: OpenOptions) -> Result<Arc<Store>, StoreError> {
+        Store::open_with(path, options, &KeyChoice::Ambient)
+    }
+
+    /// Opens the store at `path`, or makes it, with a key or without one. Where the process has the store open, no key is
+    /// needed, but a wrong one is refused.
+    pub fn open_with(path: &Path, options: OpenOptions, key: &KeyChoice) -> Result<Arc<Store>, StoreError> {
+        let bad_key = |reason| StoreError::BadKey { path: path.to_owned(), reason };
+        let key = key.find().map_err(bad_key)?;
         let disk: Arc<dyn Disk> = Arc::new(Os);
         let mut open = OPEN.lock();
         let identity = Store::directory(&disk, path, options)?;
         open.retain(|_, store| store.strong_count() > 0);
         let usable = |store: &Arc<Store>| store.check_process().is_ok() && store.is_in_place();
         if let Some(store) = open.get(&identity).and_then(Weak::upgrade).filter(usable) {
+            store.log.check_key(key.as_ref())?;
             return Ok(store);
         }
-        let store = Store::open_on(disk, path, options)?;
+        let store = Store::open_on_with(disk, path, options, key.as_ref())?;
         open.insert(identity, Arc::downgrade(&store));
         Ok(store)
     }
 
-    /// Opens the store at `path` on a disk, whether or not it is open already.
+    /// Opens the store at `path` on a disk, without a key, whether or not it is open already.
     pub fn open_on(disk: Arc<dyn Disk>, path: &Path, options: OpenOptions) -> Result<Arc<Store>, StoreError> {
+        Store::open_on_with(disk, path, options, None)
+    }
+
+    pub fn open_on_with(
+        disk: Arc<dyn Disk>,
+        path: &Path,
+        options: OpenOptions,
+        key: Option<&GivenKey>,
+    ) -> Result<Arc<Store>, StoreError> {
         Store::directory(&disk, path, options)?;
         let path = disk.resolve(path).map_err(StoreError::io(path, "resolve"))?;
         if !Log::is_at(&*disk, &path) {
-            Store::create(&disk, &path, options)?;
+            Store::create(&disk, &path, options, key)?;
         }
-        let log = Arc::new(Log::open(disk, path)?);
+        let log = Arc::new(Log::open(disk, path, key)?);
         let store = Arc::new(Store {
             now: RwLock::new(Arc::new(Epoch::newest(&log)?)),
             past: Mutex::new(LruCache::with_hasher(PAST, FxBuildHasher)),
@@ -125,17 +145,23 @@ impl Store {
     }
 
     /// Puts an empty log into an empty directory. Of several processes that try, one does.
-    fn create(disk: &Arc<dyn Disk>, path: &Path, options: OpenOptions) -> Result<(), StoreError> {
-        let known = ["LOCK", "HEAD", "HEAD.new", "log"];
+    fn create(
+        disk: &Arc<dyn Disk>,
+        path: &Path,
+        options: OpenOptions,
+        key: Option<&GivenKey>,
+    ) -> Result<(), StoreError> {
+        let known = ["LOCK", "HEAD", "HEAD.new", "log", "KEY"];
         for name in disk.list(path).map_err(StoreError::io(path, "list"))? {
-            if !known.iter().any(|known| name == *known) {
+            let is_key = name.to_str().is_some_and(|name| name.starts_with("KEY-") && name.ends_with(".new"));
+            if !is_key && !known.iter().any(|known| name == *known) {
                 return Err(not_a_store(path, format!("it has no log, but holds {}", name.to_string_lossy())));
             }
         }
         if !options.create {
             return Err(not_a_store(path, "the directory is empty"));
         }
-        Ok(Log::create(disk, path)?)
+        Ok(Log::create(disk, path, key)?)
     }
 
     pub fn path(&self) -> &Path {
@@ -183,6 +209,15 @@ impl Store {
     /// Bytes in a page; 0 before the first transaction.
     pub fn page_size(&self) -> u32 {
         self.now.read().index.read().page_size()
+    }
+
+    pub fn is_encrypted(&self) -> bool {
+        self.log.data_key().is_some()
+    }
+
+    /// From here on, the store opens with another master key, and no more with the one before.
+    pub fn rekey(&self, master: &MasterKey) -> Result<(), StoreError> {
+        Ok(self.log.rekey(master)?)
     }
 
     /// Refuses to go on in a child of the process that opened the store.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use maniac_base::{BranchId, PageNo, Version};
-use maniac_log::{EntryKind, TARGET_BYTES};
+use maniac_log::{Defect, EntryKind, TARGET_BYTES};
 
 use crate::epoch::Epoch;
 use crate::error::StoreError;
@@ -132,7 +132,8 @@ impl Entries {
     fn read(&self, segment: u32, offset: u64) -> Result<Entry, StoreError> {
         let segment = self.epoch.stretch.segment(segment);
         let entry = segment.entry(offset)?;
-        entry.check_body().map_err(|defect| defect.at(segment.path(), offset))?;
+        let damaged = |defect: Defect| defect.at(segment.path(), offset);
+        entry.check_body().map_err(damaged)?;
         let header = entry.header;
         let read = Entry {
             version: header.version,
@@ -142,8 +143,8 @@ impl Entries {
             kind: header.kind.expect("entries that count are of known kinds"),
             bytes: header.length,
             pages: entry.frames().map(|frame| frame.page).collect(),
-            schema: entry.schema().to_vec(),
-            changeset: entry.changeset().to_vec(),
+            schema: entry.schema().map_err(damaged)?.into_owned(),
+            changeset: entry.changeset().map_err(damaged)?.into_owned(),
             derived: header.derived,
             left_out: Vec::new(),
             since: header.base,

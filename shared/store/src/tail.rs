@@ -186,8 +186,8 @@ impl Store {
             other |= changes_branches;
             if *commits && entry.header.branch == branch {
                 let place = |frame: FrameRef| {
-                    let offset = offset + frame.offset;
-                    (frame.page, Location { segment: *segment, offset, stored: frame.stored })
+                    let within = (frame.offset / 8) as u32;
+                    (frame.page, Location { segment: *segment, entry: *offset, offset: within, stored: frame.stored })
                 };
                 entries.push(entry.frames().map(place).collect());
                 newest = Some((entry.header.version, entry.header.page_count, entry.header.page_size));

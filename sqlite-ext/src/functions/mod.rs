@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 mod apply;
+mod key;
 mod merge;
 mod transfer;
 
@@ -107,6 +108,13 @@ pub fn register(connection: &Connection, known: Known) -> Result<()> {
         check_writable(context, "maniac_untag")?;
         on_store(context, |database| Ok(database.store().untag(&name)?))?;
         Ok(name)
+    })?;
+    functions.add(c"maniac_key", 1, CHANGES, |context| key::give(context.get_raw(0)))?;
+    functions.add(c"maniac_rekey", 1, CHANGES, |context| {
+        check_writable(context, "maniac_rekey")?;
+        let key = key::parse(context.get_raw(0), "maniac_rekey")?;
+        on_store(context, |database| Ok(database.store().rekey(&key)?))?;
+        Ok(key.id().to_string())
     })?;
     functions.add(c"maniac_branch_drop", 1, CHANGES, |context| {
         let name: String = context.get(0)?;

@@ -22,7 +22,11 @@ pub struct Database {
 
 impl Database {
     pub fn open(request: &Request) -> VfsResult<Database> {
-        let store = Store::open(&request.path, OpenOptions { create: request.create, ..OpenOptions::default() })?;
+        let store = Store::open_with(
+            &request.path,
+            OpenOptions { create: request.create, ..OpenOptions::default() },
+            &request.key,
+        )?;
         let tagged = match (&request.branch, &request.at) {
             (None, Some(Moment::Tag(name))) => store.tags()?.into_iter().find(|tag| tag.name == *name),
             _ => None,

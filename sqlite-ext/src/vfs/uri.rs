@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use maniac_store::{Moment, Store};
+use maniac_store::{KeyChoice, Moment, Store};
 use rusqlite::ffi;
 
 use crate::errors::{VfsError, VfsResult};
@@ -18,10 +18,12 @@ pub struct Request {
     pub at: Option<Moment>,
     pub read_only: bool,
     pub create: bool,
+    pub key: KeyChoice,
 }
 
 /// Parameters of a store, and those that SQLite itself knows.
-const PARAMETERS: [&str; 9] = ["branch", "at", "mode", "vfs", "cache", "immutable", "modeof", "nolock", "psow"];
+const PARAMETERS: [&str; 10] =
+    ["branch", "at", "keyfile", "mode", "vfs", "cache", "immutable", "modeof", "nolock", "psow"];
 
 impl Request {
     /// `keys` are those of the URI's query, `parameter` looks one up.
@@ -34,7 +36,7 @@ impl Request {
         // Drivers have parameters of their own, which begin with an underscore.
         let unknown = keys.iter().find(|key| !key.starts_with('_') && !PARAMETERS.contains(&&***key));
         if let Some(key) = unknown {
-            let message = format!("no such URI parameter: {key}; a store takes branch, at and mode");
+            let message = format!("no such URI parameter: {key}; a store takes branch, at, keyfile and mode");
             return Err(VfsError::new(ffi::SQLITE_CANTOPEN, message));
         }
         if parameter("cache").as_deref() == Some("shared") {
@@ -59,7 +61,8 @@ impl Request {
             && !read_only
             && !must_exist
             && branch.as_deref().is_none_or(|branch| branch == "main");
-        Ok(Request { path, branch, at, read_only, create })
+        let key = KeyChoice::of_parameter(parameter("keyfile").as_deref());
+        Ok(Request { path, branch, at, read_only, create, key })
     }
 }
 

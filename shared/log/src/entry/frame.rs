@@ -1,6 +1,7 @@
 //! One page in an entry: the form in which it is stored, and its bytes.
 
 use maniac_base::{Checksum, PageNo, checksum};
+use maniac_seal::TAG;
 
 use super::{CHECKSUM, Defect, pad8, read_u64};
 
@@ -15,6 +16,10 @@ pub enum Form {
     Image = 0,
     /// The difference to the same branch's page before; see `delta`.
     Difference = 1,
+    /// An image, sealed.
+    SealedImage = 2,
+    /// A difference, sealed.
+    SealedDifference = 3,
 }
 
 /// How a page is stored, and in how many bytes: the form in the high byte, as in the frame list.
@@ -35,7 +40,17 @@ impl Stored {
 
     /// The page follows from these bytes alone.
     pub fn is_image(self) -> bool {
-        self.0 >> 24 == Form::Image as u32
+        self.0 >> 24 == Form::Image as u32 || self.0 >> 24 == Form::SealedImage as u32
+    }
+
+    pub fn is_sealed(self) -> bool {
+        self.0 >> 24 == Form::SealedImage as u32 || self.0 >> 24 == Form::SealedDifference as u32
+    }
+
+    /// How a page that is stored so is stored in an encrypted store.
+    pub(crate) fn sealed(self) -> Stored {
+        let form = if self.is_image() { Form::SealedImage } else { Form::SealedDifference };
+        Stored::new(form, self.bytes() as usize + TAG)
     }
 
     /// Whether such a page can be; an error says why not.
@@ -44,6 +59,10 @@ impl Stored {
         let fits = match form {
             _ if form == Form::Image as u8 => self.bytes() == page_size,
             _ if form == Form::Difference as u8 => (1..=page_size).contains(&self.bytes()),
+            _ if form == Form::SealedImage as u8 => self.bytes() == page_size + TAG as u32,
+            _ if form == Form::SealedDifference as u8 => {
+                (1..=page_size).contains(&self.bytes().wrapping_sub(TAG as u32))
+            }
             _ => return Err(Defect::Newer("a page of form", form)),
         };
         if fits { Ok(()) } else { Err(Defect::Damaged("a page is stored in more or fewer bytes than it has")) }

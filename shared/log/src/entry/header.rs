@@ -2,8 +2,11 @@
 
 use maniac_base::{BranchId, PageNo, Term, Version, checksum};
 
+use maniac_seal::{NONCE, Nonce, TAG};
+
 use super::frame::{ITEM, Stored};
 use super::{CHECKSUM, Defect, EntryKind, MAGIC, Part, pad8};
+use crate::seal::{HEADER_MORE, SealedPlace};
 
 /// Bytes of the header.
 pub const HEADER: usize = 96;
@@ -15,6 +18,10 @@ const DERIVED: u8 = 1;
 const MORE: u8 = 2;
 /// Flag: the entry says the forms of its pages and parts. Those of format 1 don't.
 const FORMS: u8 = 4;
+/// Flag: pages and parts are sealed, and the header goes on with what that takes.
+const SEALED: u8 = 8;
+/// The form of a part that is sealed.
+const SEALED_PART: u8 = 1;
 /// An entry of up to this size is put together as a whole before it is written.
 const SMALL: u64 = 64 << 10;
 
@@ -38,6 +45,9 @@ mod at {
     pub const NOTE: usize = 76;
     pub const FRAME_BYTES: usize = 80;
     pub const PART_FORMS: usize = 88;
+    /// Of a sealed entry.
+    pub const NONCE: usize = 96;
+    pub const TAG: usize = 112;
 }
 
 /// The fixed part of an entry.
@@ -47,6 +57,8 @@ pub struct Header {
     pub kind: Option<EntryKind>,
     /// The header's own form: it and the frame list tell forms.
     pub forms: bool,
+    /// The entry is one of an encrypted store.
+    pub sealed: bool,
     /// Bytes of the whole entry, a multiple of 8.
     pub length: u64,
     pub version: Version,
@@ -98,7 +110,11 @@ impl Header {
 
     /// Bytes of the header itself.
     pub(super) fn size(&self) -> usize {
-        if self.forms { HEADER } else { HEADER_1 }
+        match (self.sealed, self.forms) {
+            (true, _) => HEADER + HEADER_MORE,
+            (false, true) => HEADER,
+            (false, false) => HEADER_1,
+        }
     }
 
     /// Where the first frame starts.
@@ -117,6 +133,14 @@ impl Header {
         (self.parts_start() + lengths[..part as usize].iter().sum::<u64>(), lengths[part as usize])
     }
 
+    /// The parts as they are stored, sealed by their number and offset; those that are empty stay so.
+    pub fn sealed_parts(&self, parts: [&[u8]; 3], seal: impl Fn(usize, u64, &[u8]) -> Vec<u8>) -> Vec<Vec<u8>> {
+        let sealed = [Part::Schema, Part::Changeset, Part::Note].into_iter().zip(parts).map(|(part, bytes)| {
+            if bytes.is_empty() { Vec::new() } else { seal(part as usize, self.part(part).0, bytes) }
+        });
+        sealed.collect()
+    }
+
     pub(super) fn parts_end(&self) -> u64 {
         let (start, length) = self.part(Part::Note);
         start + length
@@ -127,15 +151,25 @@ impl Header {
         pad8(self.parts_end())
     }
 
-    /// The header, the frame list and their checksum.
-    pub fn head(&self, frames: impl Iterator<Item = (PageNo, Stored)>) -> Vec<u8> {
+    /// The header, the frame list and their checksum. `seal` is there if the entry is sealed.
+    pub fn head(
+        &self,
+        frames: impl Iterator<Item = (PageNo, Stored)>,
+        seal: Option<(SealedPlace<'_>, Nonce)>,
+    ) -> Vec<u8> {
         // Room for what follows too, if it is little.
         let room = if self.length <= SMALL { self.length } else { self.frames_start() };
         let mut head = Vec::with_capacity(room as usize);
         head.extend_from_slice(&self.encode());
+        head.resize(self.size(), 0);
         for (page, stored) in frames {
             head.extend_from_slice(&page.0.to_le_bytes());
             head.extend_from_slice(&stored.item().to_le_bytes());
+        }
+        if let Some((place, nonce)) = seal {
+            head[at::NONCE..][..NONCE].copy_from_slice(&nonce);
+            let tag = place.head_tag(nonce, &head[..at::TAG], &head[self.size()..]);
+            head[at::TAG..][..TAG].copy_from_slice(&tag);
         }
         let sum = checksum(&head);
         head.extend_from_slice(&sum.to_le_bytes());
@@ -147,7 +181,8 @@ impl Header {
         let mut put = |at: usize, bytes: &[u8]| out[at..at + bytes.len()].copy_from_slice(bytes);
         put(at::MAGIC, &MAGIC.to_le_bytes());
         put(at::KIND, &[self.kind.map_or(0, |kind| kind as u8)]);
-        put(at::FLAGS, &[FORMS | if self.derived { DERIVED } else { 0 } | if self.more { MORE } else { 0 }]);
+        let flags = [(self.derived, DERIVED), (self.more, MORE), (self.sealed, SEALED)];
+        put(at::FLAGS, &[flags.iter().filter(|(set, _)| *set).fold(FORMS, |flags, (_, flag)| flags | flag)]);
         put(at::UNSYNCED, &self.unsynced.to_le_bytes());
         put(at::LENGTH, &self.length.to_le_bytes());
         put(at::VERSION, &self.version.0.to_le_bytes());
@@ -162,7 +197,28 @@ impl Header {
         put(at::SCHEMA, &self.schema_len.to_le_bytes());
         put(at::NOTE, &self.note_len.to_le_bytes());
         put(at::FRAME_BYTES, &self.frame_bytes.to_le_bytes());
+        put(at::PART_FORMS, &self.part_forms());
         out
+    }
+
+    /// Forms of the schema changeset, the row changeset and the note.
+    fn part_forms(&self) -> [u8; 3] {
+        let empty = [self.schema_len == 0, self.changeset_len == 0, self.note_len == 0];
+        empty.map(|empty| if self.sealed && !empty { SEALED_PART } else { 0 })
+    }
+
+    /// The nonce that a sealed entry has; `bytes` begin with its header.
+    pub(super) fn nonce(bytes: &[u8]) -> Nonce {
+        bytes[at::NONCE..][..NONCE].try_into().expect("twelve bytes")
+    }
+
+    /// Whether the head of a sealed entry is what was written at this place. `bytes` begin with it.
+    pub(super) fn check_seal(&self, bytes: &[u8], place: SealedPlace<'_>) -> Result<(), Defect> {
+        let (header, tag) = bytes.split_at(at::TAG);
+        let frames = &bytes[self.size()..self.head_end() as usize];
+        place
+            .check_head(Header::nonce(bytes), header, frames, &tag[..TAG])
+            .map_err(|_| Defect::Damaged("an entry's head has been altered, or belongs elsewhere"))
     }
 
     /// The header, if its lengths make sense. Whether this build understands it is asked when its checksum is known to
@@ -177,6 +233,7 @@ impl Header {
         let header = Header {
             kind: EntryKind::from_byte(bytes[at::KIND]).unwrap_or(None),
             forms: flags & FORMS != 0,
+            sealed: flags & (FORMS | SEALED) == FORMS | SEALED,
             length: u64_at(at::LENGTH),
             version: Version(u64_at(at::VERSION)),
             term: Term(u64_at(at::TERM)),
@@ -214,13 +271,15 @@ impl Header {
             Ok(None) => return Ok(()),
             Ok(Some(_)) => (),
         }
-        let flags = bytes[at::FLAGS] & !(DERIVED | MORE | FORMS);
+        let flags = bytes[at::FLAGS] & !(DERIVED | MORE | FORMS | SEALED);
         if flags != 0 {
             return Err(Defect::Newer("an entry with flags", flags));
         }
+        let [schema, changeset, note] = self.part_forms();
+        let expected = [schema, changeset, note, 0, 0, 0, 0, 0];
         let forms: &[u8] = if self.forms { &bytes[at::PART_FORMS..HEADER] } else { &[] };
-        match forms.iter().find(|form| **form != 0) {
-            Some(form) => Err(Defect::Newer("a part of an entry of form", *form)),
+        match forms.iter().zip(expected).find(|(form, expected)| *form != expected) {
+            Some((form, _)) => Err(Defect::Newer("a part of an entry of form", *form)),
             None => Ok(()),
         }
     }

@@ -8,7 +8,7 @@
 //!
 //! The head checksum covers the header and the frame list, so that a store can be indexed without reading a page. The
 //! body checksum covers the frames' checksums and the rest of the body. All integers are little-endian. Entries of format
-//! 1 have a header of 88 bytes, and say no forms.
+//! 1 have a header of 88 bytes, and say no forms. Sealed ones have one of 128 (see `seal`).
 
 mod check;
 mod frame;
@@ -17,11 +17,14 @@ mod kind;
 mod notes;
 mod write;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use maniac_base::{Checksum, PageNo, checksum};
+use maniac_seal::{NONCE, Seal};
 
 use crate::error::LogError;
+use crate::seal::{EntrySeal, Piece, SealedPlace};
 
 pub use check::{Checked, check};
 pub use frame::{Form, FrameRef, Stored, check_frame, frame_bytes};
@@ -78,11 +81,13 @@ pub fn length(bytes: &[u8]) -> Result<u64, Defect> {
 pub struct EntryRef<'a> {
     pub header: Header,
     bytes: &'a [u8],
+    seal: Option<&'a Seal>,
 }
 
 impl<'a> EntryRef<'a> {
-    /// The entry at the start of `bytes`, with its header and page numbers checked, and nothing behind them.
-    pub fn open(bytes: &'a [u8]) -> Result<EntryRef<'a>, Defect> {
+    /// The entry at the start of `bytes`, with its header and page numbers checked, and nothing behind them. `place` is
+    /// there if the store is encrypted.
+    pub fn open(bytes: &'a [u8], place: Option<SealedPlace<'a>>) -> Result<EntryRef<'a>, Defect> {
         if bytes.len() < HEADER {
             return Err(Defect::Damaged("the log ends inside an entry's header"));
         }
@@ -96,11 +101,20 @@ impl<'a> EntryRef<'a> {
             return Err(Defect::Damaged("an entry's head does not match its checksum"));
         }
         header.check_understood(bytes)?;
-        let entry = EntryRef { header, bytes };
+        match place {
+            Some(place) if header.sealed => header.check_seal(bytes, place)?,
+            Some(_) => return Err(Defect::Damaged("an entry is not sealed, and the store is encrypted")),
+            None if header.sealed => return Err(Defect::Damaged("an entry is sealed, and the store is not encrypted")),
+            None => (),
+        }
+        let entry = EntryRef { header, bytes, seal: place.map(|place| place.seal) };
         let mut total = 0;
         for frame in entry.frames() {
             if header.kind.is_some() {
                 frame.stored.check(header.page_size)?;
+                if frame.stored.is_sealed() != header.sealed {
+                    return Err(Defect::Damaged("a page is not sealed as its entry is"));
+                }
             }
             total += frame.bytes();
         }
@@ -133,9 +147,20 @@ impl<'a> EntryRef<'a> {
     /// Checks every byte of the entry.
     pub fn check_all(&self) -> Result<(), Defect> {
         self.check_body()?;
+        for part in [Part::Schema, Part::Changeset, Part::Note] {
+            self.part(part)?;
+        }
         self.frames().try_for_each(|frame| {
-            check_frame(&self.bytes[frame.offset as usize..][..frame.bytes() as usize], frame.stored).map(drop)
+            let stored = check_frame(&self.bytes[frame.offset as usize..][..frame.bytes() as usize], frame.stored)?;
+            match self.pieces() {
+                Some(pieces) => open_frame(&pieces, &frame, stored).map(drop),
+                None => Ok(()),
+            }
         })
+    }
+
+    fn pieces(&self) -> Option<EntrySeal<'a>> {
+        self.seal.map(|seal| EntrySeal { seal, nonce: Header::nonce(self.bytes) })
     }
 
     /// The pages, in ascending order.
@@ -152,21 +177,37 @@ impl<'a> EntryRef<'a> {
     }
 
     /// The session changeset of the changed `sqlite_schema` rows.
-    pub fn schema(&self) -> &'a [u8] {
+    pub fn schema(&self) -> Result<Cow<'a, [u8]>, Defect> {
         self.part(Part::Schema)
     }
 
     /// The session changeset of the changed rows.
-    pub fn changeset(&self) -> &'a [u8] {
+    pub fn changeset(&self) -> Result<Cow<'a, [u8]>, Defect> {
         self.part(Part::Changeset)
     }
 
-    pub fn note(&self) -> &'a [u8] {
+    pub fn note(&self) -> Result<Cow<'a, [u8]>, Defect> {
         self.part(Part::Note)
     }
 
-    fn part(&self, part: Part) -> &'a [u8] {
+    fn part(&self, part: Part) -> Result<Cow<'a, [u8]>, Defect> {
         let (start, length) = self.header.part(part);
-        &self.bytes[start as usize..][..length as usize]
+        let stored = &self.bytes[start as usize..][..length as usize];
+        match self.pieces() {
+            Some(pieces) if length > 0 => {
+                let opened = pieces.open(Piece::Part(part as usize), start, stored);
+                opened.map(Cow::Owned).map_err(|_| Defect::Damaged("a part of an entry has been altered"))
+            }
+            _ => Ok(Cow::Borrowed(stored)),
+        }
     }
+}
+
+/// Where a sealed entry's nonce stands, and its bytes.
+pub const NONCE_AT: (u64, u64) = (HEADER as u64, NONCE as u64);
+
+/// What is in a sealed frame whose stored bytes match their checksum.
+pub fn open_frame(pieces: &EntrySeal<'_>, frame: &FrameRef, stored: &[u8]) -> Result<Vec<u8>, Defect> {
+    let opened = pieces.open(Piece::Page(frame.page), frame.offset, stored);
+    opened.map_err(|_| Defect::Damaged("a page has been altered, or belongs elsewhere"))
 }
