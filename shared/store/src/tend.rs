@@ -7,15 +7,20 @@ use std::time::Duration;
 
 use crate::store::Store;
 
-/// From one checkpoint to the next it takes so long at least.
-const PAUSE: Duration = Duration::from_secs(1);
+/// From one checkpoint to the next it takes so many times as long as the last one took, so that they take a fifth of one
+/// processor at most.
+const PAUSE: u32 = 4;
+/// And so long at least.
+const SHORTEST: Duration = Duration::from_millis(50);
+/// How long a connection that closes waits for a checkpoint under way.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub(crate) struct Tending {
     /// A thread of this process is at it.
     running: AtomicBool,
-    /// When the last one ended, by the monotonic clock in nanoseconds.
-    ended: AtomicU64,
+    /// When the next one may begin, by the monotonic clock in nanoseconds.
+    next: AtomicU64,
     /// After one that failed, the next is not tried before this version.
     not_before: AtomicU64,
 }
@@ -27,18 +32,18 @@ impl Store {
             return;
         }
         let (store, disk) = (Arc::downgrade(self), self.log.disk().clone());
-        let passed = disk.monotonic_ns().saturating_sub(self.tending.ended.load(Acquire));
-        let pause = match self.tending.ended.load(Acquire) {
-            0 => Duration::ZERO,
-            _ => PAUSE.saturating_sub(Duration::from_nanos(passed)),
-        };
+        let pause = Duration::from_nanos(self.tending.next.load(Acquire).saturating_sub(disk.monotonic_ns()));
         let run = Box::new(move || {
             if !pause.is_zero() {
                 disk.sleep(pause);
             }
             if let Some(store) = store.upgrade() {
+                let began = disk.monotonic_ns();
                 store.tend_now();
-                store.tending.ended.store(disk.monotonic_ns(), Release);
+                let ended = disk.monotonic_ns();
+                let took = Duration::from_nanos(ended - began);
+                let pause = (took * PAUSE).max(SHORTEST);
+                store.tending.next.store(ended + pause.as_nanos() as u64, Release);
                 store.tending.running.store(false, Release);
             }
         });
@@ -51,7 +56,18 @@ impl Store {
     /// Makes a checkpoint before a store is closed by the last who has it open in this process, if one is due: processes
     /// that only live for a few commits never come to it otherwise.
     pub fn tend_before_closing(self: &Arc<Self>) {
-        if Arc::strong_count(self) == 1 && self.check_process().is_ok() && self.is_checkpoint_due() {
+        // The one in the background has it open, too, unless it pauses.
+        let others = || Arc::strong_count(self) - 1;
+        let background = usize::from(self.tending.running.load(Acquire));
+        if others() > background || self.check_process().is_err() || !self.is_checkpoint_due() {
+            return;
+        }
+        let disk = self.log.disk();
+        let patience = disk.monotonic_ns() + PATIENCE.as_nanos() as u64;
+        while others() > 0 && disk.monotonic_ns() < patience {
+            disk.sleep(Duration::from_millis(1));
+        }
+        if others() == 0 && self.is_checkpoint_due() {
             self.tend_now();
         }
     }
