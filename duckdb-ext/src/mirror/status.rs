@@ -1,7 +1,5 @@
 //! What SQL sees and asks of a mirror: shared between its thread and the functions.
 
-use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -9,7 +7,8 @@ use std::time::{Duration, Instant};
 use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
-use crate::apply::{Applied, Differing, Done, OfferedView, Order, Tally, Target};
+use super::report::{Report, State};
+use crate::apply::{Done, Order, Tally, Target};
 use crate::error::{Error, Result};
 use crate::source::{Identity, Source};
 
@@ -23,22 +22,6 @@ pub struct Settings {
     pub direct_writes: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    Copying,
-    Streaming,
-    CatchingUp,
-    Paused,
-    Error,
-    Detached,
-}
-
-impl fmt::Display for State {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
-
 /// What the user wants of the thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -46,59 +29,6 @@ pub enum Wish {
     Pause,
     Stop,
 }
-
-/// Failures in a row after which those who wait are told; before, they are likely conflicts that pass.
-const TOLERATED_FAILURES: u32 = 5;
-
-/// What comes after a failure.
-#[derive(Clone, Copy, Debug)]
-pub struct Retry {
-    /// Failures in a row.
-    pub failures: u32,
-    /// When the thread tries again, in ms since 1970.
-    pub at_ms: i64,
-}
-
-/// The state of a mirror at one moment.
-#[derive(Clone, Debug)]
-pub struct Report {
-    pub state: State,
-    /// The newest version of the branch that the mirror shows.
-    pub applied: Version,
-    /// The store's version up to which the branch has nothing that the mirror lacks.
-    pub complete: Version,
-    pub applied_time_ms: i64,
-    pub transactions: u64,
-    pub rows: u64,
-    pub batches: u64,
-    pub widened: u64,
-    /// Columns that have been widened, now or before the mirror was attached, or have other names.
-    pub differing: Vec<Differing>,
-    /// The source's views.
-    pub views: Vec<OfferedView>,
-    pub rounded: u64,
-    pub rejected: u64,
-    pub repaired: u64,
-    pub errors: u64,
-    pub last_error: Option<String>,
-    /// After a failure that may pass.
-    pub retry: Option<Retry>,
-    /// The store's version up to which the branch has nothing to go on with, because it can't be read.
-    pub stuck: Option<Version>,
-    /// The table that the first copy is at, and its rows so far.
-    pub copying: Option<(String, Arc<Tally>)>,
-    /// When maintenance in a lake, or a step of it, last ended well, in ms since 1970.
-    pub maintained_ms: Option<i64>,
-    /// The scheduled maintenance in a lake has failed; when it is tried again, in ms since 1970. Batches go on meanwhile.
-    pub unmaintained: Option<i64>,
-    /// In a lake: whether new rows may go past DuckLake, or why not.
-    pub direct_writes: Option<String>,
-    /// Transactions applied in the seconds just past, with the time of each batch.
-    recent: VecDeque<(Instant, u64)>,
-}
-
-/// Over how long the rate is taken.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 pub struct Mirror {
     pub name: String,
@@ -136,30 +66,6 @@ impl Mirror {
         source: Arc<dyn Source>,
         turn: Option<Arc<Mutex<()>>>,
     ) -> Mirror {
-        let report = Report {
-            state: State::Copying,
-            applied: Version(0),
-            complete: Version(0),
-            applied_time_ms: 0,
-            transactions: 0,
-            rows: 0,
-            batches: 0,
-            widened: 0,
-            differing: Vec::new(),
-            views: Vec::new(),
-            rounded: 0,
-            rejected: 0,
-            repaired: 0,
-            errors: 0,
-            last_error: None,
-            retry: None,
-            stuck: None,
-            copying: None,
-            maintained_ms: None,
-            unmaintained: None,
-            direct_writes: None,
-            recent: VecDeque::new(),
-        };
         Mirror {
             name,
             location: identity.location.clone(),
@@ -172,7 +78,7 @@ impl Mirror {
                 wish: Wish::Run,
                 urgent: Version(0),
                 hurry: false,
-                report,
+                report: Report::new(),
                 order: None,
                 answer: None,
                 thread: None,
@@ -192,6 +98,11 @@ impl Mirror {
     pub fn is_urgent(&self) -> bool {
         let inner = self.inner.lock();
         inner.urgent > inner.report.complete
+    }
+
+    /// The thread begins to apply what is there.
+    pub fn begin(&self) {
+        self.inner.lock().report.begin();
     }
 
     /// Changes the report and wakes those that wait for it.
@@ -285,11 +196,11 @@ impl Mirror {
     /// Waits until the mirror shows everything of its branch up to `version`.
     pub fn wait(&self, version: Version, timeout: Duration) -> Result<Report> {
         let deadline = Instant::now() + timeout;
-        let before = {
+        let since = {
             let mut inner = self.inner.lock();
             inner.urgent = inner.urgent.max(version);
             inner.hurry = true;
-            inner.report.errors
+            inner.report.newest_try()
         };
         self.wake();
         let mut inner = self.inner.lock();
@@ -309,11 +220,8 @@ impl Mirror {
                 State::Detached => return Err(refuse("it was detached")),
                 // What is committed after that may mend it, and the thread is about to see.
                 State::Error if report.stuck.is_some_and(|stuck| stuck < version) => {}
-                // It may have passed: the next try is about to tell.
-                State::Error
-                    if report
-                        .retry
-                        .is_some_and(|retry| retry.failures < TOLERATED_FAILURES || report.errors == before) => {}
+                // The next try is about to tell.
+                State::Error if report.may_have_passed(since) => {}
                 State::Error => {
                     return Err(refuse(report.last_error.as_deref().unwrap_or("it failed")));
                 }
@@ -419,67 +327,5 @@ impl Mirror {
     fn wake(&self) {
         self.changed.notify_all();
         self.source.interrupt();
-    }
-}
-
-impl Report {
-    /// Reports a failure, and when there is another try.
-    pub fn failed(&mut self, error: &Error, retry: Option<Retry>) {
-        self.errors += 1;
-        self.last_error = Some(error.to_string());
-        self.retry = retry;
-        self.stuck = None;
-        self.state = State::Error;
-    }
-
-    /// Reports that nothing is wrong now.
-    pub fn well(&mut self, state: State) {
-        self.retry = None;
-        self.stuck = None;
-        self.state = state;
-    }
-
-    /// Whether the thread does nothing until it is told to: one that gave up is as still as a paused one.
-    fn is_still(&self) -> bool {
-        match self.state {
-            State::Error => self.retry.is_none(),
-            state => state == State::Paused,
-        }
-    }
-
-    /// The state to show, and when what has failed is tried again: one whose maintenance fails is not well, though it follows.
-    pub fn shown(&self) -> (State, Option<i64>) {
-        match (self.state, self.unmaintained) {
-            (State::Streaming | State::CatchingUp, Some(at_ms)) => (State::Error, Some(at_ms)),
-            (state, _) => (state, self.retry.map(|retry| retry.at_ms)),
-        }
-    }
-
-    /// Whether it has failed for a reason that does not pass by itself.
-    pub fn has_given_up(&self) -> bool {
-        self.state == State::Error && self.retry.is_none() && self.stuck.is_none()
-    }
-
-    /// Counts a batch that was applied.
-    pub fn count(&mut self, transactions: u64, applied: Applied) {
-        let now = Instant::now();
-        self.transactions += transactions;
-        self.rows += applied.rows;
-        self.batches += 1;
-        self.widened += applied.widened;
-        self.rounded += applied.rounded;
-        self.rejected += applied.rejected;
-        self.repaired += applied.repaired;
-        self.recent.push_back((now, transactions));
-        while self.recent.front().is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {
-            self.recent.pop_front();
-        }
-    }
-
-    /// Transactions per second over the last ten seconds.
-    pub fn rate(&self) -> f64 {
-        let now = Instant::now();
-        let recent = self.recent.iter().filter(|(at, _)| now.duration_since(*at) <= RATE_WINDOW);
-        recent.map(|(_, transactions)| *transactions).sum::<u64>() as f64 / RATE_WINDOW.as_secs_f64()
     }
 }

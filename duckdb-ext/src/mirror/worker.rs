@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use maniac_base::Version;
 
-use super::status::{Mirror, Retry, State, Wish};
+use super::report::{Retry, State};
+use super::status::{Mirror, Wish};
 use crate::apply::{Applier, Done, Joining, Order, UpkeepStep};
 use crate::error::{Error, Result};
 use crate::host::busy;
@@ -89,6 +90,7 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             }
             Wish::Stop => break,
         }
+        mirror.begin();
         let outcome = match schedule.is_due() {
             true => scheduled(instance, mirror, &mut applier, &mut schedule),
             false => step(instance, mirror, &mut applier, &mut seen, &mut last_batch),
