@@ -61,7 +61,7 @@ pub static LOG: Function = Function {
     parameters: &[STORE, BRANCH],
     columns: &columns::<{ relations::LOG.columns.len() }>(&relations::LOG, &[]),
     is_long: |_, _| false,
-    start: |_, args| read(args, relations::log),
+    start: |_, args| read(args, |store, branch| relations::log(store, branch, (None, None))),
 };
 
 pub static BRANCHES: Function = Function {

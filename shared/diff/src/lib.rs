@@ -35,5 +35,5 @@ pub use error::DiffError;
 pub use extent::Extent;
 pub use readable::{Readable, Trees, Unsound};
 pub use schema_match::{TableMatch, match_changed, match_tables};
-pub use snapshots::{TableDiff, Wanted, diff, whole_tables};
+pub use snapshots::{TableDiff, Wanted, diff, whole_table, whole_tables};
 pub use tracker::{Tracker, TrackerUpdate};

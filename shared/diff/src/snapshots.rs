@@ -43,12 +43,21 @@ pub fn diff(old: &dyn PageSource, new: &dyn PageSource, sink: Sink<'_>) -> Resul
 
 /// All rows of some tables of a snapshot, as inserts.
 pub fn whole_tables(source: &dyn PageSource, wanted: &dyn Fn(&Table) -> bool) -> Result<Vec<u8>, DiffError> {
+    let Some(db) = Database::open(source).map_err(DiffError::New)? else { return Ok(Vec::new()) };
+    whole(&db, &Schema::read_from(&db).map_err(DiffError::New)?, wanted)
+}
+
+/// All rows of one table of a snapshot, as inserts; nothing if there is none of that name.
+pub fn whole_table(source: &dyn PageSource, name: &str) -> Result<Vec<u8>, DiffError> {
+    let Some(db) = Database::open(source).map_err(DiffError::New)? else { return Ok(Vec::new()) };
+    whole(&db, &Schema::read_tables(&db, [name]).map_err(DiffError::New)?, &|_| true)
+}
+
+fn whole(db: &Database<'_>, schema: &Schema, wanted: &dyn Fn(&Table) -> bool) -> Result<Vec<u8>, DiffError> {
     let mut changeset = Vec::new();
-    let Some(db) = Database::open(source).map_err(DiffError::New)? else { return Ok(changeset) };
-    let schema = Schema::read_from(&db).map_err(DiffError::New)?;
-    for pair in match_tables(&Schema::default(), &schema) {
+    for pair in match_tables(&Schema::default(), schema) {
         let Some(table) = pair.new.as_ref().filter(|table| table.root.0 != 0 && wanted(table)) else { continue };
-        rows_of_pair(&pair, table, Selection::Changeset, (None, Some(&db)), &mut None, &mut changeset)?;
+        rows_of_pair(&pair, table, Selection::Changeset, (None, Some(db)), &mut None, &mut changeset)?;
     }
     Ok(changeset)
 }

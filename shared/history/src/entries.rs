@@ -55,6 +55,11 @@ impl Entries {
         Some(told)
     }
 
+    /// Those of them up to a version.
+    pub fn up_to(self, version: Version) -> Entries {
+        Entries { stored: self.stored.up_to(version), ..self }
+    }
+
     /// Goes on, after the end, with what was committed since.
     pub fn more(&mut self) -> Result<(), HistoryError> {
         self.stored = self.store.entries(self.branch, self.after)?;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use maniac_base::{PageNo, PageSource, Value};
 use maniac_changeset::{Item, Op, Reader};
-use maniac_diff::whole_tables;
+use maniac_diff::whole_table;
 use maniac_sqlite_format::FormatError;
 use maniac_store::Snapshot;
 
@@ -38,8 +38,7 @@ impl Settings {
             }
             settings.header.insert(name, i32::from_be_bytes(bytes));
         }
-        let is_sequence = |table: &maniac_sqlite_format::Table| table.name == SEQUENCE_TABLE;
-        let rows = whole_tables(snapshot, &is_sequence).map_err(|source| HistoryError::Diff { version, source })?;
+        let rows = whole_table(snapshot, SEQUENCE_TABLE).map_err(|source| HistoryError::Diff { version, source })?;
         for item in Reader::new(&rows) {
             let item = item.map_err(|source| HistoryError::Changeset { version, source })?;
             let Item::Change(change) = item else { continue };

@@ -114,6 +114,11 @@ impl Iterator for Entries {
 }
 
 impl Entries {
+    /// Those of them up to a version.
+    pub fn up_to(self, version: Version) -> Entries {
+        Entries { head: self.head.min(version), ..self }
+    }
+
     /// Goes on with the epoch that has a version, which no earlier one has.
     fn find_epoch(&mut self, version: Version) -> Result<(), StoreError> {
         let has = |epoch: &Epoch| {

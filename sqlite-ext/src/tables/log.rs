@@ -2,8 +2,9 @@
 
 use maniac_history::relations::{self, Relation, Rows};
 use rusqlite::types::Value;
+use rusqlite::vtab::IndexConstraintOp;
 
-use super::table_function::{TableFunction, text_argument};
+use super::table_function::{TableFunction, VERSION_FILTERS, text_argument, versions_within};
 use crate::errors::VfsResult;
 use crate::vfs::Database;
 
@@ -12,9 +13,10 @@ pub struct Log;
 impl TableFunction for Log {
     const RELATION: Relation = relations::LOG;
     const ARGUMENTS: &'static [(&'static str, &'static str)] = &[("branch", "TEXT")];
+    const FILTERS: &'static [(usize, IndexConstraintOp)] = &VERSION_FILTERS;
 
     fn rows(database: &mut Database, arguments: &[Option<Value>]) -> VfsResult<Rows> {
         let branch = database.branch_named(text_argument(&arguments[0], "branch")?.as_deref())?;
-        Ok(relations::log(database.store(), branch)?)
+        Ok(relations::log(database.store(), branch, versions_within(&arguments[Self::ARGUMENTS.len()..]))?)
     }
 }

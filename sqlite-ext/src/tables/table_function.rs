@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use std::ffi::{CStr, CString, c_int};
 use std::marker::PhantomData;
 
+use maniac_base::Version;
 use maniac_history::relations::{Field, Relation, Row, Rows, Type};
 use maniac_store::time_text;
 use rusqlite::types::Value;
@@ -199,6 +200,27 @@ impl<T> Cursor<T> {
     fn failed(&self, error: VfsError) -> rusqlite::Error {
         rusqlite::Error::ModuleError(self.newest.keep(error))
     }
+}
+
+/// The FILTERS of a relation whose first column is the version.
+pub const VERSION_FILTERS: [(usize, IndexConstraintOp); 5] = [
+    (0, IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_EQ),
+    (0, IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GE),
+    (0, IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_GT),
+    (0, IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LE),
+    (0, IndexConstraintOp::SQLITE_INDEX_CONSTRAINT_LT),
+];
+
+/// The versions that the values for VERSION_FILTERS leave: those after the first, up to and including the second.
+pub fn versions_within(filters: &[Option<Value>]) -> (Option<Version>, Option<Version>) {
+    let bound = |n: usize| match filters[n] {
+        Some(Value::Integer(version)) => Some(Version(version.max(0) as u64)),
+        _ => None,
+    };
+    let before = |version: Version| Version(version.0.saturating_sub(1));
+    let after = [bound(0).map(before), bound(1).map(before), bound(2)];
+    let up_to = [bound(0), bound(3), bound(4).map(before)];
+    (after.into_iter().flatten().max(), up_to.into_iter().flatten().min())
 }
 
 /// An argument that is a whole number; nothing where it was left out or NULL.

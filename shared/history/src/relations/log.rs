@@ -1,5 +1,6 @@
 //! `maniac_log`: a row per entry of a branch's line, oldest first.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use maniac_base::{BranchId, Value, Version};
@@ -22,8 +23,16 @@ pub const LOG: Relation = Relation {
     ],
 };
 
-pub fn log(store: &Arc<Store>, branch: BranchId) -> Result<Rows, HistoryError> {
-    let entries = entries(store, branch, Version(0))?;
+/// The entries after a version and up to another one, where these are given.
+pub fn log(
+    store: &Arc<Store>,
+    branch: BranchId,
+    (after, up_to): (Option<Version>, Option<Version>),
+) -> Result<Rows, HistoryError> {
+    let mut entries = entries(store, branch, after.unwrap_or(Version(0)))?;
+    if let Some(up_to) = up_to {
+        entries = entries.up_to(up_to);
+    }
     Ok(Box::new(entries.map(|entry| {
         let entry = entry?;
         row(&entry).map_err(|source| HistoryError::Changeset { version: entry.version, source })
@@ -65,12 +74,13 @@ fn row(entry: &Entry) -> Result<Row, ChangesetError> {
 /// How many rows of each table were changed.
 fn count(changeset: &[u8]) -> Result<Vec<(String, i64)>, ChangesetError> {
     let mut tables: Vec<(String, i64)> = Vec::new();
+    let mut places = HashMap::new();
     let mut at = 0;
     for item in Reader::new(changeset) {
         match item? {
             Item::Table(header) => {
                 let table = Target::of(&header).table;
-                at = tables.iter().position(|(known, _)| known == table).unwrap_or(tables.len());
+                at = *places.entry(table).or_insert(tables.len());
                 if at == tables.len() {
                     tables.push((table.to_owned(), 0));
                 }

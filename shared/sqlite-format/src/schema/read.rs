@@ -1,6 +1,6 @@
 //! Reads `sqlite_schema`, the table whose b-tree starts at page 1.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use maniac_base::{PageNo, PageSource, Value};
@@ -94,6 +94,33 @@ impl Schema {
             rows.push(Arc::new(schema_row(db, &layout, &cell, &mut fields)?));
         }
         Schema::of(rows, layout.encoding)
+    }
+
+    /// Tables by their names, without case, as the whole schema has them, and no others. Statements of other tables are not
+    /// parsed, so that this costs little in a database of many tables.
+    pub fn read_tables<'n>(db: &Database<'_>, names: impl IntoIterator<Item = &'n str>) -> Result<Schema, FormatError> {
+        let names: HashSet<String> = names.into_iter().map(str::to_ascii_lowercase).collect();
+        let is_wanted = |name: &str| names.contains(&name.to_ascii_lowercase());
+        let layout = schema_layout(db);
+        let mut fields = RecordFields::default();
+        let mut rows = Vec::new();
+        let mut walk = TreeWalk::new(db, ROOT)?;
+        while let Some(cell) = walk.next()? {
+            let payload = full_payload(db, &cell)?;
+            fields.parse(&payload).map_err(|what| FormatError::malformed(cell.page, cell.offset, what))?;
+            let value = |column| layout.value(column, cell.rowid, &payload, &fields);
+            let is_table = matches!(value(0), Value::Text(kind) if *kind == *b"table");
+            // Virtual tables have no root page; they say which tables are their shadows.
+            let is_virtual = || matches!(value(3), Value::Null | Value::Integer(0));
+            let is_named = || matches!(value(1), Value::Text(name) if is_wanted(&String::from_utf8_lossy(&name)));
+            if is_table && (is_named() || is_virtual()) {
+                rows.push(Arc::new(schema_row(db, &layout, &cell, &mut fields)?));
+            }
+        }
+        let modules = modules_of(&rows);
+        rows.retain(|row| is_wanted(&row.name));
+        let tables = rows.iter().map(|row| table(row, &modules, layout.encoding)).collect::<Result<_, _>>()?;
+        Ok(Schema { rows, tables })
     }
 
     /// The part of a database's schema that can be understood, and the rows of `sqlite_schema` that can't be.
