@@ -15,13 +15,14 @@ mod node;
 mod pack;
 mod packs;
 mod place;
+mod sealed;
 mod tree;
 mod writer;
 
 pub use chunk::Slot;
 pub use codec::{Compression, Form};
 pub use error::ChunkError;
-pub use pack::{Pack, pack_path};
+pub use pack::{Pack, Salt, pack_path, salt_of};
 pub use packs::Packs;
 pub use place::Place;
 pub use tree::{Root, Visit};

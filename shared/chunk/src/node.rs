@@ -11,7 +11,7 @@ pub const FANOUT: u32 = 256;
 /// Levels that a tree can have: its chunks hold more pages than a database can.
 pub const LEVELS: u8 = 4;
 /// Bytes that a node takes at most.
-const MOST: usize = HEADER + 8 * FANOUT as usize + 8;
+pub const MOST: usize = HEADER + 8 * FANOUT as usize + 8;
 
 /// `children` without those behind the last one that is somewhere.
 pub fn encode(level: u8, children: &[Place]) -> Vec<u8> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use maniac_base::checksum;
 use maniac_disk::{Disk, Map, Open};
+use maniac_seal::{DataKey, Purpose, Seal};
 
 use crate::error::ChunkError;
 
@@ -24,6 +25,10 @@ mod at {
     pub const STORE: usize = 8;
     pub const NUMBER: usize = 24;
     pub const PAGE_SIZE: usize = 28;
+    /// Of a sealed pack.
+    pub const SALT: usize = 32;
+    /// 1 if it is sealed. The seven bytes behind are zero.
+    pub const SEALED: usize = 48;
     pub const CHECKSUM: usize = 56;
 }
 
@@ -32,16 +37,36 @@ pub fn pack_path(dir: &Path, number: u32) -> PathBuf {
     dir.join(format!("{number:08x}.pack"))
 }
 
-pub fn header(store: u128, number: u32, page_size: u32) -> [u8; HEADER as usize] {
+/// The random part of a sealed pack's key.
+pub type Salt = [u8; 16];
+
+/// `salt` is there if the pack is sealed.
+pub fn header(store: u128, number: u32, page_size: u32, salt: Option<Salt>) -> [u8; HEADER as usize] {
     let mut header = [0; HEADER as usize];
     header[..4].copy_from_slice(&MAGIC);
     header[at::FORMAT..][..4].copy_from_slice(&FORMAT.to_le_bytes());
     header[at::STORE..][..16].copy_from_slice(&store.to_be_bytes());
     header[at::NUMBER..][..4].copy_from_slice(&number.to_le_bytes());
     header[at::PAGE_SIZE..][..4].copy_from_slice(&page_size.to_le_bytes());
+    if let Some(salt) = salt {
+        header[at::SALT..][..16].copy_from_slice(&salt);
+        header[at::SEALED] = 1;
+    }
     let sum = checksum(&header[..at::CHECKSUM]);
     header[at::CHECKSUM..].copy_from_slice(&sum.to_le_bytes());
     header
+}
+
+/// The key of a pack: one that is put in another's place has another.
+pub fn seal(keys: &DataKey, number: u32, salt: Salt) -> Seal {
+    keys.seal(Purpose::Pack, &[&salt[..], &number.to_le_bytes()].concat())
+}
+
+/// The salt of a sealed pack's file; nothing if there is none.
+pub fn salt_of(disk: &dyn Disk, dir: &Path, number: u32) -> Option<Salt> {
+    let mut found = [0; HEADER as usize];
+    disk.open(&pack_path(dir, number), Open::Read).and_then(|file| file.read_exact_at(&mut found, 0)).ok()?;
+    found[at::SALT..][..16].try_into().ok()
 }
 
 /// The names of a pack's chunks, in ascending order, and the footer.
@@ -66,13 +91,23 @@ pub fn footer(mut names: Vec<(u64, u64)>) -> Vec<u8> {
 pub struct Pack {
     path: PathBuf,
     map: Box<dyn Map>,
+    /// What its items are sealed with, if the store is encrypted.
+    seal: Option<Seal>,
     /// Where the items end and the names start.
     end: u64,
     names: usize,
 }
 
 impl Pack {
-    pub fn open(disk: &dyn Disk, dir: &Path, number: u32, store: u128, page_size: u32) -> Result<Pack, ChunkError> {
+    /// `keys` are there if the store is encrypted.
+    pub fn open(
+        disk: &dyn Disk,
+        dir: &Path,
+        number: u32,
+        store: u128,
+        page_size: u32,
+        keys: Option<&DataKey>,
+    ) -> Result<Pack, ChunkError> {
         let path = pack_path(dir, number);
         let file = disk.open(&path, Open::Read).map_err(ChunkError::io(&path, "open"))?;
         let length = file.stat().map_err(ChunkError::io(&path, "look at"))?.length;
@@ -86,7 +121,16 @@ impl Pack {
         if found[..4] == MAGIC && format > FORMAT {
             return Err(ChunkError::NewerFormat { path, found: format, supported: FORMAT });
         }
-        if found != header(store, number, page_size) {
+        let salt: Salt = found[at::SALT..][..16].try_into().expect("sixteen bytes");
+        let (is_plain, is_sealed) =
+            (header(store, number, page_size, None), header(store, number, page_size, Some(salt)));
+        let (expected, other) = if keys.is_some() { (is_sealed, is_plain) } else { (is_plain, is_sealed) };
+        if found == other {
+            let (is, store_is) = if keys.is_some() { ("not encrypted", "encrypted") } else { ("encrypted", "not") };
+            let reason = format!("the pack is {is}, and its store is {store_is}: it does not belong here");
+            return Err(ChunkError::corrupt(&path, at::SEALED as u64, reason));
+        }
+        if found != expected {
             let sum = checksum(&found[..at::CHECKSUM]).to_le_bytes();
             let reason = match found[..4] == MAGIC && found[at::CHECKSUM..] == sum {
                 true => "the pack belongs to another store, or has been put in another's place",
@@ -105,7 +149,12 @@ impl Pack {
         if checksum(map.slice(end as usize, names as usize * NAME)) != u64_at(16) {
             return Err(ChunkError::corrupt(&path, end, "the names of chunks do not match their checksum"));
         }
-        Ok(Pack { path, map, end, names: names as usize })
+        let seal = keys.map(|keys| seal(keys, number, salt));
+        Ok(Pack { path, map, seal, end, names: names as usize })
+    }
+
+    pub fn seal(&self) -> Option<&Seal> {
+        self.seal.as_ref()
     }
 
     pub fn path(&self) -> &Path {
@@ -122,7 +171,7 @@ impl Pack {
         self.map.release();
     }
 
-    /// Bytes of an item.
+    /// Bytes of an item, as they are stored.
     pub fn bytes(&self, offset: u64, length: usize) -> Result<&[u8], ChunkError> {
         if offset < HEADER || offset.checked_add(length as u64).is_none_or(|end| end > self.end) {
             return Err(ChunkError::corrupt(&self.path, offset, "an item lies outside of its pack"));

@@ -2,18 +2,24 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use lru::LruCache;
 use maniac_base::{PageNo, checksum};
 use maniac_disk::Disk;
-use rustc_hash::{FxHashMap, FxHashSet};
+use maniac_seal::{DataKey, Purpose, Seal, TAG};
+use parking_lot::Mutex;
+use rustc_hash::{FxBuildHasher, FxHashMap, FxHashSet};
 
 use crate::chunk::{self, Chunk, Slot};
 use crate::codec;
 use crate::error::ChunkError;
+use crate::node;
 use crate::pack::{NAME, Pack, pack_path};
 use crate::place::Place;
+use crate::sealed::{self, PREFIX};
 use crate::tree::Visit;
 
 /// Packs of one store, each opened when it is first asked for. They stay open, also where their files are removed, as long
@@ -23,14 +29,56 @@ pub struct Packs {
     pub(crate) dir: PathBuf,
     pub(crate) store: u128,
     pub(crate) page_size: u32,
+    /// If the store is encrypted.
+    pub(crate) keys: Option<Arc<DataKey>>,
+    /// Nodes and chunks of sealed packs, opened.
+    opened: Mutex<LruCache<Place, Arc<[u8]>, FxBuildHasher>>,
     packs: FxHashMap<u32, OnceLock<Arc<Pack>>>,
 }
+
+/// Nodes and chunks that `opened` holds: some 2 MB.
+const OPENED: NonZeroUsize = NonZeroUsize::new(1024).expect("not zero");
 
 /// Where items are read from: packs that are complete, and for a writer also the one that it writes.
 pub(crate) trait Items {
     fn page_size(&self) -> usize;
-    fn bytes(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError>;
+    /// Bytes as they are stored.
+    fn stored(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError>;
+    /// What a pack is sealed with.
+    fn seal(&self, pack: u32) -> Result<Option<&Seal>, ChunkError>;
     fn corrupt(&self, place: Place, reason: &str) -> ChunkError;
+
+    /// The bytes of an item, opened.
+    fn bytes(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError> {
+        match self.seal(place.pack())? {
+            None => self.stored(place, length),
+            Some(seal) => self.open(place, seal, length + TAG, false),
+        }
+    }
+
+    /// Opens an item that is stored in so many bytes.
+    fn open(&self, place: Place, seal: &Seal, length: usize, is_node: bool) -> Result<Cow<'_, [u8]>, ChunkError> {
+        let opened = sealed::open(seal, place.offset(), &self.stored(place, length)?, is_node);
+        opened.map(Cow::Owned).map_err(|broken| self.corrupt(place, &broken.to_string()))
+    }
+
+    /// A node.
+    fn node_bytes(&self, place: Place) -> Result<Cow<'_, [u8]>, ChunkError> {
+        let Some(seal) = self.seal(place.pack())? else {
+            let length = node::length(&self.stored(place, 8)?).map_err(|reason| self.corrupt(place, reason))?;
+            return self.stored(place, length);
+        };
+        let prefix = self.stored(place, PREFIX)?;
+        let length = u64::from_le_bytes((*prefix).try_into().expect("eight bytes"));
+        if length > node::MOST as u64 {
+            return Err(self.corrupt(place, "there is no node here"));
+        }
+        let bytes = self.open(place, seal, PREFIX + length as usize + TAG, true)?;
+        match bytes.len() >= 8 && node::length(&bytes) == Ok(bytes.len()) {
+            true => Ok(bytes),
+            false => Err(self.corrupt(place, "there is no node here")),
+        }
+    }
 
     fn chunk_bytes(&self, place: Place) -> Result<Cow<'_, [u8]>, ChunkError> {
         let bytes = self.bytes(place, chunk::BYTES)?;
@@ -64,14 +112,25 @@ impl Packs {
         numbers: impl IntoIterator<Item = u32>,
     ) -> Packs {
         let packs = numbers.into_iter().map(|number| (number, OnceLock::new())).collect();
-        Packs { disk, dir, store, page_size, packs }
+        Packs { disk, dir, store, page_size, keys: None, opened: no_items(), packs }
+    }
+
+    /// The packs of an encrypted store.
+    pub fn with_keys(self, keys: Option<DataKey>) -> Packs {
+        Packs { keys: keys.map(Arc::new), ..self }
+    }
+
+    /// What the names of chunks are in packs: in sealed ones they need a key.
+    pub(crate) fn stored_name(&self, name: u64) -> u64 {
+        self.keys.as_ref().map_or(name, |keys| keys.name(Purpose::ChunkNames, &name.to_le_bytes()))
     }
 
     /// Packs of other numbers in the same place. Those that are open stay so.
     pub fn with(&self, numbers: impl IntoIterator<Item = u32>) -> Packs {
         let keep = |number| (number, self.packs.get(&number).cloned().unwrap_or_default());
         let packs = numbers.into_iter().map(keep).collect();
-        Packs { disk: self.disk.clone(), dir: self.dir.clone(), store: self.store, page_size: self.page_size, packs }
+        let (disk, dir, keys) = (self.disk.clone(), self.dir.clone(), self.keys.clone());
+        Packs { disk, dir, store: self.store, page_size: self.page_size, keys, opened: no_items(), packs }
     }
 
     /// These packs and others. Those that are open stay so.
@@ -113,7 +172,8 @@ impl Packs {
         match cell.get() {
             Some(pack) => Ok(pack),
             None => {
-                let pack = Pack::open(&*self.disk, &self.dir, number, self.store, self.page_size)?;
+                let pack =
+                    Pack::open(&*self.disk, &self.dir, number, self.store, self.page_size, self.keys.as_deref())?;
                 Ok(cell.get_or_init(|| Arc::new(pack)))
             }
         }
@@ -187,11 +247,33 @@ impl Items for Packs {
         self.page_size as usize
     }
 
-    fn bytes(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError> {
+    fn stored(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError> {
         self.pack(place.pack())?.bytes(place.offset(), length).map(Cow::Borrowed)
+    }
+
+    fn seal(&self, pack: u32) -> Result<Option<&Seal>, ChunkError> {
+        Ok(if self.keys.is_some() { self.pack(pack)?.seal() } else { None })
+    }
+
+    fn open(&self, place: Place, seal: &Seal, length: usize, is_node: bool) -> Result<Cow<'_, [u8]>, ChunkError> {
+        let expected = length - TAG - if is_node { PREFIX } else { 0 };
+        let keeps = is_node || expected == chunk::BYTES;
+        if keeps && let Some(opened) = self.opened.lock().get(&place).filter(|opened| opened.len() == expected) {
+            return Ok(Cow::Owned(opened.to_vec()));
+        }
+        let opened = sealed::open(seal, place.offset(), &self.stored(place, length)?, is_node);
+        let opened = opened.map_err(|broken| self.corrupt(place, &broken.to_string()))?;
+        if keeps {
+            self.opened.lock().put(place, opened.as_slice().into());
+        }
+        Ok(Cow::Owned(opened))
     }
 
     fn corrupt(&self, place: Place, reason: &str) -> ChunkError {
         ChunkError::corrupt(&pack_path(&self.dir, place.pack()), place.offset(), reason)
     }
+}
+
+fn no_items() -> Mutex<LruCache<Place, Arc<[u8]>, FxBuildHasher>> {
+    Mutex::new(LruCache::with_hasher(OPENED, FxBuildHasher))
 }

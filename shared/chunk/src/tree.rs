@@ -7,7 +7,7 @@ use maniac_base::PageNo;
 use crate::CHUNK;
 use crate::chunk::{Chunk, Slot};
 use crate::error::ChunkError;
-use crate::node::{self, FANOUT, LEVELS, Node};
+use crate::node::{FANOUT, LEVELS, Node};
 use crate::packs::{Items, Packs};
 use crate::place::Place;
 
@@ -89,8 +89,7 @@ pub(crate) fn child_of(chunk: u32, level: u8) -> u32 {
 }
 
 pub(crate) fn node_bytes<'a>(items: &'a impl Items, place: Place, level: u8) -> Result<Cow<'a, [u8]>, ChunkError> {
-    let length = node::length(&items.bytes(place, 8)?).map_err(|reason| items.corrupt(place, reason))?;
-    let bytes = items.bytes(place, length)?;
+    let bytes = items.node_bytes(place)?;
     Node::new(&bytes).check(level).map_err(|reason| items.corrupt(place, reason))?;
     Ok(bytes)
 }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use maniac_base::{PageNo, checksum};
 use maniac_disk::File;
+use maniac_seal::{Seal, fresh_nonce};
 use rustc_hash::FxHashMap;
 
 use crate::CHUNK;
@@ -13,9 +14,10 @@ use crate::chunk::{self, Chunk, Slot, Slots};
 use crate::codec::{self, Compression};
 use crate::error::ChunkError;
 use crate::node;
-use crate::pack::{self, HEADER, pack_path};
+use crate::pack::{self, HEADER, Salt, pack_path};
 use crate::packs::{Items, Packs};
 use crate::place::Place;
+use crate::sealed;
 use crate::tree::{self, Root};
 
 /// Bytes that are written at a time.
@@ -27,6 +29,8 @@ const UNFINISHED: &str = ".new";
 pub struct Writer<'a> {
     packs: &'a Packs,
     number: u32,
+    /// What its items are sealed with, if the store is encrypted.
+    seal: Option<Seal>,
     compression: Compression,
     path: PathBuf,
     file: Box<dyn File>,
@@ -46,14 +50,24 @@ impl<'a> Writer<'a> {
     pub fn begin(packs: &'a Packs, number: u32, compression: Compression) -> Result<Writer<'a>, ChunkError> {
         let created = packs.disk.create_temporary(&packs.dir, "pack-", UNFINISHED);
         let (path, file) = created.map_err(ChunkError::io(&packs.dir, "create a file in"))?;
+        let salt = packs.keys.as_ref().map(|_| {
+            let random = || packs.disk.random().map_err(ChunkError::io(&packs.dir, "find a random number for"));
+            let (random, more) = (random()?, random()?);
+            let hashed = fresh_nonce(random, packs.disk.monotonic_ns(), &number.to_le_bytes());
+            let mut salt: Salt = more.to_le_bytes();
+            salt.iter_mut().zip(hashed).for_each(|(byte, hashed)| *byte ^= hashed);
+            Ok(salt)
+        });
+        let salt = salt.transpose()?;
         Ok(Writer {
             packs,
             number,
+            seal: packs.keys.as_ref().zip(salt).map(|(keys, salt)| pack::seal(keys, number, salt)),
             compression,
             path,
             file,
             written: 0,
-            buffer: pack::header(packs.store, number, packs.page_size).to_vec(),
+            buffer: pack::header(packs.store, number, packs.page_size, salt).to_vec(),
             names: FxHashMap::default(),
             copied: FxHashMap::default(),
             finished: false,
@@ -98,7 +112,7 @@ impl<'a> Writer<'a> {
         let mut place = root.place;
         for level in root.levels..levels {
             if !place.is_nowhere() {
-                place = self.append(&node::encode(level + 1, &[place]))?;
+                place = self.append_node(&node::encode(level + 1, &[place]))?;
             }
         }
         let chunks: Vec<(u32, Place)> = chunks.into_iter().collect();
@@ -194,8 +208,9 @@ impl<'a> Writer<'a> {
         let name = chunk::name(sums.into_iter());
         let own = self.names.get(&name).into_iter().flatten().map(|offset| Place::new(self.number, *offset));
         let mut candidates: Vec<Place> = own.collect();
+        let stored_name = self.packs.stored_name(name);
         for number in self.packs.numbers() {
-            let found = self.packs.pack(number)?.chunks_named(name);
+            let found = self.packs.pack(number)?.chunks_named(stored_name);
             candidates.extend(found.map(|offset| Place::new(number, offset)));
         }
         'candidates: for place in candidates {
@@ -249,7 +264,7 @@ impl<'a> Writer<'a> {
         } else if children.iter().all(|child| child.is_nowhere()) {
             Ok(Place::NOWHERE)
         } else {
-            self.append(&node::encode(level, children))
+            self.append_node(&node::encode(level, children))
         }
     }
 
@@ -279,7 +294,7 @@ impl<'a> Writer<'a> {
                 *child = self.copied_node(*child, level - 1, leave)?;
             }
             let stays = children == old && !leave(place.pack());
-            if stays { place } else { self.append(&node::encode(level, &children))? }
+            if stays { place } else { self.append_node(&node::encode(level, &children))? }
         };
         self.copied.insert(place, copied);
         Ok(copied)
@@ -297,7 +312,20 @@ impl<'a> Writer<'a> {
         Ok(copied)
     }
 
-    fn append(&mut self, bytes: &[u8]) -> Result<Place, ChunkError> {
+    fn append(&mut self, item: &[u8]) -> Result<Place, ChunkError> {
+        self.append_item(item, false)
+    }
+
+    fn append_node(&mut self, node: &[u8]) -> Result<Place, ChunkError> {
+        self.append_item(node, true)
+    }
+
+    fn append_item(&mut self, item: &[u8], is_node: bool) -> Result<Place, ChunkError> {
+        let sealed = self.seal.as_ref().map(|seal| sealed::seal(seal, self.length(), item, is_node));
+        self.append_stored(sealed.as_deref().unwrap_or(item))
+    }
+
+    fn append_stored(&mut self, bytes: &[u8]) -> Result<Place, ChunkError> {
         let place = Place::new(self.number, self.length());
         self.buffer.extend_from_slice(bytes);
         self.buffer.resize(self.buffer.len().next_multiple_of(8), 0);
@@ -318,6 +346,7 @@ impl<'a> Writer<'a> {
     pub fn finish(mut self) -> Result<u64, ChunkError> {
         let names = std::mem::take(&mut self.names);
         let names = names.into_iter().flat_map(|(name, offsets)| offsets.into_iter().map(move |offset| (name, offset)));
+        let names = names.map(|(name, offset)| (self.packs.stored_name(name), offset));
         let footer = pack::footer(names.collect());
         self.buffer.extend_from_slice(&footer);
         self.flush()?;
@@ -345,9 +374,13 @@ impl Items for Writer<'_> {
         self.packs.page_size()
     }
 
-    fn bytes(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError> {
+    fn seal(&self, pack: u32) -> Result<Option<&Seal>, ChunkError> {
+        if pack == self.number { Ok(self.seal.as_ref()) } else { self.packs.seal(pack) }
+    }
+
+    fn stored(&self, place: Place, length: usize) -> Result<Cow<'_, [u8]>, ChunkError> {
         if place.pack() != self.number {
-            return self.packs.bytes(place, length);
+            return self.packs.stored(place, length);
         }
         let offset = place.offset();
         if offset < HEADER || offset + length as u64 > self.length() {

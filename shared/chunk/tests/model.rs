@@ -9,6 +9,7 @@ use std::sync::Arc;
 use maniac_base::{PageNo, checksum};
 use maniac_chunk::{ChunkError, Compression, Packs, Root, Visit, Writer};
 use maniac_disk::os::Os;
+use maniac_seal::DataKey;
 use proptest::prelude::*;
 
 const STORE: u128 = 7;
@@ -18,6 +19,11 @@ type Pages = Vec<Option<Vec<u8>>>;
 
 fn packs(dir: &Path, numbers: impl IntoIterator<Item = u32>) -> Packs {
     Packs::new(Arc::new(Os), dir.to_owned(), STORE, PAGE as u32, numbers)
+}
+
+/// Half of the cases are those of an encrypted store.
+fn keys(sealed: bool) -> Option<DataKey> {
+    sealed.then(|| DataKey::new(STORE, [7; 32]))
 }
 
 fn write(
@@ -96,9 +102,9 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
 
     #[test]
-    fn databases_are_what_the_model_says(steps in steps()) {
+    fn databases_are_what_the_model_says(steps in steps(), sealed: bool) {
         let dir = tempfile::tempdir().unwrap();
-        let mut there = packs(dir.path(), []);
+        let mut there = packs(dir.path(), []).with_keys(keys(sealed));
         let mut databases: Vec<(Root, Pages)> = vec![(Root::EMPTY, Vec::new())];
         for (n, step) in steps.into_iter().enumerate() {
             let number = n as u32 + 1;
@@ -136,7 +142,7 @@ proptest! {
                     writer.finish().unwrap();
                     // Another look at the files: nothing that is left behind is needed.
                     let numbers: Vec<u32> = there.numbers().filter(|number| !left(*number)).chain([number]).collect();
-                    there = packs(dir.path(), numbers);
+                    there = packs(dir.path(), numbers).with_keys(keys(sealed));
                     for ((old, model), new) in databases.iter_mut().zip(roots) {
                         *old = new;
                         assert_holds(&there, old, model);
@@ -155,9 +161,9 @@ proptest! {
 
     /// A changed byte is an error or changes nothing; it never shows another page.
     #[test]
-    fn a_changed_byte_is_noticed(at in any::<prop::sample::Index>(), bit in 0u8..8, lz4 in any::<bool>()) {
+    fn a_changed_byte_is_noticed(at in any::<prop::sample::Index>(), bit in 0u8..8, lz4 in any::<bool>(), sealed: bool) {
         let dir = tempfile::tempdir().unwrap();
-        let there = packs(dir.path(), []);
+        let there = packs(dir.path(), []).with_keys(keys(sealed));
         let changed: Vec<(u32, Vec<u8>)> = (1..=70).map(|no| (no, fill(no, 3, no % 2 == 0))).collect();
         let compression = if lz4 { Compression::Lz4 } else { Compression::None };
         let (root, length) = write(&there, 1, &Root::EMPTY, 80, &changed, compression).unwrap();
@@ -167,7 +173,7 @@ proptest! {
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;
         std::fs::write(&path, bytes).unwrap();
-        let there = packs(dir.path(), [1]);
+        let there = packs(dir.path(), [1]).with_keys(keys(sealed));
         for no in 1..=80 {
             if let Ok(page) = there.page(&root, PageNo(no)) {
                 let right = changed.iter().find(|(n, _)| *n == no).map(|(_, page)| &page[..]);

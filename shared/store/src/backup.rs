@@ -121,12 +121,13 @@ impl Store {
         checkpoints.retain(|version| *version <= head);
         let mut wanted: Vec<Version> = checkpoints.first().into_iter().chain(checkpoints.last()).copied().collect();
         wanted.dedup();
-        let read = |version| Manifest::read(&**disk, self.path(), self.id(), version);
+        let read = |version| Manifest::read(&**disk, self.path(), self.id(), version, self.log.data_key());
         let manifests = wanted.into_iter().map(read).collect::<Result<Vec<_>, StoreError>>()?;
         let Some(oldest) = manifests.first() else { return Ok((None, 0)) };
         let numbers: BTreeSet<u32> = manifests.iter().flat_map(|manifest| manifest.packs.iter().copied()).collect();
         let packs =
-            Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, oldest.page_size, numbers.iter().copied());
+            Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, oldest.page_size, numbers.iter().copied())
+                .with_keys(self.log.data_key().cloned());
         let mut seen = FxHashSet::default();
         for manifest in &manifests {
             manifest.roots().try_for_each(|root| packs.check(root, &mut seen))?;
@@ -155,7 +156,7 @@ impl Store {
             file.sync_all().map_err(StoreError::io(&to, "fsync"))?;
         }
         disk.sync_directory(&chunks).map_err(StoreError::io(&chunks, "fsync"))?;
-        manifests.iter().try_for_each(|manifest| manifest.write(&**disk, target, self.id()))?;
+        manifests.iter().try_for_each(|manifest| manifest.write(&**disk, target, self.id(), self.log.data_key()))?;
         Ok((Some(Version(oldest.segment.0 - 1)), copied))
     }
 

@@ -42,9 +42,6 @@ impl Store {
         if !self.is_writable() {
             return Err(maniac_log::LogError::ReadOnly { path: self.path().to_owned() }.into());
         }
-        if self.is_encrypted() {
-            return Err(StoreError::NoSealedCheckpoint { path: self.path().to_owned() });
-        }
         let lock = LockFile::open(&**self.log.disk(), self.path())?;
         if !lock.try_lock(CHECKPOINT)? {
             return Ok(None);
@@ -87,7 +84,8 @@ impl Store {
         }
         disk.sync_directory(self.path()).map_err(StoreError::io(self.path(), "fsync"))?;
         let number = self.next_pack()?;
-        let none = Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, page_size, []);
+        let none = Packs::new(disk.clone(), pack_directory(&self.log), self.id().0, page_size, [])
+            .with_keys(self.log.data_key().cloned());
         let packs = epoch.packs.as_ref().unwrap_or(&none);
         let mut writer = Writer::begin(packs, number, Compression::None)?;
         let roots = self.roots(&epoch, version, &mut writer)?;
@@ -116,7 +114,7 @@ impl Store {
             }
         };
         let copied = self.compact(&mut manifest, &packs, number + 1)?;
-        manifest.write(&**disk, self.path(), self.id())?;
+        manifest.write(&**disk, self.path(), self.id(), self.log.data_key())?;
         self.begin_anew(Epoch::behind(&self.log, &manifest)?)?;
         self.forget()?;
         Ok(Some(Checkpoint { version, bytes: bytes + copied }))

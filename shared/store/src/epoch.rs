@@ -53,7 +53,8 @@ impl Epoch {
             log.id().0,
             manifest.page_size,
             manifest.packs.iter().copied(),
-        );
+        )
+        .with_keys(log.data_key().cloned());
         // They stay open as long as somebody has the epoch, also where their files are removed.
         packs.numbers().try_for_each(|number| packs.pack(number).map(drop))?;
         let stretch = log.stretch_at(manifest.segment, manifest.offset)?;
@@ -112,7 +113,7 @@ fn newest_checkpoint(
 ) -> Result<Option<(Epoch, Option<Version>)>, StoreError> {
     let (mut next, mut unreadable) = (None, None);
     for version in manifest::list(&**log.disk(), log.path())?.into_iter().rev() {
-        let manifest = Manifest::read(&**log.disk(), log.path(), log.id(), version);
+        let manifest = Manifest::read(&**log.disk(), log.path(), log.id(), version, log.data_key());
         let epoch = match &manifest {
             Ok(manifest) if !fits(manifest) => {
                 next = Some(version);
@@ -198,7 +199,7 @@ impl Store {
 
     /// What nothing has kept.
     pub(crate) fn forgotten(&self, asked: String, oldest: Version) -> StoreError {
-        match Manifest::read(&**self.log.disk(), self.path(), self.id(), oldest) {
+        match Manifest::read(&**self.log.disk(), self.path(), self.id(), oldest, self.log.data_key()) {
             Ok(Manifest { time_ms, .. }) => {
                 let (path, since) = (self.path().to_owned(), time_text(time_ms));
                 StoreError::Forgotten { path, asked, oldest, since }

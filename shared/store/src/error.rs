@@ -16,9 +16,6 @@ pub enum StoreError {
     NotFound { path: PathBuf },
     #[error("{path} cannot be opened: {reason}")]
     BadKey { path: PathBuf, reason: String },
-    /// A checkpoint would write pages and names that are not sealed.
-    #[error("{path} is encrypted, and checkpoints of encrypted stores are not there yet: its log keeps everything")]
-    NoSealedCheckpoint { path: PathBuf },
     /// A host adds how it reads such a file.
     #[error(
         "{path} is not a Maniac store: it is an ordinary SQLite file; to turn it into one, open a new store in SQLite and \
@@ -104,7 +101,6 @@ impl StoreError {
             | StoreError::CannotDrop { .. }
             | StoreError::BadMoment { .. }
             | StoreError::BadKey { .. }
-            | StoreError::NoSealedCheckpoint { .. }
             | StoreError::PageSize { .. }
             | StoreError::BadTarget { .. } => Kind::Input,
             StoreError::Busy { .. } => Kind::Busy,

@@ -93,7 +93,7 @@ impl Store {
     }
 
     fn manifest(&self, version: Version) -> Result<Manifest, StoreError> {
-        Manifest::read(&**self.log.disk(), self.path(), self.id(), version)
+        Manifest::read(&**self.log.disk(), self.path(), self.id(), version, self.log.data_key())
     }
 
     /// Which of the checkpoints is the newest that has all that is kept behind it.

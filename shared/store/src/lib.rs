@@ -23,6 +23,7 @@ mod lock;
 mod manifest;
 mod moment;
 mod retention;
+mod sealed_manifest;
 mod snapshot;
 mod status;
 mod store;

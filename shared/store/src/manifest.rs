@@ -6,9 +6,11 @@ use maniac_base::{BranchId, Version, checksum};
 use maniac_chunk::{Place, Root};
 use maniac_disk::{Disk, Open};
 use maniac_log::StoreId;
+use maniac_seal::DataKey;
 
 use crate::error::StoreError;
 use crate::retention::{RETENTION, Retention, Tag};
+use crate::sealed_manifest;
 
 /// The format that this build writes, and the highest one that it reads.
 const FORMAT: u32 = 2;
@@ -106,13 +108,29 @@ pub fn remove(disk: &dyn Disk, store: &Path, version: Version) -> Result<(), Sto
 }
 
 impl Manifest {
-    pub fn read(disk: &dyn Disk, store: &Path, id: StoreId, version: Version) -> Result<Manifest, StoreError> {
+    /// `keys` are there if the store is encrypted.
+    pub fn read(
+        disk: &dyn Disk,
+        store: &Path,
+        id: StoreId,
+        version: Version,
+        keys: Option<&DataKey>,
+    ) -> Result<Manifest, StoreError> {
         let path = path_of(store, version);
         let file = disk.open(&path, Open::Read).map_err(StoreError::io(&path, "open"))?;
         let length = file.stat().map_err(StoreError::io(&path, "look at"))?.length;
         let mut bytes = vec![0; length as usize];
         file.read_exact_at(&mut bytes, 0).map_err(StoreError::io(&path, "read"))?;
-        let manifest = Manifest::decode(&bytes, id).map_err(|reason| StoreError::corrupt(&path, 0, reason))?;
+        let damaged = |reason: String| StoreError::corrupt(&path, 0, reason);
+        let manifest = match keys {
+            None => Manifest::decode(&bytes, id).map_err(damaged)?,
+            Some(keys) => {
+                let (plain, salts) = sealed_manifest::open(&bytes, id, version, keys).map_err(damaged)?;
+                let manifest = Manifest::decode(&plain, id).map_err(damaged)?;
+                sealed_manifest::check_packs(disk, store, &manifest.packs, &salts)?;
+                manifest
+            }
+        };
         if manifest.version != version {
             return Err(StoreError::corrupt(&path, 24, "its name and its header tell of different versions"));
         }
@@ -120,15 +138,21 @@ impl Manifest {
     }
 
     /// Puts the manifest in its place, on disk, with everything that it refers to.
-    pub fn write(&self, disk: &dyn Disk, store: &Path, id: StoreId) -> Result<(), StoreError> {
+    pub fn write(&self, disk: &dyn Disk, store: &Path, id: StoreId, keys: Option<&DataKey>) -> Result<(), StoreError> {
+        let bytes = match keys {
+            None => self.encode(id),
+            Some(keys) => {
+                let salts = sealed_manifest::salts(disk, store, &self.packs)?;
+                let salt = sealed_manifest::new_salt(disk, store)?;
+                sealed_manifest::seal(&self.encode(id), &salts, self.version, keys, salt)
+            }
+        };
         let dir = directory(store);
         let created = disk.create_temporary(&dir, "manifest-", UNFINISHED);
         let (partial, file) = created.map_err(StoreError::io(&dir, "create a file in"))?;
         let path = path_of(store, self.version);
-        let written = file
-            .write_all_at(&self.encode(id), 0)
-            .and_then(|()| file.sync_all())
-            .and_then(|()| disk.rename(&partial, &path));
+        let written =
+            file.write_all_at(&bytes, 0).and_then(|()| file.sync_all()).and_then(|()| disk.rename(&partial, &path));
         if written.is_err() {
             // The error says more than one about what is left.
             let _ = disk.remove(&partial);

@@ -280,6 +280,81 @@ fn what_belongs_elsewhere_is_named() {
     }
 }
 
+/// Packs and manifests: nothing is in the clear, and a changed byte is an error, or the checkpoint is passed over for the log.
+#[test]
+fn checkpoints_are_sealed() {
+    let fixture = Fixture::new();
+    fixture.fill();
+    let store = fixture.open();
+    store.tag("secret-tag", BranchId::MAIN, None).unwrap();
+    let whole = read_all(&store).unwrap();
+    assert_eq!(store.checkpoint().unwrap().unwrap().version, Version(7));
+    drop(store);
+    assert_eq!(read_all(&fixture.open()).unwrap(), whole);
+    for (path, bytes) in contents(&fixture.path()) {
+        for mark in MARKS.into_iter().chain([&b"secret-tag"[..], b"main", b"CHNK", b"NODE"]) {
+            assert!(!bytes.windows(mark.len()).any(|piece| piece == mark), "{mark:?} in {}", path.display());
+        }
+        let runs = bytes.windows(8).any(|piece| piece[0] != 0 && piece.iter().all(|byte| *byte == piece[0]));
+        assert!(!runs, "a page in {}", path.display());
+    }
+    let (mut refused, mut passed_over) = (0, 0);
+    let rest: Vec<PathBuf> = ["chunks", "catalog"].iter().flat_map(|dir| files(&fixture.path().join(dir))).collect();
+    assert_eq!(rest.len(), 2);
+    for file in rest {
+        let bytes = std::fs::read(&file).unwrap();
+        for place in 0..bytes.len() {
+            let mut changed = bytes.clone();
+            changed[place] ^= 0x04;
+            std::fs::write(&file, &changed).unwrap();
+            let read = fixture.open_at(&fixture.path()).map_err(|error| error.to_string());
+            match read.and_then(|store| read_all(&store)) {
+                Ok(read) => assert!(read == whole, "byte {place} of {}", file.display()),
+                Err(error) => {
+                    assert!(error.contains(".pack is damaged"), "byte {place} of {}: {error}", file.display())
+                }
+            }
+            match fixture.open().snapshot(BranchId::MAIN, Version(6)).map(|snapshot| fills(&snapshot)) {
+                Ok(Err(_)) => refused += 1,
+                _ => passed_over += 1,
+            }
+        }
+        std::fs::write(&file, &bytes).unwrap();
+    }
+    assert!(refused > 1000 && passed_over > 100, "{refused} {passed_over}");
+    assert_eq!(read_all(&fixture.open()).unwrap(), whole);
+}
+
+/// Two histories from one state, as a machine has that was rolled back: the pack of one is none of the other's, though its
+/// number and the places in it are the same.
+#[test]
+fn a_pack_of_another_history_is_not_taken() {
+    let fixture = Fixture::new();
+    let store = fixture.open();
+    commit(&store, BranchId::MAIN, &[(1, b'A'), (2, b'A')]).unwrap();
+    drop(store);
+    let other = copy_of(&fixture, "other-history");
+    let go_on = |path: &Path, fill: u8| {
+        let store = fixture.open_at(path).unwrap();
+        commit(&store, BranchId::MAIN, &[(1, fill), (2, fill)]).unwrap();
+        store.checkpoint().unwrap().unwrap();
+        let files = [files(&path.join("chunks")), files(&path.join("catalog"))].concat();
+        assert_eq!(files.len(), 2);
+        files
+    };
+    let (ours, theirs) = (go_on(&fixture.path(), b'B'), go_on(&other, b'C'));
+    for (from, to) in theirs.iter().zip(&ours) {
+        let own = std::fs::read(to).unwrap();
+        let foreign = std::fs::read(from).unwrap();
+        assert_eq!(own.len(), foreign.len());
+        std::fs::write(to, foreign).unwrap();
+        let read = fixture.open_at(&fixture.path()).map(|store| at(&store, BranchId::MAIN, 2));
+        // The log has what the checkpoint has.
+        assert_eq!(read.unwrap(), *b"BB");
+        std::fs::write(to, own).unwrap();
+    }
+}
+
 /// An entry that stands somewhere else, with right checksums, is none of this place.
 #[test]
 fn entries_do_not_move() {
