@@ -26,6 +26,9 @@ pub enum Error {
     /// What the mirror needs is gone for good.
     #[error("{0}")]
     Gone(String),
+    /// The store does not keep what follows the version that the mirror shows: its tables are copied anew.
+    #[error("{0}")]
+    Forgotten(String),
     /// The snapshots are gone that told which version a mirror in a lake shows.
     #[error("{0}")]
     Expired(String),

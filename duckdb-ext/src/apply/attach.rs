@@ -215,6 +215,23 @@ impl Applier {
         self.copy_all(tables, at, progress)
     }
 
+    /// Copies all tables as they are now, in one transaction: the store does not keep what follows the version that they show.
+    pub(super) fn start_over(&mut self, progress: Progress) -> Result<Vec<Attached>> {
+        let copied = self.transaction(|applier| applier.copy_again(progress))?;
+        self.leave_version();
+        Ok(copied)
+    }
+
+    /// The same for a mirror that is attached.
+    pub fn catch_up_by_copy(&mut self) -> Result<()> {
+        self.start_over(&|_, _| ())?;
+        self.learn_keys()?;
+        self.note_all_inlined();
+        self.note_views(true);
+        self.refresh_views();
+        Ok(())
+    }
+
     /// Copies the tables that somebody has dropped or altered, as they are at the version that the others show. `stored` are the
     /// tables as the mirror remembers them.
     fn repair(&mut self, damaged: &HashSet<String>, stored: &Tables, progress: Progress) -> Result<()> {
@@ -325,9 +342,7 @@ impl Applier {
         match self.make_sure() {
             Err(Error::Expired(_)) => {
                 self.unsure = false;
-                let copied = self.transaction(|applier| applier.copy_again(progress))?;
-                self.leave_version();
-                return Ok(copied);
+                return self.start_over(progress);
             }
             sure => sure?,
         }
@@ -344,7 +359,11 @@ impl Applier {
             self.leave_version();
             return Ok(copied);
         }
-        let sources = self.selected(self.version)?;
+        let sources = match self.selected(self.version) {
+            // It was away for longer than the store keeps its past.
+            Err(Error::Forgotten(_)) => return self.start_over(progress),
+            sources => sources?,
+        };
         let stored = self.tables.clone();
         let renewed = renew(&mut self.tables, &sources, self.target.lake);
         let mut damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;

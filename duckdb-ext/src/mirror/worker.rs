@@ -95,6 +95,10 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
             true => scheduled(instance, mirror, &mut applier, &mut schedule),
             false => step(instance, mirror, &mut applier, &mut seen, &mut last_batch),
         };
+        let outcome = match outcome {
+            Err(Error::Forgotten(_)) => catch_up(instance, mirror, &mut applier),
+            outcome => outcome,
+        };
         match outcome {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
@@ -118,6 +122,18 @@ fn run(instance: &Weak<Instance>, mirror: &Mirror, mut applier: Applier) {
         }
     }
     leave(instance, mirror, applier);
+}
+
+/// Copies the tables anew, since the store does not keep what follows the version that they show.
+fn catch_up(instance: &Weak<Instance>, mirror: &Mirror, applier: &mut Applier) -> Result<ControlFlow<()>> {
+    let copied = at_work(instance, mirror, || applier.catch_up_by_copy())?;
+    let (version, differing) = (applier.version(), applier.differing());
+    mirror.update(|report| {
+        report.differing = differing;
+        report.applied = version;
+        report.complete = report.complete.max(version);
+    });
+    Ok(copied)
 }
 
 /// Detaches, unless the process is ending: then DuckDB must not be entered, and what is open stays so.

@@ -15,7 +15,7 @@ use maniac_history::{HistoryError, SchemaChange, Stream};
 use maniac_sqlite_format::{
     Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
 };
-use maniac_store::{Moment, OpenOptions, Snapshot, Store, StoreError};
+use maniac_store::{LogError, Moment, OpenOptions, Snapshot, Store, StoreError};
 
 use super::commits::LocalCommits;
 use super::records::Records;
@@ -272,6 +272,7 @@ fn of_store(error: StoreError) -> Error {
         StoreError::BranchDropped { .. } => {
             Error::Gone(format!("{error}: detach its mirrors; their tables stay as they are"))
         }
+        StoreError::Forgotten { .. } | StoreError::Log(LogError::Purged { .. }) => Error::Forgotten(error.to_string()),
         error => Error::source(error),
     }
 }
