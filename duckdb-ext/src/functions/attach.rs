@@ -23,6 +23,7 @@ pub static ATTACH: Function = Function {
         Parameter::Named("lake", Kind::Text),
         Parameter::Named("database", Kind::Text),
         Parameter::Named("branch", Kind::Text),
+        Parameter::Named("keyfile", Kind::Text),
         Parameter::Named("mode", Kind::Text),
         Parameter::Named("batch_size", Kind::Integer),
         Parameter::Named("batch_timeout_ms", Kind::Integer),
@@ -48,7 +49,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let selection = Selection { tables: args.texts("tables"), exclude: args.texts("exclude") };
     let on_mismatch = on_mismatch(args)?;
     let branch = args.text("branch").unwrap_or_else(|| DEFAULT_BRANCH.to_string());
-    let source = source::open(&location, &branch)?;
+    let source = source::open(&location, &branch, args.text("keyfile").as_deref())?;
     let schema = args.text("schema").unwrap_or_else(|| default_name(&location, &branch));
     if schema.is_empty() {
         return Err(Error::input(format!("{location} gives no name for the mirror: choose one with schema := '...'")));

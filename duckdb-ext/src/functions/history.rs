@@ -18,10 +18,17 @@ use crate::source::{self, LocalSource, Source};
 const LOCATION: &str = "the store to read";
 const STORE: Parameter = Parameter::Positional(Kind::Text);
 const BRANCH: Parameter = Parameter::Named("branch", Kind::Text);
+const KEYFILE: Parameter = Parameter::Named("keyfile", Kind::Text);
 
 pub static CHANGES: Function = Function {
     name: relations::CHANGES.name,
-    parameters: &[STORE, Parameter::Named("from", Kind::Integer), Parameter::Named("to", Kind::Integer), BRANCH],
+    parameters: &[
+        STORE,
+        Parameter::Named("from", Kind::Integer),
+        Parameter::Named("to", Kind::Integer),
+        BRANCH,
+        KEYFILE,
+    ],
     columns: &columns::<{ relations::CHANGES.columns.len() }>(&relations::CHANGES, &[]),
     is_long: |_, _| false,
     start: |_, args| {
@@ -38,6 +45,7 @@ pub static DIFF: Function = Function {
         Parameter::Named("b", Kind::Text),
         Parameter::Named("table", Kind::Text),
         BRANCH,
+        KEYFILE,
     ],
     columns: &columns::<{ relations::DIFF.columns.len() }>(&relations::DIFF, &[]),
     is_long: |_, _| false,
@@ -58,7 +66,7 @@ pub static DIFF: Function = Function {
 
 pub static LOG: Function = Function {
     name: relations::LOG.name,
-    parameters: &[STORE, BRANCH],
+    parameters: &[STORE, BRANCH, KEYFILE],
     columns: &columns::<{ relations::LOG.columns.len() }>(&relations::LOG, &[]),
     is_long: |_, _| false,
     start: |_, args| read(args, |store, branch| relations::log(store, branch, (None, None))),
@@ -66,23 +74,23 @@ pub static LOG: Function = Function {
 
 pub static BRANCHES: Function = Function {
     name: relations::BRANCHES.name,
-    parameters: &[STORE],
+    parameters: &[STORE, KEYFILE],
     columns: &columns::<{ relations::BRANCHES.columns.len() }>(&relations::BRANCHES, &[]),
     is_long: |_, _| false,
-    start: |_, args| Ok(rows(source::branches(&args.text_at(0, LOCATION)?)?)),
+    start: |_, args| Ok(rows(source::branches(&args.text_at(0, LOCATION)?, args.text("keyfile").as_deref())?)),
 };
 
 pub static TAGS: Function = Function {
     name: relations::TAGS.name,
-    parameters: &[STORE],
+    parameters: &[STORE, KEYFILE],
     columns: &columns::<{ relations::TAGS.columns.len() }>(&relations::TAGS, &[]),
     is_long: |_, _| false,
-    start: |_, args| Ok(rows(source::tags(&args.text_at(0, LOCATION)?)?)),
+    start: |_, args| Ok(rows(source::tags(&args.text_at(0, LOCATION)?, args.text("keyfile").as_deref())?)),
 };
 
 pub static ABOUT: Function = Function {
     name: relations::STORE.name,
-    parameters: &[STORE, BRANCH],
+    parameters: &[STORE, BRANCH, KEYFILE],
     columns: &columns::<{ relations::STORE.columns.len() }>(&relations::STORE, &[]),
     is_long: |_, _| false,
     start: |_, args| read(args, |store, branch| relations::store(store, branch, store.branch_head(branch)?)),
@@ -94,7 +102,7 @@ const MIRRORED: [(&str, Kind); 4] =
 
 pub static TABLES: Function = Function {
     name: relations::TABLES.name,
-    parameters: &[STORE, BRANCH],
+    parameters: &[STORE, BRANCH, KEYFILE],
     columns: &columns::<{ relations::TABLES.columns.len() + MIRRORED.len() }>(&relations::TABLES, &MIRRORED),
     is_long: |_, _| false,
     start: tables,
@@ -138,7 +146,7 @@ fn rows(rows: source::Rows) -> Rows {
 /// Opens the branch that a call names.
 fn source_of(args: &Args) -> Result<LocalSource> {
     let branch = args.text("branch").unwrap_or_else(|| "main".to_string());
-    LocalSource::open(&args.text_at(0, LOCATION)?, &branch)
+    LocalSource::open(&args.text_at(0, LOCATION)?, &branch, args.text("keyfile").as_deref())
 }
 
 /// The rows of a relation of the branch that a call names.

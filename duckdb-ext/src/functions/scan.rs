@@ -15,6 +15,7 @@ pub static SCAN: ScanFunction = ScanFunction {
         Parameter::Positional(Kind::Text),
         Parameter::Positional(Kind::Text),
         Parameter::Named("branch", Kind::Text),
+        Parameter::Named("keyfile", Kind::Text),
         Parameter::Named("at", Kind::Text),
         Parameter::Named("all_varchar", Kind::Boolean),
     ],
@@ -25,7 +26,7 @@ fn scan(instance: &Arc<Instance>, args: &Args) -> Result<ScanPlan> {
     let location = args.text_at(0, "the store to read")?;
     let name = args.text_at(1, "the table to read")?;
     let branch = args.text("branch").unwrap_or_else(|| "main".to_string());
-    let source = source::open(&location, &branch)?;
+    let source = source::open(&location, &branch, args.text("keyfile").as_deref())?;
     instance.keep_open(&source);
     let at = args.text("at").map(|moment| source.resolve(&moment)).transpose()?;
     let version = at.map_or_else(|| source.head(), Ok)?;

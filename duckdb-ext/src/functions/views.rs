@@ -9,7 +9,11 @@ use crate::source;
 
 pub static VIEWS: Function = Function {
     name: "maniac_views",
-    parameters: &[Parameter::Positional(Kind::Text), Parameter::Named("branch", Kind::Text)],
+    parameters: &[
+        Parameter::Positional(Kind::Text),
+        Parameter::Named("branch", Kind::Text),
+        Parameter::Named("keyfile", Kind::Text),
+    ],
     columns: &[
         ("view", Kind::Text),
         ("mirror", Kind::Text),
@@ -24,7 +28,7 @@ pub static VIEWS: Function = Function {
 /// A row per view and mirror that is attached; one without a mirror if none is.
 fn views(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let branch = args.text("branch").unwrap_or_else(|| "main".to_string());
-    let source = source::open(&args.text_at(0, "the store to read")?, &branch)?;
+    let source = source::open(&args.text_at(0, "the store to read")?, &branch, args.text("keyfile").as_deref())?;
     let of = source.identity();
     let mirrors = instance.mirrors().into_iter().filter(|mirror| {
         let other = mirror.source.identity();

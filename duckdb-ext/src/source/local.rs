@@ -15,7 +15,7 @@ use maniac_history::{HistoryError, SchemaChange, Stream};
 use maniac_sqlite_format::{
     Database, Generated, KeyForm, RecordFields, RowLayout, Schema, Selection, Table, TableKind, full_payload,
 };
-use maniac_store::{LogError, Moment, OpenOptions, Snapshot, Store, StoreError};
+use maniac_store::{KeyChoice, LogError, Moment, OpenOptions, Snapshot, Store, StoreError};
 
 use super::commits::LocalCommits;
 use super::records::Records;
@@ -42,8 +42,9 @@ pub struct LocalSource {
 }
 
 impl LocalSource {
-    pub fn open(location: &str, branch: &str) -> Result<LocalSource> {
-        let store = open_store(location)?;
+    /// `keyfile` has the key of an encrypted store; without one, the process or the environment may have it.
+    pub fn open(location: &str, branch: &str, keyfile: Option<&str>) -> Result<LocalSource> {
+        let store = open_store(location, keyfile)?;
         let branch = store.branch(branch).map_err(of_store)?;
         let identity = Identity {
             store: format!("{:032x}", store.id().0),
@@ -70,19 +71,20 @@ impl LocalSource {
 }
 
 /// `maniac_branches` of a store.
-pub fn branches(location: &str) -> Result<Rows> {
-    let rows = relations::branches(&open_store(location)?).map_err(Error::source)?;
+pub fn branches(location: &str, keyfile: Option<&str>) -> Result<Rows> {
+    let rows = relations::branches(&open_store(location, keyfile)?).map_err(Error::source)?;
     Ok(Box::new(rows.map(|row| row.map_err(Error::source))))
 }
 
 /// `maniac_tags` of a store.
-pub fn tags(location: &str) -> Result<Rows> {
-    let rows = relations::tags(&open_store(location)?).map_err(Error::source)?;
+pub fn tags(location: &str, keyfile: Option<&str>) -> Result<Rows> {
+    let rows = relations::tags(&open_store(location, keyfile)?).map_err(Error::source)?;
     Ok(Box::new(rows.map(|row| row.map_err(Error::source))))
 }
 
-fn open_store(location: &str) -> Result<Arc<Store>> {
-    Store::open(Path::new(location), OpenOptions::default()).map_err(|error| match error {
+fn open_store(location: &str, keyfile: Option<&str>) -> Result<Arc<Store>> {
+    let key = KeyChoice::of_parameter(keyfile);
+    Store::open_with(Path::new(location), OpenOptions::default(), &key).map_err(|error| match error {
         StoreError::NotFound { path } => {
             let here = std::env::current_dir().map_or_else(|_| String::new(), |dir| format!(" in {}", dir.display()));
             Error::input(format!(

