@@ -206,7 +206,7 @@ impl Historian {
     fn change_rows(&mut self, session: &mut Session, log: &mut Log, shape: &Shape) {
         let table = quote(&shape.name);
         let filter = self.filter(shape);
-        if self.large && self.dice.chance(5) {
+        if self.large && self.dice.chance(3) {
             let sql = self.insert_many(shape);
             self.run(session, log, &sql);
             return;
@@ -275,7 +275,7 @@ impl Historian {
     /// Thousands of rows, unless the table has many already; some of them with a value of their own.
     fn insert_many(&mut self, shape: &Shape) -> String {
         let (table, from) = (quote(&shape.name), self.dice.below(3) * 5000);
-        let (rows, most) = (10_000 + self.dice.below(8000), 20_000);
+        let (rows, most) = (10_000 + self.dice.below(4000), 12_000);
         let mut names = Vec::new();
         let mut values = Vec::new();
         for column in shape.columns.iter().filter(|column| !column.generated) {
