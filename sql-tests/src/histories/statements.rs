@@ -49,8 +49,8 @@ pub struct Historian {
     pub clashing: bool,
     /// More tables are not made.
     pub tables: usize,
-    /// Some statements change thousands of rows.
-    pub large: bool,
+    /// So many more statements insert thousands of rows.
+    pub large: u64,
     /// Statements that were run, and those that SQLite refused.
     pub statements: u64,
     pub refused: u64,
@@ -206,7 +206,8 @@ impl Historian {
     fn change_rows(&mut self, session: &mut Session, log: &mut Log, shape: &Shape) {
         let table = quote(&shape.name);
         let filter = self.filter(shape);
-        if self.large && self.dice.chance(3) {
+        if self.large > 0 && self.dice.chance(4) {
+            self.large -= 1;
             let sql = self.insert_many(shape);
             self.run(session, log, &sql);
             return;
