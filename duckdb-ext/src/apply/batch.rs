@@ -58,7 +58,10 @@ impl Applier {
         for (name, mut changes) in netted {
             // Tables that a mirror does not have are SQLite's own.
             let Some(place) = self.tables.place(&name) else { continue };
-            let lost = damaged.contains(&self.tables[place].source);
+            // Rows are written by the places of their columns, which somebody may have renamed or given another type.
+            let lost = damaged.contains(&self.tables[place].source)
+                || !unfollowed.contains(name.as_str())
+                    && !rows::is_intact(&self.session, &self.target, &self.tables[place]);
             // Rows without a key are found by nothing, and others cost more to follow than to copy.
             let copied_anew = unfollowed.contains(name.as_str())
                 || !lost && self.wear.count(&self.session, &self.target, &self.tables[place], &changes)?;

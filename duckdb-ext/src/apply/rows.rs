@@ -9,7 +9,7 @@ use super::inlining;
 use super::net::{Net, NetTable};
 use super::target::INLINED_ROWS;
 use crate::error::{Error, Result};
-use crate::host::{Cell, Session, TableWriter};
+use crate::host::{Cell, Session, TableWriter, columns};
 use crate::schema::{ColumnType, Fitted, MirrorTable, Tables, fit, literal, quote, quote_text};
 use crate::source::Value;
 
@@ -129,29 +129,31 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
 
 /// Whether the mirror's table is there, with the columns that the mirror gave it.
 pub fn is_intact(session: &Session, target: &Target, table: &MirrorTable) -> bool {
-    let columns = format!("SELECT column_name FROM (DESCRIBE {})", target.table(&table.name));
-    let found: Vec<Option<String>> = session.query(&columns).into_iter().flatten().flatten().collect();
-    found.iter().map(Option::as_deref).eq(table.columns.iter().map(|column| Some(column.name.as_str())))
+    let found = columns(session, &target.catalog, &target.schema, &table.name).unwrap_or_default();
+    let expected = table.columns.iter().map(|column| (column.name.as_str(), Some(column.column_type)));
+    found.iter().map(|(name, column_type)| (name.as_str(), *column_type)).eq(expected)
 }
 
 /// The source's names of the tables that are not intact. Looks into all databases, which for many tables costs less than
 /// asking for each.
 pub fn damaged(session: &Session, target: &Target, tables: &Tables) -> Result<HashSet<String>> {
     let columns = session.query(&format!(
-        "SELECT table_name, column_name FROM duckdb_columns() WHERE lower(database_name) = lower({}) \
+        "SELECT table_name, column_name, data_type FROM duckdb_columns() WHERE lower(database_name) = lower({}) \
          AND lower(schema_name) = lower({}) ORDER BY table_name, column_index",
         quote_text(&target.catalog),
         quote_text(&target.schema)
     ))?;
-    let mut found: HashMap<&str, Vec<&str>> = HashMap::new();
+    let mut found: HashMap<&str, Vec<(&str, &str)>> = HashMap::new();
     for row in &columns {
-        if let [Some(table), Some(column)] = row.as_slice() {
-            found.entry(table).or_default().push(column);
+        if let [Some(table), Some(column), Some(data_type)] = row.as_slice() {
+            found.entry(table).or_default().push((column, data_type));
         }
     }
     let intact = |table: &&Arc<MirrorTable>| {
+        let types: Vec<String> = table.types().iter().map(ColumnType::to_string).collect();
         let names = table.columns.iter().map(|column| column.name.as_str());
-        found.get(table.name.as_str()).is_some_and(|columns| names.eq(columns.iter().copied()))
+        let expected = names.zip(types.iter().map(String::as_str));
+        found.get(table.name.as_str()).is_some_and(|columns| expected.eq(columns.iter().copied()))
     };
     Ok(tables.iter().filter(|table| !intact(table)).map(|table| table.source.clone()).collect())
 }

@@ -3,6 +3,7 @@
 //! - `entry`: the function that DuckDB calls to load the extension
 //! - `session`: a connection that runs statements and reads text results
 //! - `chunk`: typed rows written into a table through the appender
+//! - `columns`: what columns a table has
 //! - `table_function`: Rust functions that SQL calls as tables
 //! - `scan_function`: the same for tables whose columns the arguments tell, filled by several threads
 //! - `filter_function`: conditions on whole numbers that SQL calls
@@ -13,6 +14,7 @@
 
 mod caller;
 mod chunk;
+mod columns;
 mod entry;
 mod exit;
 mod filter_function;
@@ -25,6 +27,7 @@ mod vector;
 
 pub use caller::{Barrier, HOLD, Hold};
 pub use chunk::TableWriter;
+pub use columns::columns;
 pub use exit::{Busy, busy};
 pub use filter_function::{FilterFunction, NumberSet, register_filter};
 pub use loans::{Loan, Loans};

@@ -2,7 +2,7 @@
 
 #![allow(unsafe_code)]
 
-use std::ffi::{CString, c_void};
+use std::ffi::{CStr, CString, c_void};
 use std::{ptr, slice};
 
 use libduckdb_sys as ffi;
@@ -237,6 +237,38 @@ pub(super) unsafe fn with_column_type(column: ColumnType, use_type: impl FnOnce(
         }
         use_type(logical);
         ffi::duckdb_destroy_logical_type(&mut logical);
+    }
+}
+
+/// The type of a mirror's columns that a DuckDB type is, if it is one.
+///
+/// # Safety
+/// `logical` is a live logical type.
+pub(super) unsafe fn column_type_of(logical: ffi::duckdb_logical_type) -> Option<ColumnType> {
+    // SAFETY: by the caller; DuckDB gives an alias to free, or null, and a DECIMAL has a width and a scale.
+    unsafe {
+        Some(match ffi::duckdb_get_type_id(logical) {
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_BOOLEAN => ColumnType::Boolean,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_BIGINT => ColumnType::BigInt,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_HUGEINT => ColumnType::HugeInt,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_DOUBLE => ColumnType::Double,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_DECIMAL => ColumnType::Decimal {
+                width: ffi::duckdb_decimal_width(logical),
+                scale: ffi::duckdb_decimal_scale(logical),
+            },
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_VARCHAR => {
+                let alias = ffi::duckdb_logical_type_get_alias(logical);
+                let is_json = !alias.is_null() && CStr::from_ptr(alias) == c"JSON";
+                ffi::duckdb_free(alias.cast());
+                if is_json { ColumnType::Json } else { ColumnType::Varchar }
+            }
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_BLOB => ColumnType::Blob,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_DATE => ColumnType::Date,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIME => ColumnType::Time,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_TIMESTAMP => ColumnType::Timestamp,
+            ffi::DUCKDB_TYPE_DUCKDB_TYPE_UUID => ColumnType::Uuid,
+            _ => return None,
+        })
     }
 }
 
