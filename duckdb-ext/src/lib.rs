@@ -2,9 +2,9 @@
 //! fresh transaction by transaction, and reads the history of a store as tables.
 //!
 //! ```text
-//!   store ──> source/ ──> mirror/worker ──> apply/ ──> host/session ──> DuckDB
-//!             commits      batches, state    netting,    SQL, appender
-//!                          wake-ups          DDL, rows
+//!   store ──> source/ ──> mirror/worker ──> apply/ ──────> target/ ──────> host/session ──> DuckDB
+//!             commits      batches, state    batches, DDL   netting, rows   SQL, appender
+//!                          wake-ups          copies         native, lake
 //!   SQL ────> host/table_function ──> functions/ ──> instance ──> mirrors
 //! ```
 //!
@@ -19,3 +19,4 @@ mod instance;
 mod mirror;
 mod schema;
 mod source;
+mod target;

@@ -5,26 +5,27 @@ use std::sync::Arc;
 
 use maniac_base::Version;
 
-use super::Target;
-use super::afresh::is_stale;
 use super::copy::{Copied, Tally, copy_table};
-use super::direct::{Direct, Insertions, insertions};
-use super::flushes::Flushes;
-use super::joining::parts;
-use super::keys::Keys;
-use super::ledger::{self, Ledger};
-use super::pin::Pin;
+use super::copy_cost::CopyCosts;
+use super::flush_check::FlushCheck;
 use super::rejects::{self, Rejects};
-use super::state::{self, Owner};
-use super::target::INLINED_ROWS;
-use super::upkeep::Upkeep;
+use super::schema_refresh::is_stale;
 use super::views::{OfferedView, Views};
-use super::wear::Wear;
-use super::weighing::Weighing;
 use crate::error::{Error, Result};
 use crate::instance::Lease;
 use crate::schema::{OnMismatch, Selection, Tables};
+use crate::source::parts;
 use crate::source::{Commit, Source, SourceTable, Wanted};
+use crate::target::INLINED_ROWS;
+use crate::target::MaintenanceSettings;
+use crate::target::Owner;
+use crate::target::Target;
+use crate::target::lake::applied_version::{self, AppliedVersion};
+use crate::target::lake::catalog_writer::{CatalogWriter, Insertions, insertions};
+use crate::target::lake::ducklake_1_5::cache_pin::CachePin;
+use crate::target::native::bloat::Bloat;
+use crate::target::native::primary_key::PrimaryKeys;
+use crate::target::state;
 
 /// What applying a batch did, for the status.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -81,9 +82,9 @@ pub struct Applier {
     pub(super) selection: Selection,
     pub(super) on_mismatch: OnMismatch,
     pub(super) rejects: Rejects,
-    pub(super) keys: Keys,
-    pub(super) wear: Wear,
-    pub(super) weighing: Weighing,
+    pub(super) keys: PrimaryKeys,
+    pub(super) bloat: Bloat,
+    pub(super) copy_costs: CopyCosts,
     pub(super) tables: Tables,
     pub(super) version: Version,
     /// A transaction failed, and what it was to do may have been done nevertheless.
@@ -91,19 +92,19 @@ pub struct Applier {
     /// In a lake: rows go into files now, however few they are.
     pub(super) in_files: bool,
     /// For a target in a lake.
-    pub(super) ledger: Ledger,
-    pub(super) direct: Direct,
+    pub(super) applied: AppliedVersion,
+    pub(super) direct: CatalogWriter,
     /// For the status: whether new rows may go past DuckLake, or why not.
     pub(super) direct_writes: Option<String>,
-    pub(super) flushes: Flushes,
+    pub(super) flushes: FlushCheck,
     pub(super) views: Views,
-    pub(super) upkeep: Upkeep,
+    pub(super) upkeep: MaintenanceSettings,
     /// Batches were applied since the mirror was last maintained as a whole.
     pub(super) changed: bool,
     /// In a lake: tables that may have rows or deletions in the catalog, by their names in the mirror.
     pub(super) inlined: HashSet<String>,
     /// Of the transaction under way.
-    pub(super) pin: Option<Pin>,
+    pub(super) pin: Option<CachePin>,
 }
 
 impl Applier {
@@ -138,11 +139,11 @@ impl Applier {
     }
 
     /// What a lake needs from time to time; `None` for a native target.
-    pub fn upkeep(&self) -> Option<Upkeep> {
+    pub fn upkeep(&self) -> Option<MaintenanceSettings> {
         self.target.lake.then_some(self.upkeep)
     }
 
-    /// Applies commits that follow each other, which `Joining` has let join: in one transaction, or where that can't be, as many
+    /// Applies commits that follow each other, which `Coalesce` has let join: in one transaction, or where that can't be, as many
     /// of them as can be, in several. Returns how many, at least one; afterwards the mirror shows the last of these, or on
     /// failure what it showed before.
     pub fn apply(&mut self, commits: &[Commit]) -> Result<(usize, Applied)> {
@@ -199,13 +200,13 @@ impl Applier {
             match outcome {
                 Ok(applied) => {
                     self.version = to;
-                    self.ledger.committed(applied.rows > 0);
-                    if self.ledger.has_others() {
+                    self.applied.committed(applied.rows > 0);
+                    if self.applied.has_others() {
                         self.direct.give_way();
                     }
                     match &new_rows {
                         Some(new_rows) if !applied.altered => {
-                            self.direct.saw(new_rows, &self.tables, self.ledger.last());
+                            self.direct.saw(new_rows, &self.tables, self.applied.last());
                         }
                         _ => self.direct.forget(),
                     }
@@ -227,7 +228,7 @@ impl Applier {
                     }
                     if self.target.lake && is_stale(&error) && !renewed {
                         renewed = true;
-                        self.renew_schema()?;
+                        self.refresh_schema()?;
                         continue;
                     }
                     let changes_schema = commits.iter().any(|commit| commit.schema.is_some());
@@ -247,9 +248,9 @@ impl Applier {
         }
     }
 
-    /// Adds a batch of new rows to a lake directly, if that can be done; see `direct`.
+    /// Adds a batch of new rows to a lake directly, if that can be done; see `catalog_writer`.
     fn add(&mut self, new_rows: &Insertions, commits: &[Commit]) -> Result<Option<Applied>> {
-        let (Some(base), [first, .., last] | [first @ last]) = (self.ledger.own(), commits) else { return Ok(None) };
+        let (Some(base), [first, .., last] | [first @ last]) = (self.applied.own(), commits) else { return Ok(None) };
         if new_rows.iter().any(|(place, _)| self.rejects.may_have(&self.tables[*place].name)) {
             return Ok(None);
         }
@@ -273,7 +274,7 @@ impl Applier {
         match outcome {
             Ok(true) => {
                 self.version = last.version;
-                self.ledger.added(base);
+                self.applied.added(base);
                 self.changed = true;
                 let rows = new_rows.iter().map(|(_, changes)| changes.changes.len() as u64).sum();
                 Ok(Some(Applied { rows, ..Applied::default() }))
@@ -298,12 +299,12 @@ impl Applier {
         if !self.unsure {
             return Ok(());
         }
-        self.ledger = Ledger::default();
+        self.applied = AppliedVersion::default();
         let state = state::read(&self.session, &self.target)?;
         if state.owner != self.owner.token() {
             return Err(state::overtaken(&self.target));
         }
-        let shown = ledger::version(&self.session, &self.target, &self.source.identity(), &state)?;
+        let shown = applied_version::version(&self.session, &self.target, &self.source.identity(), &state)?;
         let shown = shown.ok_or_else(|| {
             Error::Expired(format!(
                 "the snapshots of the lake that recorded which version {} shows are gone: detach it and attach it again, \
@@ -327,7 +328,7 @@ impl Applier {
 
     /// Whether `settle` has something to write.
     pub fn is_open(&self) -> bool {
-        self.ledger.is_open()
+        self.applied.is_open()
     }
 
     /// Leaves the mirror for the next applier to take up.
@@ -359,7 +360,7 @@ impl Applier {
     pub(super) fn pin(&mut self) {
         match &self.pin {
             Some(pin) => pin.renew(),
-            None => self.pin = Pin::new(&self.session, &self.target),
+            None => self.pin = CachePin::new(&self.session, &self.target),
         }
     }
 
@@ -381,7 +382,7 @@ impl Applier {
         self.pin();
         let (session, target, table) = (&self.session, &self.target, self.tables.table(place));
         self.rejects.forget(session, target, &table.name)?;
-        self.wear.forget(&table.name);
+        self.bloat.forget(&table.name);
         let made = |tally| {
             if let Some(pin) = &self.pin {
                 pin.renew();

@@ -6,25 +6,27 @@ use std::sync::Arc;
 use maniac_base::Version;
 use parking_lot::Mutex;
 
+use super::Applier;
 use super::copy::{Copied, Tally};
-use super::direct::Direct;
-use super::flushes::{Damage, Flushes};
-use super::keys::Keys;
-use super::ledger::{self, Ledger};
+use super::copy_cost::CopyCosts;
+use super::current::counted;
+use super::flush_check::{Damage, FlushCheck};
 use super::rejects::Rejects;
-use super::rows;
-use super::shown::counted;
-use super::state::{self, Owner, State, Terms};
-use super::target::INLINED_ROWS;
 use super::views::Views;
-use super::wear::Wear;
-use super::weighing::Weighing;
-use super::{Applier, Target, Upkeep, UpkeepChange};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::instance::Lease;
 use crate::schema::{COLUMNS_TABLE, MirrorTable, OnMismatch, Selection, Tables, quote_text, renew};
 use crate::source::Source;
+use crate::target::INLINED_ROWS;
+use crate::target::Owner;
+use crate::target::lake::applied_version::{self, AppliedVersion};
+use crate::target::lake::catalog_writer::CatalogWriter;
+use crate::target::native::bloat::Bloat;
+use crate::target::native::primary_key::PrimaryKeys;
+use crate::target::state::{self, State, Terms};
+use crate::target::upsert;
+use crate::target::{MaintenanceChange, MaintenanceSettings, Target};
 
 /// Seconds after which an applier of another machine that said that it was compacting is believed to be dead.
 const COMPACTING_LIMIT: i64 = 10 * 60;
@@ -43,7 +45,7 @@ pub struct Attached {
 pub struct Choices {
     pub selection: Selection,
     pub on_mismatch: Option<OnMismatch>,
-    pub upkeep: UpkeepChange,
+    pub upkeep: MaintenanceChange,
     /// Whether small batches may go past DuckLake into a lake's catalog.
     pub direct_writes: bool,
 }
@@ -66,7 +68,7 @@ impl Applier {
         let (schema_exists, state) = session.look_around(|session| state::find(session, &target))?;
         let on_mismatch = choices.on_mismatch.or(state.as_ref().map(|state| state.on_mismatch)).unwrap_or_default();
         let upkeep = choices.upkeep;
-        let direct = target.lake.then(|| Direct::new(&session, &target, choices.direct_writes));
+        let direct = target.lake.then(|| CatalogWriter::new(&session, &target, choices.direct_writes));
         let (direct, direct_writes) = direct.unzip();
         let mut applier = Applier {
             session,
@@ -76,19 +78,19 @@ impl Applier {
             selection: choices.selection,
             on_mismatch,
             rejects: Rejects::default(),
-            keys: Keys::default(),
-            wear: Wear::default(),
-            weighing: Weighing::default(),
+            keys: PrimaryKeys::default(),
+            bloat: Bloat::default(),
+            copy_costs: CopyCosts::default(),
             tables: Tables::default(),
             version: Version(0),
             unsure: false,
             in_files: false,
-            ledger: Ledger::default(),
+            applied: AppliedVersion::default(),
             direct: direct.unwrap_or_default(),
             direct_writes,
-            flushes: Flushes::default(),
+            flushes: FlushCheck::default(),
             views: Views::default(),
-            upkeep: upkeep.of(Upkeep::default()),
+            upkeep: upkeep.of(MaintenanceSettings::default()),
             changed: true,
             inlined: HashSet::new(),
             pin: None,
@@ -275,7 +277,7 @@ impl Applier {
         Ok(attached)
     }
 
-    fn resume(&mut self, state: &State, upkeep: UpkeepChange, progress: Progress) -> Result<Vec<Attached>> {
+    fn resume(&mut self, state: &State, upkeep: MaintenanceChange, progress: Progress) -> Result<Vec<Attached>> {
         let identity = self.source.identity();
         let shown = self.target.shown();
         if state.store != identity.store || state.branch_id != identity.branch_id {
@@ -292,7 +294,8 @@ impl Applier {
                 "{shown} mirrors {which}: choose another schema with schema := '...', or drop that one"
             )));
         }
-        self.version = ledger::version(&self.session, &self.target, &identity, state)?.unwrap_or(state.version);
+        self.version =
+            applied_version::version(&self.session, &self.target, &identity, state)?.unwrap_or(state.version);
         let head = self.source.head()?;
         if self.version > head {
             return Err(Error::input(format!(
@@ -312,7 +315,7 @@ impl Applier {
         self.upkeep = upkeep.of(state.upkeep);
         let rival = Owner::parse(&state.owner).filter(|other| *other != self.owner);
         if let (Some(other), Some(seconds @ ..COMPACTING_LIMIT)) = (&rival, state.compacting)
-            && crate::mirror::may_live(other)
+            && crate::target::may_live(other)
         {
             return Err(Error::input(format!(
                 "process {} of another machine has been compacting {shown} for {seconds} s, and it can't be taken over \
@@ -320,7 +323,7 @@ impl Applier {
                 other.process
             )));
         }
-        if let Some(other) = rival.filter(crate::mirror::is_alive) {
+        if let Some(other) = rival.filter(crate::target::is_alive) {
             return Err(Error::input(format!(
                 "process {} on this machine applies changes to {shown}: call maniac_detach there first, or end it",
                 other.process
@@ -331,7 +334,9 @@ impl Applier {
             state::claim(&applier.session, &applier.target, &applier.owner, state, &applier.terms())?;
             if applier.target.lake {
                 applier.pin();
-                applier.session.look_around(|session| ledger::bar(session, &applier.target, &applier.tables))?;
+                applier
+                    .session
+                    .look_around(|session| applied_version::bar(session, &applier.target, &applier.tables))?;
                 applier.pin();
             }
             applier.mark("attached", None)
@@ -347,7 +352,7 @@ impl Applier {
             sure => sure?,
         }
         if self.target.lake && self.put_in_place(0)? {
-            self.renew_schema()?;
+            self.refresh_schema()?;
         }
         let flushed = if self.target.lake { self.damage_by_flushes()? } else { Damage::default() };
         if flushed.memory || flushed.rejects {
@@ -366,7 +371,7 @@ impl Applier {
         };
         let stored = self.tables.clone();
         let renewed = renew(&mut self.tables, &sources, self.target.lake);
-        let mut damaged = self.session.look_around(|session| rows::damaged(session, &self.target, &self.tables))?;
+        let mut damaged = self.session.look_around(|session| upsert::damaged(session, &self.target, &self.tables))?;
         damaged.extend(renewed);
         damaged.extend(flushed.tables);
         if !damaged.is_empty() {

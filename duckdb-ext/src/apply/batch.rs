@@ -7,16 +7,17 @@ use maniac_base::Version;
 
 use super::applier::versions;
 use super::copy::widen;
-use super::inlining::is_for_files;
-use super::net::{Net, NetTable, Nets};
 use super::rejects::Settled;
-use super::rows::{self, Outcome};
-use super::state::{self, Moved};
-use super::target::INLINED_ROWS;
-use super::{Applied, Applier, Target};
+use super::{Applied, Applier};
 use crate::error::Result;
 use crate::schema::{MirrorTable, Step, plan};
 use crate::source::{Commit, TableChange, Value};
+use crate::target::INLINED_ROWS;
+use crate::target::Target;
+use crate::target::lake::inlining::is_for_files;
+use crate::target::netting::{Net, NetTable, Nets};
+use crate::target::state::{self, Moved};
+use crate::target::upsert::{self, Outcome};
 
 /// What a batch's commits come to.
 struct Followed<'c> {
@@ -40,7 +41,7 @@ impl Applier {
         let before = self.tables.clone();
         let mut applied = Applied::default();
         if self.target.lake {
-            self.ledger.begin(&self.session, &self.target, &self.owner)?;
+            self.applied.begin(&self.session, &self.target, &self.owner)?;
         }
         self.views.make_room(&self.session, &self.target, commits)?;
         let Followed { rows: mut netted, unfollowed, copies, altered } = self.follow(commits, refused)?;
@@ -61,10 +62,10 @@ impl Applier {
             // Rows are written by the places of their columns, which somebody may have renamed or given another type.
             let lost = damaged.contains(&self.tables[place].source)
                 || !unfollowed.contains(name.as_str())
-                    && !rows::is_intact(&self.session, &self.target, &self.tables[place]);
+                    && !upsert::is_intact(&self.session, &self.target, &self.tables[place]);
             // Rows without a key are found by nothing, and others cost more to follow than to copy.
             let copied_anew = unfollowed.contains(name.as_str())
-                || !lost && self.wear.count(&self.session, &self.target, &self.tables[place], &changes)?;
+                || !lost && self.bloat.count(&self.session, &self.target, &self.tables[place], &changes)?;
             let outcome = match copied_anew || lost {
                 true => Outcome::Diverged,
                 false => {
@@ -79,9 +80,9 @@ impl Applier {
                             Outcome::Diverged
                         }
                         Settled::Fitting { rounded, rejected } => {
-                            let rows = self.wear.rows(&table.name);
+                            let rows = self.bloat.rows(&table.name);
                             let by_index = self.keys.by_index(target, table, rows, changes.deleted());
-                            let outcome = rows::apply(session, target, table, by_index, in_files, &changes)?;
+                            let outcome = upsert::apply(session, target, table, by_index, in_files, &changes)?;
                             if outcome == Outcome::Applied {
                                 applied.rounded += rounded;
                                 applied.rejected += rejected;
@@ -115,7 +116,7 @@ impl Applier {
         state::write_tables(&self.session, &self.target, &before, &self.tables)?;
         let moved = Moved { from: self.version, to: at, time_ms: last.time_ms };
         match self.target.lake {
-            true => self.ledger.advance(&self.session, &self.target, &self.owner, moved, applied.altered)?,
+            true => self.applied.advance(&self.session, &self.target, &self.owner, moved, applied.altered)?,
             false => state::advance(&self.session, &self.target, &self.owner, moved)?,
         }
         self.mark(&versions(first, last), Some(at))?;
@@ -205,7 +206,7 @@ impl Applier {
             .flat_map(|commit| commit.tables.iter().map(|changes| &changes.table).chain(commit.unfollowed()));
         let places: HashSet<usize> = names.filter_map(|name| self.tables.place(name)).collect();
         let tables = places.into_iter().map(|place| &self.tables[place]);
-        let damaged = tables.filter(|table| !rows::is_intact(&self.session, &self.target, table));
+        let damaged = tables.filter(|table| !upsert::is_intact(&self.session, &self.target, table));
         damaged.map(|table| table.source.clone()).collect()
     }
 

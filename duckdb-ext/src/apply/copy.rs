@@ -8,13 +8,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use maniac_base::Version;
 use parking_lot::Mutex;
 
-use super::inlining::is_for_file;
-use super::target::INLINED_ROWS;
-use super::{Target, keys, packing, rejects};
+use super::rejects;
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{Census, MirrorTable, OnMismatch, show};
 use crate::source::{BorrowedValue, Source, TableScan, Value};
+use crate::target::INLINED_ROWS;
+use crate::target::Target;
+use crate::target::lake::inlining::is_for_file;
+use crate::target::native::{compression, primary_key};
 
 /// Rows that a census reads at once.
 const ROWS_AT_ONCE: usize = 2048;
@@ -189,7 +191,7 @@ pub fn copy_table(
 ) -> Result<Copied> {
     let mut copied = Copied::default();
     let mut scan = source.scan(at, &table.source)?;
-    let unrepeated = packing::unrepeated_texts(session, target, table, &scan)?;
+    let unrepeated = compression::fsst_columns(session, target, table, &scan)?;
     loop {
         session.run(&target.create_table(table, &unrepeated))?;
         let tally = Arc::new(Tally::default());
@@ -217,7 +219,7 @@ pub fn copy_table(
         if widened.is_empty() {
             copied.rows = tally.rows();
             copied.rounded = job.rounded.load(Ordering::Relaxed);
-            if let Some(statement) = target.add_key(table).filter(|_| keys::with_the_copy(copied.rows)) {
+            if let Some(statement) = target.add_key(table).filter(|_| primary_key::with_the_copy(copied.rows)) {
                 session.run(&statement)?;
             }
             if !rejected.is_empty() {

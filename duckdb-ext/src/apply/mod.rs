@@ -7,42 +7,22 @@
 //!   misfit ── rejects, or the error that stops the mirror
 //! ```
 
-mod afresh;
-mod among;
 mod applier;
 mod attach;
 mod batch;
-mod bounds;
-mod catalog;
 mod copy;
-mod direct;
-mod flushes;
-mod inlining;
-mod joining;
-mod keys;
-mod ledger;
-mod misplaced;
-mod net;
-mod packing;
-mod pin;
+mod copy_cost;
+mod current;
+mod flush_check;
+mod maintenance;
 mod rejects;
-mod rows;
-mod shown;
-mod state;
-mod target;
-mod upkeep;
+mod schema_refresh;
+mod table_schema;
 mod views;
-mod wear;
-mod weighing;
 
-pub use among::AMONG;
 pub use applier::{Applied, Applier, Differing};
 pub use attach::{Attached, Choices};
 pub use copy::{CopyJob, CopyOutput, Tally};
-pub use joining::Joining;
-pub use ledger::{history, marked_by};
-pub use shown::{Shown, shown};
-pub use state::Owner;
-pub use target::Target;
-pub use upkeep::{Done, Order, Upkeep, UpkeepChange, UpkeepStep};
+pub use current::{Current, current};
+pub use maintenance::{Done, MaintenanceStep, Order};
 pub use views::OfferedView;

@@ -9,16 +9,16 @@ use std::collections::HashSet;
 
 use maniac_base::Version;
 
-use super::Target;
 use super::copy::misfit_error;
-use super::net::{Net, NetTable};
-use super::state;
 use crate::error::Result;
 use crate::host::{Cell, Session, TableWriter};
 use crate::schema::{
     ColumnType, MirrorTable, OnMismatch, REJECTS_TABLE, Tables, class, fit, quote, quote_text, reason,
 };
 use crate::source::{BorrowedValue, RowChange, TableChanges, Value};
+use crate::target::Target;
+use crate::target::netting::{Net, NetTable};
+use crate::target::state;
 
 /// Rows and columns whose rejects go, in a temporary table of the session.
 const SETTLED: &str = "_maniac_settled";

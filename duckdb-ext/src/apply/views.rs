@@ -11,11 +11,12 @@ use std::collections::{BTreeMap, HashSet};
 use maniac_sqlite_format::ViewText;
 use serde_json::Value as Json;
 
-use super::{Applier, Target};
+use super::Applier;
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, Tables, quote, quote_text};
 use crate::source::{Commit, SourceView};
+use crate::target::Target;
 
 /// What the comment of a mirror's view begins with.
 const MARK: &str = "view of the source: ";
@@ -178,14 +179,14 @@ impl Applier {
         self.direct.forget();
         self.transaction(|applier| {
             if applier.target.lake {
-                applier.ledger.begin(&applier.session, &applier.target, &applier.owner)?;
+                applier.applied.begin(&applier.session, &applier.target, &applier.owner)?;
             }
             applier.pin();
             statements.iter().try_for_each(|statement| applier.session.run(statement).map(drop))?;
             applier.pin();
             applier.mark(what, Some(applier.version))
         })?;
-        self.ledger.renewed();
+        self.applied.renewed();
         Ok(())
     }
 }

@@ -7,13 +7,14 @@ use maniac_base::Version;
 
 use super::attached;
 use super::progress::Progress;
-use crate::apply::{Applier, Attached, Choices, Tally, Target, UpkeepChange};
+use crate::apply::{Applier, Attached, Choices, Tally};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
 use crate::mirror::{self, Mirror, Settings};
 use crate::schema::{OnMismatch, Selection};
 use crate::source;
+use crate::target::{MaintenanceChange, Target};
 
 pub static ATTACH: Function = Function {
     name: "maniac_attach",
@@ -56,7 +57,7 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     }
     let session = instance.lease()?;
     let target = Target::find(&session, args.text("lake").as_deref(), args.text("database").as_deref(), &schema)?;
-    let upkeep = UpkeepChange {
+    let upkeep = MaintenanceChange {
         every: super::seconds(args, "maintain_every_s")?,
         keep: super::seconds(args, "keep_snapshots_s")?,
     };
@@ -77,7 +78,8 @@ fn attach(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
     let progress = |table: &str, tally: Arc<Tally>| mirror.copying(table, tally);
     let shown = Progress::of(&mirror);
     let turn = mirror.turn.as_deref();
-    let (applier, attached) = Applier::attach(session, source, target, mirror::new_owner(), choices, turn, &progress)?;
+    let (applier, attached) =
+        Applier::attach(session, source, target, crate::target::new_owner(), choices, turn, &progress)?;
     drop(shown);
     let rows = rows(attached.clone(), applier.version());
     mirror.update(|report| {

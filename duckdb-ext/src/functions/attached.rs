@@ -6,12 +6,13 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::attach;
-use crate::apply::{Choices, Shown, Target, shown};
+use crate::apply::{Choices, Current, current};
 use crate::error::{Error, Result};
 use crate::host::{Args, Rows, Session};
 use crate::instance::Instance;
 use crate::mirror::{Mirror, Settings, State};
 use crate::source::Identity;
+use crate::target::Target;
 
 /// What a call asks for.
 pub struct Asked<'a> {
@@ -52,7 +53,7 @@ pub fn rows(session: &Session, mirror: &Mirror, args: &Args, asked: &Asked<'_>) 
     }
     let shown = {
         let _turn = mirror.turn.as_deref().map(Mutex::lock);
-        shown(session, &mirror.target, &of)?
+        current(session, &mirror.target, &of)?
     };
     let differences = differences(mirror.settings, &shown, args, asked);
     match differences.is_empty() {
@@ -64,7 +65,7 @@ pub fn rows(session: &Session, mirror: &Mirror, args: &Args, asked: &Asked<'_>) 
     }
 }
 
-fn differences(settings: Settings, shown: &Shown, args: &Args, asked: &Asked<'_>) -> Vec<String> {
+fn differences(settings: Settings, shown: &Current, args: &Args, asked: &Asked<'_>) -> Vec<String> {
     let mut found = Vec::new();
     let mut differs = |what: &str, is: String, other: String| {
         if is != other {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::apply::{Order, UpkeepStep};
+use crate::apply::{MaintenanceStep, Order};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
@@ -29,14 +29,16 @@ fn maintain(instance: &Arc<Instance>, args: &Args) -> Result<Rows> {
         )));
     }
     let steps = match args.text("step") {
-        None => UpkeepStep::ALL.to_vec(),
+        None => MaintenanceStep::ALL.to_vec(),
         Some(step) => vec![step.parse().map_err(|()| {
-            let known: Vec<String> = UpkeepStep::ALL.iter().map(ToString::to_string).collect();
+            let known: Vec<String> = MaintenanceStep::ALL.iter().map(ToString::to_string).collect();
             Error::input(format!("step := '{step}' is not known: give one of {}", known.join(", ")))
         })?],
     };
     let older_than = super::seconds(args, "older_than_s")?;
-    if older_than.is_some() && !steps.iter().any(|step| matches!(step, UpkeepStep::Expire | UpkeepStep::Clean)) {
+    if older_than.is_some()
+        && !steps.iter().any(|step| matches!(step, MaintenanceStep::Expire | MaintenanceStep::Clean))
+    {
         return Err(Error::input("older_than_s := ... is for the steps expire and clean"));
     }
     let dry_run = args.flag("dry_run");

@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use std::time::Duration;
 
-use crate::apply::AMONG;
 use crate::error::{Error, Result};
 use crate::host::{Args, HOLD, Session, register, register_filter, register_scan};
 use crate::instance::Instance;
+use crate::target::KEY_FILTER;
 
 /// Registers every function of the extension.
 pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
@@ -46,7 +46,7 @@ pub fn register_all(session: &Session, instance: &Arc<Instance>) -> Result<()> {
     [&scan::SCAN, &copy::COPY, &HOLD]
         .into_iter()
         .try_for_each(|function| register_scan(session, function, instance))?;
-    register_filter(session, &AMONG)
+    register_filter(session, &KEY_FILTER)
 }
 
 /// A thousand years: clocks and DuckDB's intervals can still add that.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::apply::{history, marked_by};
 use crate::error::{Error, Result};
 use crate::host::{Args, Field, Function, Kind, Parameter, Rows};
 use crate::instance::Instance;
+use crate::target::lake::applied_version::{history, marked_by};
 
 pub static SNAPSHOT: Function = Function {
     name: "maniac_snapshot",

@@ -1,11 +1,9 @@
 //! A mirror at work: its settings and status, seen by SQL, and the thread that applies commits as they come.
 
-mod owner;
 mod report;
 mod status;
 mod worker;
 
-pub use owner::{is_alive, may_live, new_owner};
 pub use report::State;
 pub use status::{Mirror, Settings, Wish};
 pub use worker::start;

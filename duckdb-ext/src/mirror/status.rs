@@ -8,9 +8,10 @@ use maniac_base::Version;
 use parking_lot::{Condvar, Mutex};
 
 use super::report::{Report, State};
-use crate::apply::{Done, Order, Tally, Target};
+use crate::apply::{Done, Order, Tally};
 use crate::error::{Error, Result};
 use crate::source::{Identity, Source};
+use crate::target::Target;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {

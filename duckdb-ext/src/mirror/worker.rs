@@ -10,10 +10,11 @@ use maniac_base::Version;
 
 use super::report::{Retry, State};
 use super::status::{Mirror, Wish};
-use crate::apply::{Applier, Done, Joining, Order, UpkeepStep};
+use crate::apply::{Applier, Done, MaintenanceStep, Order};
 use crate::error::{Error, Result};
 use crate::host::busy;
 use crate::instance::Instance;
+use crate::source::Coalesce;
 use crate::source::{Commit, now_ms};
 
 /// Bytes of changes in memory that a batch may hold; a single larger transaction is applied alone.
@@ -304,7 +305,7 @@ fn maintain(
     if matches!(outcome, ControlFlow::Continue(Ok(_))) && !order.dry_run {
         mirror.update(|report| {
             report.maintained_ms = Some(now_ms());
-            if order.steps == UpkeepStep::ALL {
+            if order.steps == MaintenanceStep::ALL {
                 report.unmaintained = None;
             }
         });
@@ -352,7 +353,7 @@ fn at_work<T>(
 fn gather(mirror: &Mirror, applier: &mut Applier, behind: bool) -> Result<(Vec<Commit>, bool)> {
     let limit = if behind { mirror.settings.batch_size.max(CATCH_UP_COMMITS) } else { mirror.settings.batch_size };
     let mut batch: Vec<Commit> = Vec::new();
-    let mut joining = Joining::default();
+    let mut joining = Coalesce::default();
     let mut memory = 0;
     let mut unreadable = None;
     applier.begin_batch(behind);

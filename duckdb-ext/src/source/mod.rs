@@ -1,10 +1,12 @@
 //! Where a mirror's data comes from: one branch of a store, seen as tables at a version and as commits after one.
 
+mod coalesce;
 mod commits;
 mod local;
 mod records;
 mod scan;
 
+pub use coalesce::{Coalesce, parts};
 pub use local::{LocalSource, branches, tags};
 pub use maniac_history::relations::GENERATED;
 

@@ -5,12 +5,12 @@
 
 use maniac_base::Version;
 
-use super::net::{Net, NetTable};
-use super::target::{INLINED_BYTES, INLINED_ROWS};
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::{ColumnType, MirrorTable, SHOWN, has_short_text};
 use crate::source::{BorrowedValue, Source};
+use crate::target::netting::{Net, NetTable};
+use crate::target::{INLINED_BYTES, INLINED_ROWS};
 
 /// From here on no rounding is seen: of 17 digits so few are behind the point then that both roundings together are less than
 /// half of a double's last bit.

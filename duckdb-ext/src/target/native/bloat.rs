@@ -5,18 +5,18 @@
 
 use std::collections::HashMap;
 
-use super::Target;
-use super::net::NetTable;
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::MirrorTable;
+use crate::target::Target;
+use crate::target::netting::NetTable;
 
 /// Rows that may be gone from a table of any size.
 const TOLERATED: u64 = 500_000;
 
 /// What is known of the tables, by their names in the mirror.
 #[derive(Debug, Default)]
-pub struct Wear {
+pub struct Bloat {
     tables: HashMap<String, Rows>,
 }
 
@@ -35,12 +35,12 @@ impl Rows {
         Rows { gone: self.gone + deleted, there: (self.there + inserted).saturating_sub(deleted) }
     }
 
-    fn are_worn(self) -> bool {
+    fn are_bloated(self) -> bool {
         self.gone > self.there.max(TOLERATED)
     }
 }
 
-impl Wear {
+impl Bloat {
     /// Counts rows that are about to go and to come, and tells whether the table should be copied anew instead.
     pub fn count(
         &mut self,
@@ -54,12 +54,12 @@ impl Wear {
             return Ok(false);
         }
         let mut rows = counted.unwrap_or_default();
-        if counted.is_none() || rows.with(changes).are_worn() {
+        if counted.is_none() || rows.with(changes).are_bloated() {
             rows = look(session, target, table, rows.gone)?;
         }
         rows = rows.with(changes);
         self.tables.insert(table.name.clone(), rows);
-        Ok(rows.are_worn())
+        Ok(rows.are_bloated())
     }
 
     /// How many rows a native table has of which some were deleted; 0 for others.

@@ -9,7 +9,7 @@ use crate::schema::time::{date_text, timestamp_text};
 
 /// One column's row in `ducklake_table_column_stats`.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Bounds {
+pub struct ColumnStats {
     pub column: i64,
     pub column_type: ColumnType,
     /// `None` if nobody knows, which stays so.
@@ -21,7 +21,7 @@ pub struct Bounds {
     pub kept: bool,
 }
 
-impl Bounds {
+impl ColumnStats {
     /// Whether the catalog's values are such as `add` compares.
     pub fn are_known(&self) -> bool {
         [&self.least, &self.greatest].into_iter().flatten().all(|text| comparable(text, self.column_type))
@@ -110,9 +110,9 @@ fn compare(a: &str, b: &str, column: ColumnType) -> Ordering {
 mod tests {
     use super::*;
 
-    fn bounds(column_type: ColumnType, least: &str, greatest: &str) -> Bounds {
+    fn bounds(column_type: ColumnType, least: &str, greatest: &str) -> ColumnStats {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_string());
-        Bounds {
+        ColumnStats {
             column: 1,
             column_type,
             has_null: Some(false),

@@ -44,15 +44,15 @@ const LOOK_AGAIN: u64 = 25;
 
 /// What is known of the tables that changed since the mirror was last up to date, by their names in the source in lower case.
 #[derive(Debug, Default)]
-pub struct Weighing {
-    tables: HashMap<String, Weighed>,
+pub struct CopyCosts {
+    tables: HashMap<String, Counted>,
     /// A copy was refused: the batch follows everything.
     follow_all: bool,
     follow_next: bool,
 }
 
 #[derive(Debug, Default)]
-struct Weighed {
+struct Counted {
     /// Changed rows that the batch has.
     rows: u64,
     /// Spent on following earlier batches.
@@ -90,7 +90,7 @@ fn written(rows: u64, size: Size) -> u64 {
     rows.min(size.before.max(size.after))
 }
 
-impl Weighing {
+impl CopyCosts {
     /// A batch begins. `behind`: it is one of a backlog.
     fn begin(&mut self, behind: bool, costs: &Costs) {
         self.follow_all = std::mem::take(&mut self.follow_next);
@@ -110,7 +110,7 @@ impl Applier {
     /// To be called before a batch's commits are read.
     pub fn begin_batch(&mut self, behind: bool) {
         let costs = self.costs();
-        self.weighing.begin(behind, costs);
+        self.copy_costs.begin(behind, costs);
     }
 
     /// Whether a table's changes in a commit are followed, together with those of the batch so far. If not, nor are those.
@@ -120,10 +120,10 @@ impl Applier {
         // A copy would answer for values as well that an earlier policy has put aside.
         let bound =
             known.is_some_and(|known| self.on_mismatch == OnMismatch::Error && self.rejects.may_have(&known.name));
-        if self.weighing.follow_all || bound {
+        if self.copy_costs.follow_all || bound {
             return true;
         }
-        let weighed = self.weighing.tables.entry(table.to_ascii_lowercase()).or_default();
+        let weighed = self.copy_costs.tables.entry(table.to_ascii_lowercase()).or_default();
         let rows = weighed.rows + extent.rows;
         if weighed.copied || rows < FROM_ROWS {
             return !weighed.copied;
@@ -144,7 +144,7 @@ impl Applier {
     /// Notes that the batch has the commit too.
     pub fn count(&mut self, commit: &Commit) {
         for changes in &commit.tables {
-            let weighed = self.weighing.tables.entry(changes.table.to_ascii_lowercase()).or_default();
+            let weighed = self.copy_costs.tables.entry(changes.table.to_ascii_lowercase()).or_default();
             weighed.rows += changes.rows.len() as u64;
         }
     }
@@ -152,7 +152,7 @@ impl Applier {
     /// The next batch follows everything: a mirror that stops at values that don't fit stops before the transaction that
     /// brought one, and at none that it had before.
     pub fn follow_next(&mut self) {
-        self.weighing.follow_next = true;
+        self.copy_costs.follow_next = true;
     }
 
     fn costs(&self) -> &'static Costs {
@@ -185,7 +185,7 @@ mod tests {
     #[cfg(not(feature = "copy-all"))]
     #[test]
     fn a_backlog_is_followed_for_as_long_as_a_copy_takes() {
-        let mut weighing = Weighing::default();
+        let mut weighing = CopyCosts::default();
         let size = Size { before: 3_000_000, after: 3_000_000, at: 1 };
         let batches = (0..).take_while(|_| {
             weighing.begin(true, &NATIVE);

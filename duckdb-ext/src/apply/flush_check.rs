@@ -12,22 +12,23 @@
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-use super::afresh::is_stale;
-use super::ledger::{self, Ledger};
+use super::Applier;
 use super::rejects::Rejects;
-use super::state;
-use super::target::AUTHOR;
-use super::{Applier, Target};
+use super::schema_refresh::is_stale;
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, Tables, quote_text};
+use crate::target::AUTHOR;
+use crate::target::Target;
+use crate::target::lake::applied_version::{self, AppliedVersion};
+use crate::target::state;
 
 /// How often the applier looks.
 const PERIOD: Duration = Duration::from_secs(5);
 
 /// What is known of the lake's flushes. Knowing nothing is right, and makes the next look count more.
 #[derive(Default)]
-pub struct Flushes {
+pub struct FlushCheck {
     /// The lake's newest snapshot at the last look.
     seen: Option<i64>,
     looked: Option<Instant>,
@@ -65,7 +66,7 @@ impl Applier {
         }
         let tables = self.tables.clone();
         let repaired = self.transaction(|applier| applier.undo_flushes(&damage));
-        self.ledger = Ledger::default();
+        self.applied = AppliedVersion::default();
         self.direct.forget();
         match repaired {
             Ok(repaired) => {
@@ -90,7 +91,7 @@ impl Applier {
         for name in flushed(&self.session, &self.target, &mut self.flushes)? {
             let mut damaged = is_damaged(&self.session, &self.target, &name);
             if damaged.as_ref().is_err_and(is_stale) {
-                self.renew_schema()?;
+                self.refresh_schema()?;
                 damaged = is_damaged(&self.session, &self.target, &name);
             }
             if !damaged? {
@@ -113,7 +114,7 @@ impl Applier {
     }
 
     fn undo_flushes(&mut self, damage: &Damage) -> Result<u64> {
-        self.ledger.begin(&self.session, &self.target, &self.owner)?;
+        self.applied.begin(&self.session, &self.target, &self.owner)?;
         self.pin();
         let mut repaired = self.renew_own_tables(damage)?;
         let stored = if damage.memory { Tables::default() } else { self.tables.clone() };
@@ -153,9 +154,9 @@ impl Applier {
 }
 
 /// The tables in the mirror's schema that somebody other than mirrors has flushed in snapshots that were not seen yet.
-fn flushed(session: &Session, target: &Target, flushes: &mut Flushes) -> Result<Vec<String>> {
+fn flushed(session: &Session, target: &Target, flushes: &mut FlushCheck) -> Result<Vec<String>> {
     // Without the tables of the catalog nobody can tell at a bearable price.
-    let Some(place) = ledger::metadata(session, target) else { return Ok(Vec::new()) };
+    let Some(place) = applied_version::metadata(session, target) else { return Ok(Vec::new()) };
     let seen = flushes.seen.unwrap_or(-1);
     let rows = session.query(&format!(
         "SELECT max(snapshot_id)::VARCHAR, string_agg(changes_made, ',') \

@@ -4,31 +4,32 @@ use maniac_base::Version;
 
 use super::attach::Attached;
 use super::copy::Copied;
-use super::state::{self, State};
-use super::{Target, Upkeep, ledger};
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::{OnMismatch, Selection, Tables};
 use crate::source::Identity;
+use crate::target::lake::applied_version;
+use crate::target::state::{self, State};
+use crate::target::{MaintenanceSettings, Target};
 
 /// A mirror at one moment.
-pub struct Shown {
+pub struct Current {
     pub selection: Selection,
     pub on_mismatch: OnMismatch,
-    pub upkeep: Upkeep,
+    pub upkeep: MaintenanceSettings,
     pub version: Version,
     pub tables: Vec<Attached>,
 }
 
 /// Reads it in one transaction. In a lake the caller holds the lake's turn, so that no mirror changes tables meanwhile.
-pub fn shown(session: &Session, target: &Target, of: &Identity) -> Result<Shown> {
+pub fn current(session: &Session, target: &Target, of: &Identity) -> Result<Current> {
     session.run("BEGIN")?;
     let shown = (|| {
         let state = state::read(session, target)?;
-        let version = ledger::version(session, target, of, &state)?.unwrap_or(state.version);
+        let version = applied_version::version(session, target, of, &state)?.unwrap_or(state.version);
         let tables = counted(session, target, &state::read_tables(session, target)?)?;
         let State { selection, on_mismatch, upkeep, .. } = state;
-        Ok(Shown { selection, on_mismatch, upkeep, version, tables })
+        Ok(Current { selection, on_mismatch, upkeep, version, tables })
     })();
     // It has changed nothing.
     drop(session.run("ROLLBACK"));

@@ -9,10 +9,10 @@
 
 use std::collections::HashSet;
 
-use crate::source::{Commit, TableChange};
+use super::{Commit, TableChange};
 
 #[derive(Default)]
-pub struct Joining {
+pub struct Coalesce {
     /// Tables that the batch has made, by their names now.
     made: HashSet<String>,
     /// Other tables of which it has changed rows.
@@ -21,7 +21,7 @@ pub struct Joining {
     altered: HashSet<String>,
 }
 
-impl Joining {
+impl Coalesce {
     /// Whether the commit may join those before it; if so, it does.
     pub fn takes(&mut self, commit: &Commit) -> bool {
         let changes = commit.schema.as_deref().unwrap_or_default();
@@ -99,7 +99,7 @@ mod tests {
 
     /// How many of the commits are taken before the first that is not.
     fn taken(commits: &[&str]) -> usize {
-        let mut joining = Joining::default();
+        let mut joining = Coalesce::default();
         commits.iter().take_while(|what| joining.takes(&commit(what))).count()
     }
 

@@ -3,41 +3,17 @@
 //!
 //! The state row is the guard of exactly once. Every batch moves it from the version that the applier believes in to
 //! the next one, under the applier's own token: a batch that was applied before, or by somebody else, moves no row or
-//! conflicts, and is rolled back. In a lake the row is moved now and then only; see `ledger`.
+//! conflicts, and is rolled back. In a lake the row is moved now and then only; see `lake::applied_version`.
 
 use std::time::Duration;
 
 use maniac_base::Version;
 
-use super::{Target, Upkeep};
+use super::{MaintenanceSettings, Owner, Target};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter};
 use crate::schema::{COLUMNS_TABLE, MirrorColumn, MirrorTable, OnMismatch, STATE_TABLE, Selection, Tables, quote_text};
 use crate::source::Identity;
-
-/// Who applies: host, process and a number of its own, so that a dead applier can be told from a living one.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Owner {
-    pub host: String,
-    pub process: u32,
-    /// When the process started, in the kernel's ticks: process numbers are used again.
-    pub started: u64,
-    pub number: u64,
-}
-
-impl Owner {
-    pub fn token(&self) -> String {
-        format!("{}/{}/{}/{}", self.process, self.started, self.number, self.host)
-    }
-
-    pub fn parse(token: &str) -> Option<Owner> {
-        let mut parts = token.splitn(4, '/');
-        let mut number = || parts.next()?.parse::<u64>().ok();
-        let (process, started, number) = (number()?, number()?, number()?);
-        let host = parts.next()?.to_string();
-        Some(Owner { host, process: u32::try_from(process).ok()?, started, number })
-    }
-}
 
 /// The state row.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,7 +27,7 @@ pub struct State {
     pub open_since: Option<i64>,
     /// Seconds since the owner began to compact; `None` if it does not.
     pub compacting: Option<i64>,
-    pub upkeep: Upkeep,
+    pub upkeep: MaintenanceSettings,
     /// Empty when the last applier left in order.
     pub owner: String,
     pub selection: Selection,
@@ -62,7 +38,7 @@ pub struct State {
 pub struct Terms<'a> {
     pub selection: &'a Selection,
     pub on_mismatch: OnMismatch,
-    pub upkeep: Upkeep,
+    pub upkeep: MaintenanceSettings,
 }
 
 /// Where a batch brings a mirror.
@@ -146,7 +122,10 @@ pub fn read(session: &Session, target: &Target) -> Result<State> {
         version: Version(version.parse().map_err(|_| damaged())?),
         open_since: open_since.as_ref().map(|since| since.parse()).transpose().map_err(|_| damaged())?,
         compacting: compacting.as_ref().and_then(|seconds| seconds.parse().ok()),
-        upkeep: Upkeep { every: seconds(every).ok_or_else(damaged)?, keep: seconds(keep).ok_or_else(damaged)? },
+        upkeep: MaintenanceSettings {
+            every: seconds(every).ok_or_else(damaged)?,
+            keep: seconds(keep).ok_or_else(damaged)?,
+        },
         owner: owner.clone().unwrap_or_default(),
         selection: Selection::from_text(selection).ok_or_else(damaged)?,
         on_mismatch: on_mismatch.parse().map_err(|()| damaged())?,
@@ -366,17 +345,4 @@ pub fn read_tables(session: &Session, target: &Target) -> Result<Tables> {
         table.key = keys.into_iter().map(|(_, place)| place).collect();
     }
     Ok(tables.into_iter().collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Owner;
-
-    #[test]
-    fn owners_are_read_back() {
-        let owner = Owner { host: "a/b".to_string(), process: 7, started: 12, number: 3 };
-        assert_eq!(Owner::parse(&owner.token()), Some(owner));
-        assert_eq!(Owner::parse(""), None);
-        assert_eq!(Owner::parse("1/2/3"), None);
-    }
 }

@@ -7,29 +7,29 @@ use std::sync::Arc;
 use crate::host::{FilterFunction, Loan, NumberSet, Session};
 use crate::source::Value;
 
-pub static AMONG: FilterFunction =
+pub static KEY_FILTER: FilterFunction =
     FilterFunction { name: "_maniac_among", set: |loans, number| Some(loans.get::<Numbers>(number)?) };
 
 /// Keys that a condition can name, until it is dropped.
-pub struct Among {
+pub struct KeyFilter {
     set: Loan,
     least: i64,
     greatest: i64,
 }
 
-impl Among {
+impl KeyFilter {
     /// `None` unless each key is one integer.
-    pub fn new(session: &Session, keys: &[&[Value]]) -> Option<Among> {
+    pub fn new(session: &Session, keys: &[&[Value]]) -> Option<KeyFilter> {
         let set = Numbers::of_keys(keys)?;
         let (least, greatest) = (*set.sorted.first()?, *set.sorted.last()?);
-        Some(Among { set: session.lend(Arc::new(set)), least, greatest })
+        Some(KeyFilter { set: session.lend(Arc::new(set)), least, greatest })
     }
 
     /// The condition that a BIGINT column's value is one of the keys. Their range comes first, by which parts of the table are
     /// passed over.
     pub fn condition(&self, column: &str) -> String {
-        let Among { set, least, greatest } = self;
-        format!("{column} BETWEEN {least} AND {greatest} AND {}({column}, {})", AMONG.name, set.number)
+        let KeyFilter { set, least, greatest } = self;
+        format!("{column} BETWEEN {least} AND {greatest} AND {}({column}, {})", KEY_FILTER.name, set.number)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Puts tables of the mirror that DuckLake has put into another schema of the lake where they belong.
 //!
 //! A table that a transaction of DuckLake 1.5.5 makes is written with the number of its schema, which the commit reads from
-//! memory that may be freed by then. `pin` keeps that memory, but for what is read anew while one statement runs. What the
+//! memory that may be freed by then. `cache_pin` keeps that memory, but for what is read anew while one statement runs. What the
 //! commit then reads is often zero, the number of the lake's schema `main`: the table is there, with its rows, and the mirror
 //! finds it neither by name nor in its list (design note 024). A number that is no schema's makes the whole lake unreadable.
 //!
@@ -10,10 +10,11 @@
 //!   ducklake_table     21 made_1 in 2,  22 made_2 in 0      both begin in a snapshot of the mirror in shop
 //! ```
 
-use super::catalog::FORMAT;
-use super::{Applier, ledger};
+use super::Applier;
 use crate::error::Result;
 use crate::schema::quote_text;
+use crate::target::lake::applied_version;
+use crate::target::lake::catalog::FORMAT;
 
 /// How often it is tried while others change the catalog.
 const ATTEMPTS: u32 = 3;
@@ -33,13 +34,14 @@ impl Applier {
     }
 
     fn try_put_in_place(&self, since: i64) -> Result<bool> {
-        let Some(place) = ledger::metadata(&self.session, &self.target) else { return Ok(false) };
+        let Some(place) = applied_version::metadata(&self.session, &self.target) else { return Ok(false) };
         let own = format!(
             "(SELECT schema_id FROM {place}.ducklake_schema WHERE end_snapshot IS NULL \
              AND lower(schema_name) = lower({}))",
             quote_text(&self.target.schema)
         );
-        let marked = ledger::marked_by(&self.target, &self.source.identity(), "TRY_CAST(commit_extra_info AS JSON)");
+        let marked =
+            applied_version::marked_by(&self.target, &self.source.identity(), "TRY_CAST(commit_extra_info AS JSON)");
         let misplaced = self.session.query(&format!(
             "SELECT table_id::VARCHAR FROM {place}.ducklake_table AS t \
              JOIN {place}.ducklake_snapshot_changes AS made ON made.snapshot_id = t.begin_snapshot \

@@ -1,12 +1,12 @@
-//! What `direct` needs to know of a lake's catalog, read from its tables.
+//! What `catalog_writer` needs to know of a lake's catalog, read from its tables.
 
 use std::collections::BTreeMap;
 
-use super::Target;
-use super::bounds::Bounds;
+use super::column_stats::ColumnStats;
 use crate::error::Result;
 use crate::host::{Session, TextRow};
 use crate::schema::{MirrorColumn, STATE_TABLE, Tables, quote, quote_text};
+use crate::target::Target;
 
 /// The format of catalogs that are written directly, and the versions of DuckDB whose DuckLake was seen to write it so.
 pub const FORMAT: &str = "1.0";
@@ -50,7 +50,7 @@ pub struct Inlined {
     pub most: usize,
     pub rows: i64,
     pub next_row: i64,
-    pub bounds: Vec<Bounds>,
+    pub bounds: Vec<ColumnStats>,
 }
 
 /// The catalog, if it is in a DuckDB file, of the format that is known, and under the name that DuckLake gives it; else why
@@ -206,11 +206,11 @@ fn learn_columns(session: &Session, place: &Place, tables: &Tables, inlined: &mu
     Ok(())
 }
 
-fn bounds_of(row: &TextRow, column: &MirrorColumn) -> Option<Bounds> {
+fn bounds_of(row: &TextRow, column: &MirrorColumn) -> Option<ColumnStats> {
     let [_, Some(id), Some(name), has_null, least, greatest, Some(usual), Some(kept)] = row.as_slice() else {
         return None;
     };
-    let bounds = Bounds {
+    let bounds = ColumnStats {
         column: id.parse().ok()?,
         column_type: column.column_type,
         has_null: has_null.as_ref().map(|has_null| has_null == "true"),
@@ -237,7 +237,7 @@ impl Inlined {
             self.next_row,
             self.id
         )];
-        let changed: Vec<&Bounds> = self
+        let changed: Vec<&ColumnStats> = self
             .bounds
             .iter()
             .zip(&before.bounds)
@@ -246,12 +246,12 @@ impl Inlined {
             .collect();
         if !changed.is_empty() {
             let text = |text: &Option<String>| text.as_deref().map_or("NULL".to_string(), quote_text);
-            let assignment = |name: &str, value: &dyn Fn(&Bounds) -> String| {
+            let assignment = |name: &str, value: &dyn Fn(&ColumnStats) -> String| {
                 let cases = changed.iter().map(|bounds| format!("WHEN {} THEN {}", bounds.column, value(bounds)));
                 format!("{name} = CASE column_id {} END", cases.collect::<Vec<_>>().join(" "))
             };
             let has_null =
-                |bounds: &Bounds| bounds.has_null.map_or("NULL".to_string(), |has_null| has_null.to_string());
+                |bounds: &ColumnStats| bounds.has_null.map_or("NULL".to_string(), |has_null| has_null.to_string());
             let columns = changed.iter().map(|bounds| bounds.column.to_string()).collect::<Vec<_>>();
             statements.push(format!(
                 "UPDATE {} SET {}, {}, {} WHERE table_id = {} AND column_id IN ({})",

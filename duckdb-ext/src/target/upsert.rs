@@ -3,11 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::Target;
-use super::among::Among;
-use super::inlining;
-use super::net::{Net, NetTable};
-use super::target::INLINED_ROWS;
+use super::key_filter::KeyFilter;
+use super::lake::inlining;
+use super::netting::{Net, NetTable};
+use super::{INLINED_ROWS, Target};
 use crate::error::{Error, Result};
 use crate::host::{Cell, Session, TableWriter, columns};
 use crate::schema::{ColumnType, Fitted, MirrorTable, Tables, fit, literal, quote, quote_text};
@@ -118,8 +117,8 @@ fn delete(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Val
     if let (Some(condition), [_]) = (&condition, table.key.as_slice()) {
         return session.run(&format!("DELETE FROM {name} AS t WHERE {condition}"));
     }
-    if let Some((among, column)) = among(session, table, keys) {
-        return session.run(&format!("DELETE FROM {name} AS t WHERE {}", among.condition(&format!("t.{column}"))));
+    if let Some((filter, column)) = key_filter(session, table, keys) {
+        return session.run(&format!("DELETE FROM {name} AS t WHERE {}", filter.condition(&format!("t.{column}"))));
     }
     write_keys(session, table, keys)?;
     let condition = condition.map_or(String::new(), |condition| format!(" AND {condition}"));
@@ -161,10 +160,10 @@ pub fn damaged(session: &Session, target: &Target, tables: &Tables) -> Result<Ha
 /// How many of the keys the mirror's table has.
 pub fn count(session: &Session, target: &Target, table: &MirrorTable, keys: &[&[Value]]) -> Result<u64> {
     let name = target.table(&table.name);
-    let among = among(session, table, keys);
-    let rows = match (listed(table, keys, "").filter(|_| table.key.len() == 1), &among) {
+    let filter = key_filter(session, table, keys);
+    let rows = match (listed(table, keys, "").filter(|_| table.key.len() == 1), &filter) {
         (Some(condition), _) => format!("{name} WHERE {condition}"),
-        (None, Some((among, column))) => format!("{name} WHERE {}", among.condition(column)),
+        (None, Some((filter, column))) => format!("{name} WHERE {}", filter.condition(column)),
         (None, None) => {
             write_keys(session, table, keys)?;
             format!("{name} AS t JOIN {} AS k ON {}", temporary(KEYS), same_key(table, "k"))
@@ -289,10 +288,10 @@ fn listed(table: &MirrorTable, keys: &[&[Value]], row: &str) -> Option<String> {
 }
 
 /// The keys as a condition that reads the column of every row, if they are integers in one column, which is given too.
-fn among(session: &Session, table: &MirrorTable, keys: &[&[Value]]) -> Option<(Among, String)> {
+fn key_filter(session: &Session, table: &MirrorTable, keys: &[&[Value]]) -> Option<(KeyFilter, String)> {
     let [place] = table.key.as_slice() else { return None };
     let column = &table.columns[*place];
-    (column.column_type == ColumnType::BigInt).then(|| Some((Among::new(session, keys)?, quote(&column.name))))?
+    (column.column_type == ColumnType::BigInt).then(|| Some((KeyFilter::new(session, keys)?, quote(&column.name))))?
 }
 
 /// The value in a list; `None` for one that a list does not find, that a statement does not hold, or of a type that DuckDB

@@ -12,15 +12,16 @@
 //! ```
 //!
 //! So both must not have the same number. To give a table the comment that it has makes a new one, and so does a snapshot that
-//! is written into the catalog directly (`direct`), where that can be:
+//! is written into the catalog directly (`catalog_writer`), where that can be:
 //!
 //! - in the transaction of the flush, if it will drop something, and once more when it has, since that is a transaction of its own;
 //! - after a change of the tables, since maintenance looks at the versions that changed tables, and at no others;
 //! - when it happened nevertheless, by somebody else's flush or before this process knew: then the batch is tried again.
 
-use super::{Applier, ledger};
+use super::Applier;
 use crate::error::{Error, Result};
 use crate::schema::{STATE_TABLE, quote, quote_text};
+use crate::target::lake::applied_version;
 
 /// Whether a statement failed because a table of inlined rows, or of their deletions, is not there, in the words of DuckDB,
 /// PostgreSQL or SQLite.
@@ -31,35 +32,35 @@ pub fn is_stale(error: &Error) -> bool {
 
 impl Applier {
     /// Makes a new schema version of a lake, without any other change.
-    pub(super) fn renew_schema(&mut self) -> Result<()> {
+    pub(super) fn refresh_schema(&mut self) -> Result<()> {
         self.direct.forget();
         let what = format!("schema version renewed at version {}", self.version);
-        if self.renew_directly(&what) {
+        if self.refresh_directly(&what) {
             return Ok(());
         }
         self.transaction(|applier| {
-            applier.ledger.begin(&applier.session, &applier.target, &applier.owner)?;
+            applier.applied.begin(&applier.session, &applier.target, &applier.owner)?;
             applier.alter_nothing()?;
             applier.mark(&what, Some(applier.version))
         })?;
-        if self.ledger.has_others() {
+        if self.applied.has_others() {
             self.direct.give_way();
         }
-        self.ledger.renewed();
+        self.applied.renewed();
         Ok(())
     }
 
     /// The same past DuckLake, if that can be done: right after the applier's own last snapshot.
-    fn renew_directly(&mut self, what: &str) -> bool {
-        let Some(base) = self.ledger.last() else { return false };
+    fn refresh_directly(&mut self, what: &str) -> bool {
+        let Some(base) = self.applied.last() else { return false };
         let (message, extra) = self.labels(what, Some(self.version));
         let renewed =
             self.transaction(|applier| applier.direct.renew(&applier.session, &applier.target, base, &message, &extra));
         match renewed {
-            Ok(true) => self.ledger.added(base),
+            Ok(true) => self.applied.added(base),
             Ok(false) => {}
             // Somebody else has made a snapshot meanwhile, or this one was made and its commit failed afterwards.
-            Err(_) => self.ledger.lost_count(),
+            Err(_) => self.applied.lost_count(),
         }
         matches!(renewed, Ok(true))
     }
@@ -68,8 +69,8 @@ impl Applier {
     /// later, or fail, so that the mirror is none the worse when this fails.
     pub(super) fn leave_version(&mut self) {
         if self.target.lake {
-            drop(self.put_in_place(self.ledger.last().map_or(0, |last| last - 1)));
-            drop(self.renew_schema());
+            drop(self.put_in_place(self.applied.last().map_or(0, |last| last - 1)));
+            drop(self.refresh_schema());
         }
     }
 
@@ -84,7 +85,7 @@ impl Applier {
 
     /// Whether a flush of the table will drop tables of inlined rows: those of its older shapes, and empty ones of others.
     pub(super) fn flush_drops(&self, table: &str) -> Result<bool> {
-        let Some(place) = ledger::metadata(&self.session, &self.target) else { return Ok(true) };
+        let Some(place) = applied_version::metadata(&self.session, &self.target) else { return Ok(true) };
         let superseded = self.session.query(&format!(
             "SELECT holder, (table_id IN (SELECT table_id FROM {place}.ducklake_table AS t \
              JOIN {place}.ducklake_schema AS s USING (schema_id) WHERE t.end_snapshot IS NULL AND t.table_name = {} \

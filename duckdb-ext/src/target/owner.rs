@@ -3,7 +3,29 @@
 use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::apply::Owner;
+/// Who applies: host, process and a number of its own, so that a dead applier can be told from a living one.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Owner {
+    pub host: String,
+    pub process: u32,
+    /// When the process started, in the kernel's ticks: process numbers are used again.
+    pub started: u64,
+    pub number: u64,
+}
+
+impl Owner {
+    pub fn token(&self) -> String {
+        format!("{}/{}/{}/{}", self.process, self.started, self.number, self.host)
+    }
+
+    pub fn parse(token: &str) -> Option<Owner> {
+        let mut parts = token.splitn(4, '/');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let (process, started, number) = (number()?, number()?, number()?);
+        let host = parts.next()?.to_string();
+        Some(Owner { host, process: u32::try_from(process).ok()?, started, number })
+    }
+}
 
 /// An owner for a mirror of this process.
 pub fn new_owner() -> Owner {
@@ -44,6 +66,14 @@ fn started(process: u32) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn owners_are_read_back() {
+        let owner = Owner { host: "a/b".to_string(), process: 7, started: 12, number: 3 };
+        assert_eq!(Owner::parse(&owner.token()), Some(owner));
+        assert_eq!(Owner::parse(""), None);
+        assert_eq!(Owner::parse("1/2/3"), None);
+    }
 
     #[test]
     fn the_own_process_is_no_rival() {

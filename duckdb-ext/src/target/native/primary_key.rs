@@ -9,13 +9,13 @@
 
 use std::collections::HashMap;
 
-use super::Target;
-use super::net::{Net, NetTable};
-use super::rows;
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::{MirrorTable, Tables, quote};
 use crate::source::{Commit, RowChange, Value};
+use crate::target::Target;
+use crate::target::netting::{Net, NetTable};
+use crate::target::upsert;
 
 /// Up to so many rows the key comes with the copy: it takes milliseconds.
 const WITH_THE_COPY: u64 = 100_000;
@@ -36,7 +36,7 @@ const ROWS_PER_LISTED_KEY: u64 = 1_000;
 
 /// How it stands with the keys of a mirror's native tables, by their names in the mirror.
 #[derive(Clone, Debug, Default)]
-pub struct Keys {
+pub struct PrimaryKeys {
     /// Tables that can have a key and have none.
     missing: HashMap<String, Missing>,
 }
@@ -61,7 +61,7 @@ impl Missing {
     }
 }
 
-impl Keys {
+impl PrimaryKeys {
     /// Reads which tables have no key, with their sizes. What was counted of looks stays. Tables are asked for by name:
     /// a list of all tables would look into every attached database.
     pub fn refresh(&mut self, session: &Session, target: &Target, tables: &Tables) -> Result<()> {
@@ -145,7 +145,7 @@ impl Keys {
         if within {
             missing.look_for(new.len());
         }
-        Ok(!within || rows::count(session, target, table, &new)? == 0)
+        Ok(!within || upsert::count(session, target, table, &new)? == 0)
     }
 }
 

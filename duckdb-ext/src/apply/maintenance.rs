@@ -16,44 +16,14 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::afresh::is_stale;
-use super::{Applier, ledger, state};
+use super::Applier;
+use super::schema_refresh::is_stale;
 use crate::error::{Error, Result};
 use crate::host::TextRow;
 use crate::schema::{COLUMNS_TABLE, REJECTS_TABLE, STATE_TABLE, Tables, quote_text};
 use crate::source::Commit;
-
-/// When and how far it is done; stored with the mirror.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Upkeep {
-    /// How often; zero for only when called.
-    pub every: Duration,
-    /// How long the mirror's snapshots are kept.
-    pub keep: Duration,
-}
-
-impl Default for Upkeep {
-    fn default() -> Upkeep {
-        Upkeep { every: Duration::from_secs(60), keep: Duration::from_secs(7 * 24 * 60 * 60) }
-    }
-}
-
-/// What `maniac_attach` says of it; what it does not say stays as it was stored.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct UpkeepChange {
-    pub every: Option<Duration>,
-    pub keep: Option<Duration>,
-}
-
-impl UpkeepChange {
-    pub fn is_none(self) -> bool {
-        self == UpkeepChange::default()
-    }
-
-    pub fn of(self, stored: Upkeep) -> Upkeep {
-        Upkeep { every: self.every.unwrap_or(stored.every), keep: self.keep.unwrap_or(stored.keep) }
-    }
-}
+use crate::target::lake::applied_version;
+use crate::target::state;
 
 /// How long every snapshot of the mirror's is kept; of older ones the last of each minute.
 const KEEP_EVERY: Duration = Duration::from_secs(60 * 60);
@@ -71,7 +41,7 @@ const ATTEMPTS: u32 = 3;
 const SMALL_TABLE: u64 = 64 << 20;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UpkeepStep {
+pub enum MaintenanceStep {
     Flush,
     Rewrite,
     Merge,
@@ -79,34 +49,39 @@ pub enum UpkeepStep {
     Clean,
 }
 
-impl UpkeepStep {
-    pub const ALL: [UpkeepStep; 5] =
-        [UpkeepStep::Flush, UpkeepStep::Rewrite, UpkeepStep::Merge, UpkeepStep::Expire, UpkeepStep::Clean];
+impl MaintenanceStep {
+    pub const ALL: [MaintenanceStep; 5] = [
+        MaintenanceStep::Flush,
+        MaintenanceStep::Rewrite,
+        MaintenanceStep::Merge,
+        MaintenanceStep::Expire,
+        MaintenanceStep::Clean,
+    ];
 
     /// Whether it puts rows into other files, during which nobody may take the mirror over.
     fn compacts(self) -> bool {
-        matches!(self, UpkeepStep::Flush | UpkeepStep::Rewrite | UpkeepStep::Merge)
+        matches!(self, MaintenanceStep::Flush | MaintenanceStep::Rewrite | MaintenanceStep::Merge)
     }
 }
 
-impl fmt::Display for UpkeepStep {
+impl fmt::Display for MaintenanceStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&format!("{self:?}").to_lowercase())
     }
 }
 
-impl FromStr for UpkeepStep {
+impl FromStr for MaintenanceStep {
     type Err = ();
 
-    fn from_str(text: &str) -> std::result::Result<UpkeepStep, ()> {
-        UpkeepStep::ALL.into_iter().find(|step| step.to_string() == text).ok_or(())
+    fn from_str(text: &str) -> std::result::Result<MaintenanceStep, ()> {
+        MaintenanceStep::ALL.into_iter().find(|step| step.to_string() == text).ok_or(())
     }
 }
 
 /// What the schedule asks for, or somebody.
 #[derive(Clone, Debug)]
 pub struct Order {
-    pub steps: Vec<UpkeepStep>,
+    pub steps: Vec<MaintenanceStep>,
     pub dry_run: bool,
     /// For `expire` and `clean`, in place of what is stored and of the grace.
     pub older_than: Option<Duration>,
@@ -115,7 +90,7 @@ pub struct Order {
 /// What a step did, or would do: so many rows, files or snapshots of a table or of the lake.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Done {
-    pub step: UpkeepStep,
+    pub step: MaintenanceStep,
     pub name: String,
     pub count: u64,
     pub unit: &'static str,
@@ -125,8 +100,8 @@ impl Applier {
     /// What the schedule has to do now: everything after batches, else only what time brings about.
     pub fn due(&self) -> Order {
         let steps = match self.changed {
-            true => UpkeepStep::ALL.to_vec(),
-            false => vec![UpkeepStep::Expire, UpkeepStep::Clean],
+            true => MaintenanceStep::ALL.to_vec(),
+            false => vec![MaintenanceStep::Expire, MaintenanceStep::Clean],
         };
         Order { steps, dry_run: false, older_than: None }
     }
@@ -135,37 +110,37 @@ impl Applier {
     pub fn maintain(&mut self, order: &Order) -> Result<Vec<Done>> {
         self.make_sure()?;
         let compacts = !order.dry_run && order.steps.iter().any(|step| step.compacts());
-        let expires = !order.dry_run && order.steps.contains(&UpkeepStep::Expire);
+        let expires = !order.dry_run && order.steps.contains(&MaintenanceStep::Expire);
         // Expired snapshots must not be needed to know the version.
-        if compacts || expires && !self.ledger.is_settled() {
+        if compacts || expires && !self.applied.is_settled() {
             self.settle(compacts)?;
         }
         let mut done = Vec::new();
         let outcome = order.steps.iter().try_for_each(|step| {
             let mut outcome = self.step(*step, order, &mut done);
             if outcome.as_ref().is_err_and(is_stale) {
-                self.ledger.lost_count();
-                outcome = self.renew_schema().and_then(|()| self.step(*step, order, &mut done));
+                self.applied.lost_count();
+                outcome = self.refresh_schema().and_then(|()| self.step(*step, order, &mut done));
             }
             outcome
                 .map_err(|error| Error::input(format!("maintenance of {}, step {step}: {error}", self.target.shown())))
         });
         if compacts {
-            self.ledger.lost_count();
+            self.applied.lost_count();
             self.settle(false)?;
         }
         outcome?;
-        if order.steps == UpkeepStep::ALL && !order.dry_run {
+        if order.steps == MaintenanceStep::ALL && !order.dry_run {
             self.changed = false;
         }
         Ok(done)
     }
 
-    fn step(&mut self, step: UpkeepStep, order: &Order, done: &mut Vec<Done>) -> Result<()> {
+    fn step(&mut self, step: MaintenanceStep, order: &Order, done: &mut Vec<Done>) -> Result<()> {
         let lake = quote_text(&self.target.catalog);
         let schema = quote_text(&self.target.schema);
         match step {
-            UpkeepStep::Flush => {
+            MaintenanceStep::Flush => {
                 // One after the other: where several tables are flushed at once by several threads, DuckLake 1.5.5 has corrupted
                 // the heap (design note 034).
                 let (own, inlined) = (OWN_TABLES.map(str::to_string), &self.inlined);
@@ -181,17 +156,17 @@ impl Applier {
                     self.compact(step, &sql, "rows", Ending { renews, ..Ending::of(order) }, done)?;
                     if renews {
                         // DuckLake drops in a transaction of its own, before which somebody may have read the new version.
-                        self.ledger.lost_count();
-                        self.renew_schema()?;
+                        self.applied.lost_count();
+                        self.refresh_schema()?;
                     }
                     if !order.dry_run {
                         self.inlined.remove(&table);
                     }
                 }
             }
-            UpkeepStep::Rewrite => {
-                if !order.dry_run && !order.steps.contains(&UpkeepStep::Flush) {
-                    self.step(UpkeepStep::Flush, order, done)?;
+            MaintenanceStep::Rewrite => {
+                if !order.dry_run && !order.steps.contains(&MaintenanceStep::Flush) {
+                    self.step(MaintenanceStep::Flush, order, done)?;
                 }
                 self.read_versions(None)?;
                 for (table, files) in self.files()? {
@@ -207,7 +182,7 @@ impl Applier {
                     }
                 }
             }
-            UpkeepStep::Merge => {
+            MaintenanceStep::Merge => {
                 self.read_versions(None)?;
                 for (table, files) in self.files()? {
                     if files.all - files.deletions.min(files.all) >= MANY_FILES {
@@ -220,7 +195,7 @@ impl Applier {
                     }
                 }
             }
-            UpkeepStep::Expire => {
+            MaintenanceStep::Expire => {
                 let old = self.old_snapshots(order.older_than)?;
                 if !old.is_empty() {
                     self.session.query(&format!(
@@ -233,7 +208,7 @@ impl Applier {
                     done.push(Done { step, name, count: old.len() as u64, unit: "snapshots" });
                 }
             }
-            UpkeepStep::Clean => {
+            MaintenanceStep::Clean => {
                 let age = order.older_than.unwrap_or(GRACE);
                 let paths = self.session.query(&format!(
                     "SELECT path::VARCHAR FROM ducklake_cleanup_old_files({lake}, \
@@ -256,7 +231,7 @@ impl Applier {
     /// it yet, it keeps what it then reads, and `AT` shows tables of that version wrong in this process from then on. A
     /// flush makes it forget what it has read.
     fn read_versions(&self, table: Option<&str>) -> Result<()> {
-        let Some(place) = ledger::metadata(&self.session, &self.target) else { return Ok(()) };
+        let Some(place) = applied_version::metadata(&self.session, &self.target) else { return Ok(()) };
         let named = table.map_or(String::new(), |table| format!(" AND t.table_name = {}", quote_text(table)));
         let snapshots = self.session.query(&format!(
             "WITH live AS (SELECT table_id FROM {place}.ducklake_table AS t JOIN {place}.ducklake_schema AS s \
@@ -279,7 +254,7 @@ impl Applier {
     /// DuckLake takes back the files that it wrote.
     fn compact(
         &mut self,
-        step: UpkeepStep,
+        step: MaintenanceStep,
         sql: &str,
         unit: &'static str,
         ending: Ending,
@@ -308,7 +283,7 @@ impl Applier {
     }
 
     /// What the compaction did, and whether its transaction ended as it should.
-    fn try_compact(&mut self, step: UpkeepStep, sql: &str, ending: Ending) -> Result<(Vec<TextRow>, Result<u64>)> {
+    fn try_compact(&mut self, step: MaintenanceStep, sql: &str, ending: Ending) -> Result<(Vec<TextRow>, Result<u64>)> {
         self.session.run("BEGIN")?;
         let outcome = (|| {
             let rows = self.session.query(sql)?;
@@ -370,7 +345,8 @@ impl Applier {
 
     /// Snapshots that this mirror made and need not be kept, without the lake's newest.
     fn old_snapshots(&self, older_than: Option<Duration>) -> Result<Vec<String>> {
-        let own = ledger::marked_by(&self.target, &self.source.identity(), "TRY_CAST(commit_extra_info AS JSON)");
+        let own =
+            applied_version::marked_by(&self.target, &self.source.identity(), "TRY_CAST(commit_extra_info AS JSON)");
         let keep = self.upkeep.keep;
         let (least, old) = match older_than {
             Some(age) => (age, "true".to_string()),
@@ -382,7 +358,7 @@ impl Applier {
              row_number() OVER (PARTITION BY epoch(snapshot_time) // 60 ORDER BY snapshot_id DESC) - 1 AS newer \
              FROM {} WHERE snapshot_time <= now() - to_seconds({}) AND {own}) \
              WHERE ({old}) AND snapshot_id < (SELECT id FROM {}())",
-            ledger::history(&self.session, &self.target),
+            applied_version::history(&self.session, &self.target),
             least.as_secs(),
             self.target.function("current_snapshot")
         ))?;
@@ -393,11 +369,11 @@ impl Applier {
     pub fn settle(&mut self, compacting: bool) -> Result<()> {
         self.make_sure()?;
         self.transaction(|applier| {
-            applier.ledger.begin(&applier.session, &applier.target, &applier.owner)?;
+            applier.applied.begin(&applier.session, &applier.target, &applier.owner)?;
             state::settle(&applier.session, &applier.target, &applier.owner, applier.version, compacting)?;
             applier.mark(&format!("settled at version {}", applier.version), Some(applier.version))
         })?;
-        self.ledger.settled();
+        self.applied.settled();
         Ok(())
     }
 }
@@ -406,7 +382,7 @@ impl Applier {
 #[derive(Clone, Copy)]
 struct Ending {
     dry_run: bool,
-    /// It makes a new schema version too; see `afresh`.
+    /// It makes a new schema version too; see `schema_refresh`.
     renews: bool,
 }
 

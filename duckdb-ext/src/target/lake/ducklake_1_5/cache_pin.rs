@@ -9,19 +9,19 @@
 //! does so before and after each statement that changes tables: to be lost, what that statement refers to must have come into
 //! the cache and gone from it in between.
 
-use super::Target;
 use crate::instance::Lease;
+use crate::target::Target;
 
-pub struct Pin {
+pub struct CachePin {
     session: Lease,
     statement: String,
 }
 
-impl Pin {
+impl CachePin {
     /// `None` for what is not a lake, and if there is no connection to spare.
-    pub fn new(session: &Lease, target: &Target) -> Option<Pin> {
+    pub fn new(session: &Lease, target: &Target) -> Option<CachePin> {
         let session = if target.lake { session.another() } else { None }?;
-        let pin = Pin { session, statement: format!("FROM {}()", target.function("current_snapshot")) };
+        let pin = CachePin { session, statement: format!("FROM {}()", target.function("current_snapshot")) };
         pin.renew();
         Some(pin)
     }
@@ -33,7 +33,7 @@ impl Pin {
     }
 }
 
-impl Drop for Pin {
+impl Drop for CachePin {
     fn drop(&mut self) {
         drop(self.session.run("SELECT 1"));
     }

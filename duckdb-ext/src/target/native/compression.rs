@@ -7,11 +7,11 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::Target;
 use crate::error::Result;
 use crate::host::Session;
 use crate::schema::{ColumnType, MirrorTable, quote_text};
 use crate::source::{BorrowedValue, TableScan};
+use crate::target::Target;
 
 /// Smaller tables are copied in no time.
 const FROM_PARTS: usize = 64;
@@ -26,7 +26,7 @@ const FROM_BYTES: usize = 12;
 const WITH_FSST: [&str; 3] = ["v1.0.0+", "v1.1.0+", "v1.2.0+"];
 
 /// The columns of a table whose texts hardly repeat, where the target has the method for them.
-pub fn unrepeated_texts(
+pub fn fsst_columns(
     session: &Session,
     target: &Target,
     table: &MirrorTable,

@@ -16,23 +16,23 @@
 //! than new rows, more rows than it was just seen to put inline, catalogs of another format or outside a DuckDB file, other
 //! versions of DuckDB. `maniac_status` says so, and `direct_writes := false` leaves everything to DuckLake.
 //!
-//! A new schema version without any other change (`afresh`) is written on the same terms: a row each in `ducklake_snapshot`
+//! A new schema version without any other change (see `apply::schema_refresh`) is written on the same terms: a row each in `ducklake_snapshot`
 //! and `ducklake_snapshot_changes`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::Target;
-use super::bounds::is_bounded;
 use super::catalog::{self, Inlined, Learnt, Place, Plan, Seen};
+use super::column_stats::is_bounded;
 use super::inlining::is_for_files;
-use super::net::{Net, NetTable, net};
-use super::rows::fitted;
-use super::target::{AUTHOR, INLINED_BYTES};
 use crate::error::Result;
 use crate::host::{Cell, Session, TableWriter};
 use crate::schema::{Fitted, Tables};
 use crate::source::{Commit, RowChange};
+use crate::target::Target;
+use crate::target::netting::{Net, NetTable, net};
+use crate::target::upsert::fitted;
+use crate::target::{AUTHOR, INLINED_BYTES};
 
 /// Batches of more rows are not tried.
 const MOST_ROWS: usize = 200;
@@ -51,7 +51,7 @@ const GIVE_WAY: Duration = Duration::from_secs(10 * 60);
 
 /// What an applier knows of its lake's catalog. Knowing nothing is always right.
 #[derive(Default)]
-pub struct Direct {
+pub struct CatalogWriter {
     /// Where the catalog's tables are, if it is one to write.
     place: Option<Place>,
     /// The last batch, if it had nothing but new rows and went through DuckLake.
@@ -104,15 +104,15 @@ pub fn insertions(commits: &[Commit], tables: &Tables) -> Option<Insertions> {
     Some(netted.collect()).filter(small)
 }
 
-impl Direct {
+impl CatalogWriter {
     /// Looks whether a lake's catalog is one to write, and says so, or why not.
-    pub fn new(session: &Session, target: &Target, wanted: bool) -> (Direct, String) {
+    pub fn new(session: &Session, target: &Target, wanted: bool) -> (CatalogWriter, String) {
         let place = match wanted {
             true => catalog::find(session, target),
             false => Err("direct_writes := false".to_string()),
         };
         let told = place.as_ref().map_or_else(|why| format!("off: {why}"), |_| "on".to_string());
-        (Direct { place: place.ok(), ..Direct::default() }, told)
+        (CatalogWriter { place: place.ok(), ..CatalogWriter::default() }, told)
     }
 
     /// A batch of new rows went through DuckLake and made the snapshot, if that is known.

@@ -207,5 +207,5 @@ impl Key {
 }
 
 #[cfg(test)]
-#[path = "net_tests.rs"]
+#[path = "netting_tests.rs"]
 mod tests;

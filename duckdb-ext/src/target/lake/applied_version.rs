@@ -22,12 +22,12 @@ use std::time::{Duration, Instant};
 
 use maniac_base::Version;
 
-use super::Target;
-use super::state::{self, Moved, Owner, State};
 use crate::error::{Error, Result};
 use crate::host::Session;
 use crate::schema::{Tables, quote, quote_text};
 use crate::source::Identity;
+use crate::target::state::{self, Moved, State};
+use crate::target::{Owner, Target};
 
 /// How long an open row stays as it is while batches follow each other.
 const ROW_PERIOD: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ enum Row {
 
 /// What an applier knows of its own mirror in a lake between its transactions. Knowing nothing is always right.
 #[derive(Default)]
-pub struct Ledger {
+pub struct AppliedVersion {
     row: Row,
     /// The snapshot that the last transaction made, if nobody committed anything together with it.
     last: Option<i64>,
@@ -56,7 +56,7 @@ pub struct Ledger {
     others: bool,
 }
 
-impl Ledger {
+impl AppliedVersion {
     /// To be called first in a transaction: makes sure that the mirror is still `owner`'s.
     pub fn begin(&mut self, session: &Session, target: &Target, owner: &Owner) -> Result<()> {
         self.base = current_snapshot(session, target)?;
